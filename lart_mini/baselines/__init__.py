@@ -1,0 +1,1 @@
+"""What LART has to beat, on the same boxes."""

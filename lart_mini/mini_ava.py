@@ -1,0 +1,295 @@
+"""mini_ava, the default data: composed on first use from the motion library and a seed, cached, checked by hash.
+
+Four splits named as the released tracklets are: `ava-train` (labelled), `kinetics-train` (whole ten-second clips,
+no labels: the teacher's pseudo labels come later), `ava-val`, and `ava-test` (other performers than in training).
+As in AVA, a video's second 900 is its frame 0 and ground truth stands at 1 Hz from second 902 on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from lart_mini import ava, body, faults, mocap, scenes, tracklets
+from lart_mini.errors import BadInput
+from lart_mini.tracklets import Tracklet
+
+SPLITS = ("ava-train", "kinetics-train", "ava-val", "ava-test")
+# The takes a split may use: pre-training clips and labelled clips share the training takes.
+TAKES = {"ava-train": "train", "kinetics-train": "train", "ava-val": "val", "ava-test": "test"}
+WINDOW = 128  # frames tracked around AVA's key frames: the paper's four seconds and a little
+WINDOW_STEP = 120
+FIRST_WINDOW = 41  # so that the key frames at 60, 90, 120, 150 lie evenly in the first window
+CLIP = 300  # frames of a Kinetics-like clip
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much to compose: videos a split, tracked four-second windows a video."""
+
+    train: int
+    kinetics: int
+    val: int
+    test: int
+    windows: int
+
+
+SIZES = {
+    "smoke": Size(train=24, kinetics=8, val=16, test=4, windows=1),
+    "laptop": Size(train=120, kinetics=60, val=72, test=24, windows=2),
+    "gpu": Size(train=1200, kinetics=600, val=720, test=240, windows=2),
+}
+
+
+@dataclass(frozen=True)
+class MiniAva:
+    """A composed data set on disk; see `mini_ava`."""
+
+    path: Path
+
+    def tracklets(self, split: str) -> list[Tracklet]:
+        """Tracklets of a split (one of SPLITS), in a fixed order."""
+        return tracklets.load_tracklets(self._file(split, "npz"))
+
+    def groundtruth(self, split: str) -> Path:
+        """AVA-format CSV of a split's ground truth; kinetics-train has none."""
+        return self._file(split, "csv")
+
+    def videos(self, split: str | None = None) -> pl.DataFrame:
+        """One row a video: split, video, frames, actors, takes, composited."""
+        table = pl.read_json(self.path / "videos.json")
+        return table if split is None else table.filter(pl.col("split") == split)
+
+    def summary(self) -> pl.DataFrame:
+        """One row a split: videos, composited videos, tracklets, frames, detected share, boxes, classes."""
+        rows = []
+        for split in SPLITS:
+            videos, members = self.videos(split), self.tracklets(split)
+            truth = ava.read_groundtruth(self.groundtruth(split)) if TAKES[split] and split != "kinetics-train" else None
+            frames = sum(len(t) for t in members)
+            rows.append({
+                "split": split,
+                "videos": len(videos),
+                "composited": int(videos["composited"].sum()),
+                "tracklets": len(members),
+                "frames": frames,
+                "detected": sum(int(t.detected.sum()) for t in members) / max(frames, 1),
+                "boxes": 0 if truth is None else truth.select("video", "second", "person").n_unique(),
+                "classes": 0 if truth is None else truth["action"].n_unique(),
+            })
+        return pl.DataFrame(rows)
+
+    def boxes_per_class(self) -> pl.DataFrame:
+        """One row an AVA class that occurs: id, name, category, and ground-truth boxes in each labelled split."""
+        counts = {}
+        for split in ("ava-train", "ava-val", "ava-test"):
+            counts[split] = Counter(ava.read_groundtruth(self.groundtruth(split))["action"].to_list())
+        present = sorted(set().union(*counts.values()))
+        return pl.DataFrame([
+            {"id": i, "name": ava.NAMES[i], "category": ava.CLASSES[i - 1].category}
+            | {split: count[i] for split, count in counts.items()}
+            for i in present
+        ])
+
+    def _file(self, split: str, suffix: str) -> Path:
+        path = self.path / f"{split}.{suffix}"
+        if split not in SPLITS or not path.exists():
+            raise BadInput(self.path, "split", f"one of {', '.join(SPLITS)} with a .{suffix} file", split)
+        return path
+
+
+def mini_ava(size: str = "smoke", seed: int = 0, cache: str | Path | None = None, jobs: int = -1) -> MiniAva:
+    """The data set of a size ("smoke", "laptop", "gpu") and seed, composed if the cache does not hold it yet.
+
+    The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of its
+    recipe (sizes, seed, motion library, body, and the code that composes); its files are checked against their
+    stored digests, and a damaged folder is composed again. `jobs` as in joblib: the result does not depend on it.
+    """
+    if size not in SIZES:
+        raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
+    root = Path(cache or os.environ.get("LART_MINI_CACHE") or Path.home() / ".cache" / "lart_mini")
+    path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed)[:12]}"
+    if not _intact(path):
+        root.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=root, prefix=".composing-"))
+        try:
+            _compose(SIZES[size], seed, temporary, jobs)
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return MiniAva(path)
+
+
+def _recipe(size: Size, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(size), seed, asdict(faults.Faults())]).encode())
+    for module in (mocap, body, scenes, faults, tracklets):
+        digest.update(Path(module.__file__).read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    for path in sorted(p for p in mocap.LIBRARY.glob("*") if p.is_file()):
+        digest.update(path.read_bytes())
+    model = body.load_body()
+    for array in (model.v_template, model.shapedirs, model.posedirs, model.joint_regressor, model.weights):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _intact(path: Path) -> bool:
+    index = path / "sha256.json"
+    if not index.exists():
+        return False
+    return all(
+        (path / name).exists() and _sha256(path / name) == digest
+        for name, digest in json.loads(index.read_text()).items()
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------- composing
+
+
+@dataclass(frozen=True)
+class Video:
+    """One composed video: its tracklets, its ground-truth rows, and what it was made of."""
+
+    about: dict
+    tracklets: list[Tracklet]
+    rows: list[tuple]
+
+
+def _compose(size: Size, seed: int, out: Path, jobs: int) -> None:
+    library, model = mocap.load_library(), body.load_body()
+    about = []
+    for number, (split, count) in enumerate(zip(SPLITS, (size.train, size.kinetics, size.val, size.test), strict=True)):
+        pool = scenes.segments(library, TAKES[split])
+        actions = sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
+        tasks = (
+            delayed(compose_video)(pool, split, i, actions[i % len(actions)], size.windows, (seed, number, i), model)
+            for i in range(count)
+        )
+        made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+        videos = list(tqdm(made, total=count, desc=f"composing {split}", leave=False))
+        tracklets.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}.npz")
+        about += [v.about for v in videos]
+        if split != "kinetics-train":
+            columns = ["video", "second", "x1", "y1", "x2", "y2", "action", "person"]
+            rows = pl.DataFrame([r for v in videos for r in v.rows], schema=columns, orient="row")
+            ava.write_groundtruth(rows, out / f"{split}.csv")
+    pl.DataFrame(about).write_json(out / "videos.json")
+    digests = {p.name: _sha256(p) for p in sorted(out.iterdir())}
+    (out / "sha256.json").write_text(json.dumps(digests, indent=1))
+
+
+def compose_video(
+    pool: list[scenes.Segment],
+    split: str,
+    index: int,
+    action: int,
+    windows: int,
+    seed: tuple[int, ...],
+    model: body.Body,
+    amounts: faults.Faults = faults.Faults(),  # noqa: B008  (frozen)
+) -> Video:
+    """Compose video `index` of `split`, led by an actor who shows `action`; all chance comes from `seed`."""
+    rng = np.random.default_rng(seed)
+    kinetics = split == "kinetics-train"
+    frames = CLIP if kinetics else FIRST_WINDOW + WINDOW_STEP * (windows - 1) + WINDOW
+    people = int(rng.choice([1, 2, 3, 4, 5], p=[0.25, 0.3, 0.25, 0.1, 0.1]))
+    actors, composited = scenes.cast(rng, pool, frames, people, action, model)
+    camera = scenes.shoot(rng, actors, frames)
+    filmed = scenes.film(actors, camera, model)
+    name = f"{split.split('-')[1] if not kinetics else 'kinet':5s}"[:5].replace(" ", "0") + f"{index:06d}"
+    keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), frames - 5, ava.FRAMES_PER_SECOND)
+    given = keyframes if split == "ava-train" else keyframes[:0]
+    tracks = faults.track(rng, filmed, camera, frames, amounts, given)
+    if kinetics:
+        spans = [(0, CLIP, 0)]
+    else:
+        spans = [(FIRST_WINDOW + w * WINDOW_STEP, WINDOW, 120 + w * WINDOW_STEP) for w in range(windows)]
+    rows = [] if kinetics else list(_groundtruth(name, filmed, camera, keyframes))
+    labelled = {} if kinetics else _labels_at(rows, keyframes)
+    made = [
+        _tracklet(split, name, number, one, camera, span, labelled, model)
+        for span in spans
+        for number, one in enumerate(tracks)
+    ]
+    about = {
+        "split": split, "video": name, "frames": frames, "actors": len(actors), "composited": composited,
+        "takes": [list(a.takes) for a in actors],
+    }
+    return Video(about, [t for t in made if t.detected.sum() >= 8], rows)
+
+
+def _groundtruth(name: str, filmed: list[scenes.Filmed], camera: scenes.Camera, keyframes: np.ndarray) -> list[tuple]:
+    height, width = camera.size
+    rows = []
+    for frame in keyframes:
+        for person, seen in enumerate(filmed):
+            if frame < len(seen.pose) and seen.visible[frame] > 0.25:
+                box = (seen.box[frame] / [width, height, width, height]).round(3).tolist()
+                for action in np.flatnonzero(seen.labels[frame]) + 1:
+                    rows.append((name, ava.second(int(frame)), *box, int(action), person))
+    return rows
+
+
+def _labels_at(rows: list[tuple], keyframes: np.ndarray) -> dict[tuple[int, int], list[int]]:
+    """(actor, key frame) → action ids, from the ground truth's rows alone: dense labels know no more than AVA's."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for _, second, *_, action, person in rows:
+        found.setdefault((person, ava.keyframe(second)), []).append(action)
+    return found
+
+
+def _tracklet(
+    split: str,
+    video: str,
+    number: int,
+    track: faults.Track,
+    camera: scenes.Camera,
+    span: tuple[int, int, int],
+    labelled: dict[tuple[int, int], list[int]],
+    model: body.Body,
+) -> Tracklet:
+    """Cut one tracklet out of a track; each key frame's labels hold for its one-second window (paper, section 4)."""
+    start, length, keyframe = span
+    frame = np.arange(start, start + length)
+    part = slice(start, start + length)
+    labels, source = np.zeros((length, 80), np.float32), np.zeros(length, np.int8)
+    nearest = (frame + ava.FRAMES_PER_SECOND // 2) // ava.FRAMES_PER_SECOND * ava.FRAMES_PER_SECOND
+    for t, (actor, key) in enumerate(zip(track.actor[part], nearest, strict=True)):
+        if (int(actor), int(key)) in labelled:
+            labels[t, np.array(labelled[int(actor), int(key)]) - 1] = 1
+            source[t] = 2
+    return Tracklet(
+        name=f"{split}_{video}_{keyframe:06d}_{number}_{length}",
+        video=video,
+        track=number,
+        keyframe=keyframe,
+        frame=frame,
+        pose=track.pose[part],
+        betas=track.betas[part],
+        translation=track.translation[part],
+        joints=model.joints45(track.pose[part], track.betas[part]),
+        detected=track.detected[part],
+        box=track.box[part],
+        frame_size=np.array(camera.size),
+        confidence=track.confidence[part],
+        labels=labels,
+        label_source=source,
+        appearance=None,
+    )

@@ -1,0 +1,235 @@
+"""One self-contained page: results first, then every notebook as it ran. Nothing in it needs a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html import escape, unescape
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lart_mini import plots_model
+from lart_mini.errors import atomic_path
+from lart_mini.plots import to_png
+
+STYLE = """
+:root { --ink: #1f2430; --soft: #5b6472; --line: #dfe3e8; --paper: #ffffff; --shade: #f6f7f9;
+        --accent: #0072B2; }
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); background: var(--paper);
+       font: 16px/1.6 system-ui, "Segoe UI", Roboto, sans-serif; }
+a { color: var(--accent); }
+nav { position: fixed; inset: 0 auto 0 0; width: 240px; padding: 24px 20px; overflow-y: auto;
+      background: var(--shade); border-right: 1px solid var(--line); font-size: 14px; }
+nav a { display: block; padding: 4px 0; color: var(--ink); text-decoration: none; }
+nav a:hover { color: var(--accent); }
+nav strong { display: block; margin-bottom: 12px; }
+main { margin-left: 240px; padding: 32px 48px 96px; max-width: 1080px; }
+section.notebook { margin-top: 72px; padding-top: 24px; border-top: 3px solid var(--accent); }
+h1 { font-size: 30px; line-height: 1.25; margin: 0 0 12px; } h2 { font-size: 22px; margin: 36px 0 8px; }
+h3 { font-size: 18px; margin: 28px 0 6px; }
+table { border-collapse: collapse; margin: 12px 0; font-size: 14px; }
+caption { text-align: left; color: var(--soft); }
+th, td { padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); text-align: left; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+tr.paper td { color: var(--soft); font-style: italic; }
+img { max-width: 100%; height: auto; }
+p img.formula, li img.formula { vertical-align: middle; margin: 0 2px; }
+.headline { display: flex; flex-wrap: wrap; gap: 16px; margin: 20px 0; }
+.headline div { padding: 12px 20px; border: 1px solid var(--line); border-radius: 8px;
+                 background: var(--shade); }
+.headline b { display: block; font-size: 26px; line-height: 1.2; }
+.headline span { color: var(--soft); font-size: 13px; }
+.highlight, .jp-OutputArea-output pre, .output pre { margin: 10px 0; }
+div.input .highlight pre, .highlight pre { padding: 12px 14px; border-radius: 6px; background: var(--shade);
+      overflow-x: auto; border: 1px solid var(--line); }
+pre { font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace; overflow-x: auto; margin: 0; }
+.output_subarea pre { padding: 4px 14px; border-left: 3px solid var(--line); color: #333; }
+.prompt { display: none; } .anchor-link { display: none; }
+@media (max-width: 900px) { nav { position: static; width: auto; } main { margin: 0; padding: 20px; } }
+"""
+
+HEADLINE = {
+    "mAP": "mAP, all classes",
+    "PM": "person movement",
+    "OM": "object manipulation",
+    "PI": "person interaction",
+}
+
+
+def write_report(results: Mapping[str, Any], notebooks: Sequence[Path], path: Path) -> None:
+    """Write the page of `results` (the dict of results.json) and of the executed `notebooks` to `path`."""
+    bodies = [(notebook.stem, notebook_body(notebook)) for notebook in notebooks]
+    contents = "".join(f'<a href="#{stem}">{escape(heading(body) or stem)}</a>' for stem, body in bodies)
+    sections = "".join(f'<section class="notebook" id="{stem}">{body}</section>' for stem, body in bodies)
+    title = f"lart_mini: {results['profile']} run"
+    page = (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}{code_colours()}</style></head><body>"
+        f'<nav><strong>lart_mini</strong><a href="#results">Results</a>{contents}</nav>'
+        f'<main><section id="results">{results_page(results)}</section>{sections}</main></body></html>\n'
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def results_page(results: Mapping[str, Any]) -> str:
+    """The first page: headline, ladder, data, seconds, versions."""
+    validation = results["validation"]
+    boxes = "".join(
+        f"<div><b>{percent(validation.get(key))}</b><span>{escape(name)}</span></div>"
+        for key, name in HEADLINE.items()
+    )
+    counts = " · ".join(
+        f"{validation[key]:,} {key}" for key in ("frames", "boxes", "classes") if key in validation
+    )
+    rest = {key: value for key, value in results.items() if key not in SHOWN_APART}
+    return "".join(
+        [
+            f"<h1>Results of the {escape(results['profile'])} run</h1>",
+            f"<p>LART after fine-tuning, AVA-style mAP at IoU 0.5 on the validation takes: {counts}.</p>",
+            f'<div class="headline">{boxes}</div>',
+            ladder_section(results.get("ladder", [])),
+            "".join(
+                f"<h2>{escape(name.replace('_', ' ').capitalize())}</h2>{table(value)}"
+                for name, value in rest.items()
+            ),
+            "<h2>Time</h2>",
+            table(
+                {**results.get("notebook_seconds", {}), "all notebooks": results["seconds"]}, unit="seconds"
+            ),
+            "<h2>Made with</h2>",
+            table({"commit": results.get("commit") or "no git", **results.get("versions", {})}),
+        ]
+    )
+
+
+SHOWN_APART = {
+    "profile",
+    "seconds",
+    "notebook_seconds",
+    "validation",
+    "baselines",
+    "ladder",
+    "commit",
+    "versions",
+}
+
+
+def ladder_section(rungs: Sequence[Mapping[str, Any]]) -> str:
+    """Figure and table of the ladder; a rung is {name, mAP} and low, high, paper, note where known."""
+    if not rungs:
+        return ""
+    rows = "".join(
+        f'<tr class="{"paper" if rung.get("paper") else "run"}"><td>{escape(rung["name"])}</td>'
+        f'<td class="number">{percent(rung["mAP"])}</td><td class="number">{interval(rung)}</td>'
+        f"<td>{escape(rung.get('note') or ('paper, not run here' if rung.get('paper') else ''))}</td></tr>"
+        for rung in rungs
+    )
+    names = [rung["name"] for rung in rungs]
+    figure = plots_model.ladder(
+        names,
+        [rung["mAP"] for rung in rungs],
+        [rung.get("low") for rung in rungs],
+        [rung.get("high") for rung in rungs],
+        paper=[bool(rung.get("paper")) for rung in rungs],
+    )
+    alt = "Bars of mAP in percent: " + ", ".join(f"{rung['name']} {100 * rung['mAP']:.1f}" for rung in rungs)
+    return (
+        f"<h2>Ladder</h2>{image(figure, alt)}<table><tr><th>method</th><th class='number'>mAP</th>"
+        f"<th class='number'>interval</th><th></th></tr>{rows}</table>"
+    )
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent with one decimal; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(rung: Mapping[str, Any]) -> str:
+    """The ends of a rung's interval in percent, or nothing."""
+    if rung.get("low") is None or rung.get("high") is None:
+        return ""
+    return f"{100 * rung['low']:.1f} – {100 * rung['high']:.1f}"
+
+
+def table(value: Any, unit: str = "") -> str:
+    """Any recorded value as HTML: mappings become tables, also inside cells; text stays as it is."""
+    if isinstance(value, Mapping):
+        rows = "".join(f"<tr><td>{escape(str(key))}</td>{_cell(item)}</tr>" for key, item in value.items())
+        return f"<table>{f'<caption>{escape(unit)}</caption>' if unit else ''}{rows}</table>"
+    if isinstance(value, list):
+        return "<p>" + ", ".join(escape(str(item)) for item in value) + "</p>"
+    return f"<pre>{escape(str(value))}</pre>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (
+            f'<td class="number">{value:,.4g}</td>'
+            if isinstance(value, float)
+            else f'<td class="number">{value:,}</td>'
+        )
+    return f"<td>{table(value) if isinstance(value, Mapping | list) else escape(str(value))}</td>"
+
+
+def image(figure: Figure, alt: str) -> str:
+    """A figure inside the page, with its alt text."""
+    return (
+        f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(to_png(figure)).decode()}">'
+    )
+
+
+def notebook_body(path: Path) -> str:
+    """An executed notebook as an HTML fragment: alt texts kept, formulas drawn, nothing from a network."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
+    body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    return draw_formulas(body)
+
+
+def heading(body: str) -> str | None:
+    """Text of the first H1 of a fragment."""
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
+    return unescape(re.sub(r"<[^>]+>", "", found.group(1))).strip() if found else None
+
+
+def draw_formulas(body: str) -> str:
+    """Replace $…$ and $$…$$ outside code by pictures, since MathJax would have to come from a network."""
+    parts = re.split(
+        r"(<pre.*?</pre>|<code.*?</code>|<script.*?</script>|<style.*?</style>|<[^>]*>)",
+        body,
+        flags=re.DOTALL,
+    )
+    # Odd places are tags and code; formulas stand in the text between them.
+    for place in range(0, len(parts), 2):
+        parts[place] = re.sub(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", _formula, parts[place], flags=re.DOTALL)
+    return "".join(parts)
+
+
+def _formula(found: re.Match[str]) -> str:
+    """One formula as SVG; one that matplotlib's mathtext cannot read stays as its source."""
+    from matplotlib.mathtext import math_to_image
+
+    source = " ".join(unescape(found.group(1) or found.group(2)).split())
+    drawn = io.StringIO()
+    try:
+        math_to_image(f"${source}$", drawn, dpi=72, format="svg")
+    except ValueError:
+        return f"<code>{escape(source)}</code>"
+    encoded = base64.b64encode(drawn.getvalue().encode()).decode()
+    return f'<img class="formula" alt="{escape(source)}" src="data:image/svg+xml;base64,{encoded}">'
+
+
+def code_colours() -> str:
+    """Pygments' style sheet for the code cells."""
+    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+
+    return str(HtmlFormatter(style="friendly").get_style_defs(".highlight"))

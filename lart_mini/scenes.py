@@ -1,0 +1,364 @@
+"""mini_ava: real human motion composed into multi-person videos with AVA-style ground truth.
+
+Every movement is a captured take; what is composed is who stands where, who follows whom in time, and the camera.
+A *performance* is one actor's chain of takes, a *camera* pans or stands, and `film` gives what the camera would
+see of each actor: pose and place in the camera frame, a box, and how much of it is visible. `lart_mini.faults`
+then makes of this what a tracker would have delivered. Splits are by take: no take is both learnt and scored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from lart_mini.body import Body, forward_kinematics
+from lart_mini.mocap import Clip, mirror
+
+Array = NDArray[np.float32]
+
+TALK_TO, LISTEN_TO, WATCH, STAND = 79, 74, 80, 12
+GUARD_FRAMES = 30  # either side of a time split: two seconds apart in all
+BLEND_FRAMES = 10
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames [first, last) of a clip, every one of them labelled."""
+
+    clip: Clip
+    first: int
+    last: int
+
+    @property
+    def actions(self) -> frozenset[int]:
+        """AVA ids that occur in the segment."""
+        return frozenset((np.flatnonzero(self.clip.labels[self.first : self.last].any(axis=0)) + 1).tolist())
+
+
+@dataclass(frozen=True)
+class Performance:
+    """One actor's motion in the world: pose (T,24,3,3), translation (T,3) m, labels (T,80), betas (10,)."""
+
+    pose: Array
+    translation: Array
+    labels: NDArray[np.uint8]
+    betas: Array
+    takes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """World to camera: x_camera = rotation[t] @ (x_world − position). Pinhole, `focal` in pixels, size (h, w)."""
+
+    rotation: Array  # (T,3,3), rows right, down, forward
+    position: Array  # (3,) m
+    focal: float
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """One actor as the camera sees it, without any error: what ground truth is written from."""
+
+    pose: Array  # (T,24,3,3), joint 0 in the camera frame
+    translation: Array  # (T,3) m, camera frame
+    box: Array  # (T,4) x1, y1, x2, y2 pixels, inside the frame
+    visible: Array  # (T,) share of the body that is inside the frame and not hidden by nearer people
+    labels: NDArray[np.uint8]  # (T,80)
+    betas: Array  # (10,)
+
+
+# ---------------------------------------------------------------------------------------------- performances
+
+
+def segments(library: dict[str, Clip], split: str) -> list[Segment]:
+    """Labelled stretches of at least half a second that `split` ("train", "val" or "test") may use.
+
+    A clip whose split is "time" gives its earlier part to train and its later part to val, a guard between them.
+    """
+    found = []
+    for clip in library.values():
+        first, last = 0, len(clip.pose)
+        if clip.split == "time" and clip.split_frame is not None and split in ("train", "val"):
+            if split == "train":
+                last = clip.split_frame - GUARD_FRAMES
+            else:
+                first = clip.split_frame + GUARD_FRAMES
+        elif clip.split != split:
+            continue
+        labelled = np.zeros(len(clip.pose) + 2, dtype=bool)
+        labelled[1:-1] = clip.labels.any(axis=1)
+        labelled[: first + 1] = labelled[last + 1 :] = False
+        starts, ends = np.flatnonzero(np.diff(labelled.astype(np.int8))).reshape(-1, 2).T
+        found += [Segment(clip, int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a >= 15]
+    return found
+
+
+def heading(orientation: Array) -> float:
+    """Angle about the vertical, radians, in which a body of world orientation (3,3) faces; 0 is +z, π/2 is +x."""
+    return float(np.arctan2(orientation[0, 2], orientation[2, 2]))
+
+
+def turned(pose: Array, translation: Array, angle: float, about: Array, to: Array) -> tuple[Array, Array]:
+    """Turn a motion by `angle` about the vertical through `about` (3,), then move that point to `to`, on the floor."""
+    turn = Rotation.from_rotvec([0, angle, 0]).as_matrix().astype(np.float32)
+    moved = pose.copy()
+    moved[:, 0] = turn @ pose[:, 0]
+    floor = np.array([1, 0, 1], np.float32)
+    return moved, (translation - about * floor) @ turn.T + to * floor
+
+
+def blended(before: Array, after: Array, weights: Array) -> Array:
+    """Rotations (K,24,3,3) on the geodesic from `before` (24,3,3) to `after` (K,24,3,3) at `weights` (K,)."""
+    start = np.broadcast_to(before, after.shape).reshape(-1, 3, 3)
+    step = Rotation.from_matrix(np.swapaxes(start, 1, 2) @ after.reshape(-1, 3, 3)).as_rotvec()
+    step *= np.repeat(weights, 24)[:, None]
+    return (start @ Rotation.from_rotvec(step).as_matrix()).reshape(after.shape).astype(np.float32)
+
+
+def pose_gap(a: Array, b: Array) -> float:
+    """Mean angle in radians between two poses (24,3,3), the body's orientation in the world left out."""
+    trace = np.einsum("jki,jki->j", a[1:], b[1:])
+    return float(np.arccos(np.clip((trace - 1) / 2, -1, 1)).mean())
+
+
+def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: int) -> Performance:
+    """A chain of takes of at most `frames` frames, the first of which shows action `target`.
+
+    A take is followed by one that starts near the pose the last ended in, blended over ten frames; where none
+    fits (a lying actor has nowhere to go) the performance ends early. Turns keep the actor's heading.
+    """
+    first = _choose(rng, [s for s in pool if target in s.actions] or pool)
+    shown = first.first + np.flatnonzero(first.clip.labels[first.first : first.last, target - 1])
+    begin = max(first.first, int(rng.choice(shown) if len(shown) else first.first) - int(rng.integers(0, 60)))
+    pieces = [_cut(first, begin, frames)]
+    takes = [first.clip.name]
+    while (done := sum(len(p[0]) for p in pieces)) < frames:
+        following = _following(rng, pool, pieces[-1])
+        if following is None:
+            break
+        segment, start = following
+        pieces.append(_joined(pieces[-1], _cut(segment, start, frames - done)))
+        takes.append(segment.clip.name)
+    pose, translation, labels = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    return Performance(pose, translation, labels, np.zeros(10, np.float32), tuple(takes))
+
+
+def _choose(rng: np.random.Generator, pool: list[Segment]) -> Segment:
+    segment = pool[rng.integers(len(pool))]
+    return replace(segment, clip=mirror(segment.clip)) if rng.random() < 0.5 else segment
+
+
+def _cut(segment: Segment, start: int, frames: int) -> tuple[Array, Array, NDArray[np.uint8]]:
+    span = slice(start, min(segment.last, start + frames))
+    return segment.clip.pose[span], segment.clip.translation[span], segment.clip.labels[span]
+
+
+def _following(rng: np.random.Generator, pool: list[Segment], last: tuple) -> tuple[Segment, int] | None:
+    """Of two dozen random places in the pool, the one whose pose is nearest to where `last` ended, if near enough."""
+    best, best_gap = None, 0.45
+    for _ in range(24):
+        segment = _choose(rng, pool)
+        start = int(rng.integers(segment.first, max(segment.first + 1, segment.last - 2 * BLEND_FRAMES)))
+        if abs(segment.clip.translation[start, 1] - last[1][-1, 1]) < 0.2:
+            gap = pose_gap(last[0][-1], segment.clip.pose[start])
+            if gap < best_gap:
+                best, best_gap = (segment, start), gap
+    return best
+
+
+def _joined(last: tuple, piece: tuple) -> tuple[Array, Array, NDArray[np.uint8]]:
+    angle = heading(last[0][-1, 0]) - heading(piece[0][0, 0])
+    pose, translation = turned(piece[0], piece[1], angle, piece[1][0], last[1][-1])
+    count = min(BLEND_FRAMES, len(pose))
+    weights = (np.arange(1, count + 1) / (count + 1)).astype(np.float32)
+    pose[:count] = blended(last[0][-1], pose[:count], weights)
+    translation[:count, 1] = last[1][-1, 1] * (1 - weights) + translation[:count, 1] * weights
+    return pose, translation, piece[2]
+
+
+def shaped(performance: Performance, betas: Array, body: Body) -> Performance:
+    """Give the actor a body of shape `betas` (10,), stretching its path with the length of its legs."""
+    def leg(joints: Array) -> float:
+        return float(np.linalg.norm(joints[1] - joints[4]) + np.linalg.norm(joints[4] - joints[7]))
+
+    scale = leg(body.rest_joints(betas)) / leg(body.rest_joints(np.zeros(10, np.float32)))
+    return replace(performance, betas=betas, translation=performance.translation * np.float32(scale))
+
+
+# ------------------------------------------------------------------------------------------------------ scenes
+
+
+def placed(performance: Performance, angle: float, to: Array, start: bool = False) -> Performance:
+    """Face the performance's first frame to `angle` (radians, 0 is +z); put the middle of its path, or with `start`
+    its first frame, at `to` (3,) on the floor."""
+    turn = angle - heading(performance.pose[0, 0])
+    path = performance.translation
+    about = path[0] if start else (path.min(axis=0) + path.max(axis=0)) / 2
+    pose, translation = turned(performance.pose, path, turn, about, to)
+    return replace(performance, pose=pose, translation=translation)
+
+
+def cast(
+    rng: np.random.Generator, pool: list[Segment], frames: int, people: int, target: int, body: Body
+) -> tuple[list[Performance], bool]:
+    """Actors of one scene, placed so that nobody walks through anybody, and whether a pair was composited.
+
+    The first actor shows `target`. A captured partner comes along in the same place (talk_a with talk_b). A
+    gesturing take without one is faced to a standing partner, who is labelled listen to and watch: composited.
+    """
+    actors, composited = _leads(rng, pool, frames, target, body)
+    for _ in range(people - len(actors)):
+        action = int(rng.choice(sorted(frozenset().union(*(s.actions for s in pool)))))
+        extra = shaped(perform(rng, pool, frames, action), _random_betas(rng), body)
+        for _ in range(20):
+            spot = np.array([rng.uniform(-3, 3), 0, rng.uniform(-2.5, 2.5)], np.float32)
+            candidate = placed(extra, rng.uniform(-np.pi, np.pi), spot)
+            if all(_closest(candidate, other) > 0.6 for other in actors):
+                actors.append(candidate)
+                break
+    return actors, composited
+
+
+def _random_betas(rng: np.random.Generator) -> Array:
+    return np.clip(rng.normal(0, 0.7, 10), -1.5, 1.5).astype(np.float32)
+
+
+def _closest(a: Performance, b: Performance) -> float:
+    shared = min(len(a), len(b))
+    return float(np.linalg.norm(a.translation[:shared] - b.translation[:shared], axis=1).min())
+
+
+def _leads(
+    rng: np.random.Generator, pool: list[Segment], frames: int, target: int, body: Body
+) -> tuple[list[Performance], bool]:
+    captured = [pair for pair in _pairs(pool) if target in pair[0].actions]
+    if captured and rng.random() < 0.5:
+        return _captured_pair(rng, captured[rng.integers(len(captured))], frames), False
+    lead = shaped(perform(rng, pool, frames, target), _random_betas(rng), body)
+    lead = placed(lead, rng.uniform(-np.pi, np.pi), np.zeros(3, np.float32))
+    talks = lead.labels[:, TALK_TO - 1].astype(bool)
+    standing = [s for s in pool if s.actions == {STAND}]
+    if target not in (TALK_TO, LISTEN_TO, WATCH) or not talks.any() or not standing:
+        return [lead], False
+    angle = heading(lead.pose[0, 0])
+    spot = lead.translation[0] + rng.uniform(1.1, 1.8) * np.array([np.sin(angle), 0, np.cos(angle)], np.float32)
+    partner = shaped(perform(rng, standing, len(lead), STAND), _random_betas(rng), body)
+    partner = placed(partner, angle + np.pi + rng.normal(0, 0.15), spot, start=True)
+    shared = min(len(lead), len(partner))
+    labels = partner.labels.copy()
+    for action in (LISTEN_TO, WATCH):
+        labels[:shared, action - 1] = talks[:shared]
+    return [lead, replace(partner, labels=labels)], True
+
+
+def _pairs(pool: list[Segment]) -> list[tuple[Segment, Segment]]:
+    """Segments of two people who were captured together, where both are labelled for half a second or more."""
+    return [
+        (a, b)
+        for a in pool
+        for b in pool
+        if a.clip.partner == b.clip.name and min(a.last, b.last) - max(a.first, b.first) >= 15
+    ]
+
+
+def _captured_pair(
+    rng: np.random.Generator, pair: tuple[Segment, Segment], frames: int
+) -> list[Performance]:
+    first, last = max(s.first for s in pair), min(s.last for s in pair)
+    start = int(rng.integers(first, max(first + 1, last - frames)))
+    span = slice(start, min(last, start + frames))
+    angle, centre = rng.uniform(-np.pi, np.pi), pair[0].clip.translation[start]
+    actors = []
+    for clip in (pair[0].clip, pair[1].clip):
+        pose, translation = turned(clip.pose[span], clip.translation[span], angle, centre, np.zeros(3, np.float32))
+        # Shapes near the mean, so that captured distances and eye lines stay true.
+        betas = _random_betas(rng) * np.float32(0.3)
+        actors.append(Performance(pose, translation, clip.labels[span], betas, (clip.name,)))
+    return actors
+
+
+def look_at(position: Array, target: Array) -> Array:
+    """Camera rotations (T,3,3), rows right, down, forward, for a camera at (3,) that looks at targets (T,3)."""
+    forward = target - position
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    right = np.cross(forward, np.array([0, 1, 0], np.float32))
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    return np.stack([right, np.cross(forward, right), forward], axis=1).astype(np.float32)
+
+
+def shoot(rng: np.random.Generator, actors: list[Performance], frames: int) -> Camera:
+    """A camera at 1 to 2.4 m height, as far as the actors' paths need, that stands, pans, or follows the first actor."""
+    paths = np.concatenate([a.translation for a in actors])
+    centre = (paths.min(axis=0) + paths.max(axis=0)) / 2
+    reach = np.linalg.norm((paths - centre)[:, [0, 2]], axis=1).max()
+    angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(3.5, 7.0) + rng.uniform(0.6, 1.2) * min(reach, 6.0)
+    away = np.array([np.sin(angle), 0, np.cos(angle)])
+    position = centre * [1, 0, 1] + away * distance + [0, rng.uniform(1.0, 2.4), 0]
+    target = np.tile(centre, (frames, 1))
+    style = rng.integers(3)
+    if style == 1:
+        target += np.linspace(-1, 1, frames)[:, None] * rng.uniform(-1.2, 1.2) * np.cross([0, 1, 0], away)
+    elif style == 2:
+        target = _smoothed(actors[0].translation[np.minimum(np.arange(frames), len(actors[0]) - 1)])
+    size = (720, 1280)
+    position = position.astype(np.float32)
+    return Camera(look_at(position, target.astype(np.float32)), position, float(rng.uniform(0.9, 1.4) * size[1]), size)
+
+
+def _smoothed(path: Array, half: int = 30) -> Array:
+    """A path (T,3) averaged over two seconds, as a camera operator follows."""
+    window = np.hanning(2 * half + 1) / np.hanning(2 * half + 1).sum()
+    padded = np.pad(path, ((half, half), (0, 0)), mode="edge")
+    return np.stack([np.convolve(padded[:, k], window, mode="valid") for k in range(3)], axis=1)
+
+
+def film(actors: list[Performance], camera: Camera, body: Body) -> list[Filmed]:
+    """What the camera sees of each actor, free of errors. Turning actors and camera together changes nothing."""
+    seen = []
+    for actor in actors:
+        rotation = camera.rotation[: len(actor)]
+        pose = actor.pose.copy()
+        pose[:, 0] = rotation @ actor.pose[:, 0]
+        translation = np.einsum("tij,tj->ti", rotation, actor.translation - camera.position)
+        betas = np.broadcast_to(actor.betas, (len(actor), 10))
+        points = body.points(pose, betas, translation.astype(np.float32), body.spread())
+        seen.append((actor, pose, translation.astype(np.float32), points))
+    pixels = [_project(points, camera) for *_, points in seen]
+    boxes = [np.concatenate([p.min(axis=1), p.max(axis=1)], axis=1) for p in pixels]
+    filmed = []
+    for index, (actor, pose, translation, points) in enumerate(seen):
+        nearer = [(boxes[k], seen[k][2]) for k in range(len(seen)) if k != index]
+        visible = _visible(pixels[index], points, translation, nearer, camera.size)
+        height, width = camera.size
+        box = np.clip(boxes[index], 0, [width, height, width, height]).astype(np.float32)
+        filmed.append(Filmed(pose, translation, box, visible, actor.labels, actor.betas))
+    return filmed
+
+
+def _project(points: Array, camera: Camera) -> Array:
+    height, width = camera.size
+    depth = np.maximum(points[..., 2:], 0.1)
+    return points[..., :2] / depth * camera.focal + np.array([width / 2, height / 2], np.float32)
+
+
+def _visible(pixels: Array, points: Array, place: Array, others: list, size: tuple[int, int]) -> Array:
+    height, width = size
+    inside = (pixels >= 0).all(-1) & (pixels[..., 0] < width) & (pixels[..., 1] < height) & (points[..., 2] > 0.3)
+    hidden = np.zeros_like(inside)
+    for box, other in others:
+        shared = min(len(box), len(pixels))
+        x, y = pixels[:shared, :, 0], pixels[:shared, :, 1]
+        # A body fills about the middle two thirds of its box.
+        margin = (box[:shared, 2] - box[:shared, 0]) / 6
+        covers = (x > (box[:shared, 0] + margin)[:, None]) & (x < (box[:shared, 2] - margin)[:, None])
+        covers &= (y > box[:shared, 1, None]) & (y < box[:shared, 3, None])
+        in_front = (other[:shared, 2] > 0.3) & (other[:shared, 2] < place[:shared, 2])
+        hidden[:shared] |= covers & in_front[:, None]
+    return (inside & ~hidden).mean(axis=1).astype(np.float32)

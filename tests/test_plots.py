@@ -1,0 +1,128 @@
+"""Figures: titles and units on every axis, alt text kept, and the sizes that notebooks must stay under."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lart_mini import plots, plots_model, widgets
+from lart_mini.body import load_body
+
+RNG = np.random.default_rng(0)
+FRAMES = 60
+REST = load_body().rest_joints(np.zeros(10, np.float32))
+JOINTS = REST + np.linspace(0, 1, FRAMES)[:, None, None] * np.array([1, 0, 0.5]) + np.array([0, 1, 0])
+DETECTED = np.arange(FRAMES) % 20 > 4
+BOX = np.tile([100.0, 50, 60, 200], (FRAMES, 1))
+POINTS = JOINTS[..., :2] * 100 + 100
+MASK = RNG.random((8, 8)) < 0.5
+WEIGHTS = RNG.dirichlet(np.ones(8), size=(3, 8))
+
+
+def every_figure() -> dict[str, Figure]:
+    curve = (np.array([1.0, 0.5]), np.array([0.5, 1.0]))
+    places, facing = [JOINTS[:, 0]], [np.tile([0, 0, 1.0], (FRAMES, 1))]
+    bars = {"a": np.array([0.1, np.nan]), "b": np.array([0.2, 0.3])}
+    body = load_body()
+    return {
+        "skeletons": plots.skeleton_strip(JOINTS, title="t", detected=DETECTED),
+        "above": plots.scene_from_above(places, facing, ["ego"], title="t"),
+        "meshes": plots.mesh_strip(body.v_template[None], body.faces, ["rest"], title="t"),
+        "timeline": plots.detection_timeline([DETECTED, ~DETECTED], ["a", "b"], title="t", keyframes=[30]),
+        "tracklet": plots.tracklet_strip(POINTS, BOX, DETECTED, (360, 640), title="t"),
+        "encoding": plots_model.positional_encoding(RNG.uniform(-1, 1, (2, 5, 8))),
+        "masks": plots_model.attention_masks({"one": MASK, "two": ~MASK}, 2, 4, title="t"),
+        "maps": plots_model.attention_maps(WEIGHTS, ["a", "b", "c"], 2, 4, title="t"),
+        "attention": plots_model.attention_over_time(WEIGHTS[0, 0].reshape(2, 4), 1, MASK[:2, :4], title="t"),
+        "losses": plots_model.loss_curves({"a": curve}, title="t"),
+        "precision": plots_model.precision_recall({"a": curve}, title="t"),
+        "classes": plots_model.class_bars(bars, ["x", "y"], ["PM", "PI"], title="t"),
+        "ladder": plots_model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
+        "counts": plots_model.class_counts({"train": np.array([3, 4])}, ["x", "y"], title="t"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(every_figure()))
+def test_every_figure_has_a_title_and_named_axes_and_is_small(name: str) -> None:
+    figure = every_figure()[name]
+    assert figure.get_suptitle()
+    labels = [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
+    assert labels
+    assert len(plots.to_png(figure)) < 100_000
+
+
+def test_filmstrip_draws_missing_frames_pale() -> None:
+    axes = plots.skeleton_strip(JOINTS, [0, 10], title="t", detected=DETECTED).axes[0]
+    assert [bones.get_alpha() for bones in axes.collections] == [0.25, 1]
+    assert "missing" in axes.texts[0].get_text() and axes.texts[1].get_text() == "0.3 s"
+
+
+def test_left_and_right_have_their_own_colours() -> None:
+    colours = dict(zip(plots.BONES[:, 1].tolist(), plots.BONE_COLOURS, strict=True))
+    assert colours[plots.JOINT_NAMES.index("left_knee")] == plots.LEFT
+    assert colours[plots.JOINT_NAMES.index("right_wrist")] == plots.RIGHT
+    assert colours[plots.JOINT_NAMES.index("neck")] == plots.MIDDLE
+
+
+def test_mesh_shows_what_faces_the_viewer_and_paints_near_last() -> None:
+    body = load_body()
+    vertices = np.asarray(body.v_template, dtype=float)
+    polygons, colours = plots._shaded_faces(vertices, body.faces, plots.SKIN)
+    assert 0.3 * len(body.faces) < len(polygons) < 0.7 * len(body.faces) and colours.shape == (
+        len(polygons),
+        3,
+    )
+    squares = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1.0]])
+    near, far = [3, 4, 5], [0, 1, 2]
+    drawn, _ = plots._shaded_faces(
+        squares + np.arange(6)[:, None] * 1e-3, np.array([near, far, far[::-1]]), (1, 1, 1)
+    )
+    assert len(drawn) == 2 and drawn[1][0, 0] > drawn[0][0, 0]
+
+
+def test_yaw_of_a_quarter_turn_brings_the_front_to_the_right() -> None:
+    np.testing.assert_allclose(plots.rotate_y(np.array([0, 0, 1.0]), 90), [1, 0, 0], atol=1e-12)
+
+
+def test_animation_is_small_and_needs_no_network() -> None:
+    player = plots.animate_tracklet(POINTS, BOX, DETECTED, (360, 640), alt='a "person"').data
+    assert len(player) < 300_000 and "font-awesome" not in player and "&quot;person&quot;" in player
+    assert player.count("data:image/png;base64") <= 40
+
+
+def test_show_keeps_the_alt_text() -> None:
+    InteractiveShell.instance()
+    with capture_output() as captured:
+        plots.show(every_figure()["ladder"], alt="two bars")
+    output = captured.outputs[0]
+    assert (
+        output.metadata == {"image/png": {"alt": "two bars"}}
+        and output.data["text/plain"] == "[figure] two bars"
+    )
+    assert Image.open(io.BytesIO(output.data["image/png"])).width > 100
+    InteractiveShell.clear_instance()
+
+
+def test_explore_is_static_without_a_front_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    drawn = []
+
+    def draw(frame: int) -> Figure:
+        drawn.append(frame)
+        return every_figure()["ladder"]
+
+    InteractiveShell.instance()
+    with capture_output() as captured:
+        widgets.explore(draw, "two bars", frame=[5, 0, 10])
+    assert drawn == [5] and len(captured.outputs) == 1
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    with capture_output() as captured:
+        widgets.explore(draw, "two bars", frame=[5, 0, 10])
+    assert drawn == [5, 5] and len(captured.outputs) == 2
+    InteractiveShell.clear_instance()
