@@ -158,10 +158,11 @@ def _read(path: Path, last: str, allowed: tuple[int, ...]) -> pl.DataFrame:
         raise BadInput(path, "file", "at least one row", "an empty file")
     if content.endswith((b"\n\n", b"\r\n\r\n")):
         content = content.rstrip()
-    # A header of our own makes polars fill short rows with nulls, whatever the first row's length.
-    header = ",".join(schema).encode() + b"\n"
+    # Polars fills short rows with nulls if the first one is full; else a header of our own is.
+    short = content[: content.find(b"\n")].count(b",") < len(schema) - 1
+    header = ",".join(schema).encode() + b"\n" if short else b""
     try:
-        table = pl.read_csv(header + content, schema=schema)
+        table = pl.read_csv(header + content if short else content, schema=schema, has_header=short)
     except pl.exceptions.PolarsError as error:
         raise _first_bad_line(path, content, schema, allowed, str(error)) from None
     if not _complete(table, last, allowed):
@@ -209,7 +210,7 @@ def _first_bad_line(
     path: Path, content: bytes, schema: dict[str, type[pl.DataType]], allowed: tuple[int, ...], otherwise: str
 ) -> BadInput:
     """Read the file as lines and say which is the first that cannot be a row, and in which field."""
-    raw = pl.Series("line", content.decode("utf-8", errors="replace").split("\n"))
+    raw = pl.Series("line", content.rstrip().decode("utf-8", errors="replace").split("\n"))
     lines = raw.str.strip_chars_end("\r").to_frame()
     split = pl.col("line").str.split_exact(",", len(schema) - 1).struct.rename_fields(list(schema))
     count = (pl.col("line").str.count_matches(",") + 1).alias("columns")
@@ -271,6 +272,8 @@ def _check_values(path: object, table: pl.DataFrame, last: str) -> None:
     if name in CORNERS:
         found += " in the box " + ", ".join(str(table[corner][row]) for corner in CORNERS)
         found += " (pixels?)" if max(abs(table[corner][row]) for corner in CORNERS) > 2 else ""
+    if name == "action":
+        found += " (class ids count from 1)" if found == "0" else ""
     raise BadInput(path, f"line {row + 1}, {name}", expected, found)
 
 

@@ -28,7 +28,9 @@ JOINT_NAMES: tuple[str, ...] = (
     "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
     "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
 )  # fmt: skip
-PARENTS: np.ndarray = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
+PARENTS: np.ndarray = np.array(
+    [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21]
+)
 PARENTS.flags.writeable = False
 
 # The vertices that smplx appends to the 24 joints, in its order: they become joints 24…44 of its output.
@@ -39,16 +41,16 @@ SURFACE_NAMES: tuple[str, ...] = (
 # OpenPose's 25 joints as places in smplx's 45 (24 joints, then SURFACE_NAMES).
 OPENPOSE: tuple[int, ...] = (24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *range(25, 35))
 HEAD_TOP = -1  # stands for the highest vertex of the head in EXTRA
-# The 19 joints that follow in the released files: right ankle, knee, hip, left hip, knee, ankle, right wrist, elbow,
-# shoulder, left shoulder, elbow, wrist, neck, head top, pelvis, thorax, spine, jaw, head. Their released regressor is
-# not free, so each is the nearest SMPL joint here (the two head tops: a vertex). This is our choice.
+# The 19 joints that follow in the released files: right ankle, knee, hip, left hip, knee, ankle, right wrist,
+# elbow, shoulder, left shoulder, elbow, wrist, neck, head top, pelvis, thorax, spine, jaw, head. Their released
+# regressor is not free, so each is the nearest SMPL joint here (head top and head: a vertex). This is our choice.
 EXTRA: tuple[int, ...] = (8, 5, 2, 1, 4, 7, 21, 19, 17, 16, 18, 20, 12, HEAD_TOP, 0, 12, 6, 15, HEAD_TOP)
-FREE_BODY = Path(__file__).resolve().parent.parent / "data_samples" / "body" / "free_body.npz"
+FREE_BODY: Path = Path(__file__).resolve().parent.parent / "data_samples" / "body" / "free_body.npz"
 _CHUNK = 2048  # frames skinned at once: keeps the temporary arrays in the tens of megabytes
 
 
 def global_rotations(pose: np.ndarray) -> np.ndarray:
-    """Local rotations (…,24,3,3), each relative to its parent joint -> rotations relative to the world, same shape."""
+    """Local rotations (…,24,3,3), each relative to its parent joint -> relative to the world, same shape."""
     rotations = np.array(pose)
     for joint in range(1, 24):
         rotations[..., joint, :, :] = rotations[..., PARENTS[joint], :, :] @ rotations[..., joint, :, :]
@@ -56,7 +58,7 @@ def global_rotations(pose: np.ndarray) -> np.ndarray:
 
 
 def local_rotations(rotations: np.ndarray) -> np.ndarray:
-    """The inverse of `global_rotations`: world rotations (…,24,3,3) -> relative to the parent joint, same shape."""
+    """The inverse of `global_rotations`: world (…,24,3,3) -> relative to the parent joint, same shape."""
     pose = np.array(rotations)
     parents = np.swapaxes(rotations[..., PARENTS[1:], :, :], -1, -2)
     pose[..., 1:, :, :] = parents @ rotations[..., 1:, :, :]
@@ -64,10 +66,10 @@ def local_rotations(rotations: np.ndarray) -> np.ndarray:
 
 
 def forward_kinematics(pose: np.ndarray, rest_joints: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """Where the joints are: pose (T,24,3,3), rest_joints (24,3) or (T,24,3), translation (T,3) -> (T,24,3), metres.
+    """Places of the joints: pose (T,24,3,3), rest_joints (24,3) or (T,24,3), translation (T,3) -> (T,24,3), metres.
 
-    Joint 0 (the pelvis) lands on `translation`; each other joint is its parent plus the rest bone, turned with the
-    parent (SMPL paper, equation 3).
+    Joint 0 (the pelvis) lands on `translation`; each other joint is its parent plus the rest bone, turned with
+    the parent (SMPL paper, equation 3).
     """
     pose, rest_joints, translation = np.asarray(pose), np.asarray(rest_joints), np.asarray(translation)
     rotations = global_rotations(pose)
@@ -82,7 +84,7 @@ def forward_kinematics(pose: np.ndarray, rest_joints: np.ndarray, translation: n
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A body model in SMPL's format: V vertices, F triangles, 24 joints, 10 shape numbers; metres, float32."""
+    """A body model in SMPL's format: V vertices, F triangles, 24 joints, 10 shape numbers; metres."""
 
     name: str
     v_template: np.ndarray  # (V,3) mean shape in the rest pose
@@ -115,26 +117,35 @@ class Body:
             return template.copy()
         return template + np.tensordot(np.asarray(betas, np.float32), directions, (-1, -1))
 
-    def points(self, pose: np.ndarray, betas: np.ndarray | None, translation: np.ndarray,
-               vertices: np.ndarray | list[int]) -> np.ndarray:
-        """Skin a few vertices only: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,len(vertices),3).
+    def points(
+        self,
+        pose: np.ndarray,
+        betas: np.ndarray | None,
+        translation: np.ndarray,
+        vertices: np.ndarray | list[int],
+    ) -> np.ndarray:
+        """Skin n chosen vertices: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,n,3) metres.
 
-        The same linear blend skinning as `vertices`, without the rest of the mesh; the pelvis is at `translation`.
+        The same linear blend skinning as in `vertices` without the rest of the mesh; the pelvis is at
+        `translation`.
         """
         pose, translation = np.asarray(pose, np.float32), np.asarray(translation, np.float32)
         frames, chosen = len(pose), np.asarray(vertices, np.int64)
-        betas = np.broadcast_to(np.zeros(10, np.float32) if betas is None else betas, (frames, 10))
+        betas = _per_frame(betas, frames)
         out = np.empty((frames, len(chosen), 3), np.float32)
         for start in range(0, frames, _CHUNK):
             part = slice(start, start + _CHUNK)
             out[part] = self._skin(pose[part], betas[part], translation[part], chosen)
         return out
 
-    def _skin(self, pose: np.ndarray, betas: np.ndarray, translation: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def _skin(
+        self, pose: np.ndarray, betas: np.ndarray, translation: np.ndarray, chosen: np.ndarray
+    ) -> np.ndarray:
         rest = self.rest_joints(betas)  # (T,24,3)
         rotations = global_rotations(pose)
         joints = forward_kinematics(pose, rest, translation)
-        offsets = joints - np.einsum("tjab,tjb->tja", rotations, rest)  # a vertex v of joint j goes to R v + offset
+        # A vertex v that hangs on joint j alone goes to R v + offset.
+        offsets = joints - np.einsum("tjab,tjb->tja", rotations, rest)
         shaped = self.v_template[chosen] + np.tensordot(betas, self.shapedirs[chosen], (-1, -1))  # (T,n,3)
         if self._bends:
             feature = (pose[:, 1:] - np.eye(3, dtype=np.float32)).reshape(len(pose), 207)
@@ -146,8 +157,8 @@ class Body:
     def joints45(self, pose: np.ndarray, betas: np.ndarray | None = None) -> np.ndarray:
         """The 45 joints of a released tracklet: pose (T,24,3,3), betas (10,) or (T,10) -> (T,45,3) metres.
 
-        25 OpenPose joints, 19 extra ones (see EXTRA) and one row of zeros. The pelvis stays at its rest place, as
-        in the released `3d_joints`: a body that is turned but not moved.
+        25 OpenPose joints, 19 extra ones (see EXTRA) and one row of zeros. The pelvis stays at its rest place,
+        as in the released `3d_joints`: a body that is turned but not moved.
         """
         pose = np.asarray(pose, np.float32)
         rest = np.broadcast_to(self.rest_joints(betas), (len(pose), 24, 3))
@@ -165,9 +176,14 @@ class Body:
         except ImportError as error:
             raise ImportError("the mesh needs the package smplx (pip install smplx)") from error
         arrays = smplx.utils.Struct(
-            v_template=self.v_template, shapedirs=self.shapedirs, posedirs=self.posedirs,
-            J_regressor=self.joint_regressor, weights=self.weights, f=self.faces.astype(np.int64),
-            kintree_table=np.stack([PARENTS, np.arange(24)]))  # fmt: skip
+            v_template=self.v_template,
+            shapedirs=self.shapedirs,
+            posedirs=self.posedirs,
+            J_regressor=self.joint_regressor,
+            weights=self.weights,
+            f=self.faces.astype(np.int64),
+            kintree_table=np.stack([PARENTS, np.arange(24)]),
+        )
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a warning about 10 shape numbers
             return smplx.SMPL(model_path="", data_struct=arrays, vertex_ids=self.vertex_ids, num_betas=10)
 
@@ -176,24 +192,28 @@ class Body:
         return self.smplx()
 
     def vertices(self, pose: np.ndarray, betas: np.ndarray | None, translation: np.ndarray) -> np.ndarray:
-        """The whole mesh, through smplx: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,V,3) metres.
+        """The mesh, through smplx: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,V,3) metres.
 
         The pelvis joint lands on `translation` (smplx alone would add it to the pelvis' rest place).
         """
         import torch
 
         frames = len(pose)
-        betas = np.broadcast_to(np.zeros(10, np.float32) if betas is None else betas, (frames, 10))
+        betas = _per_frame(betas, frames)
         move = np.asarray(translation, np.float32) - self.rest_joints(betas)[:, 0]
         rotations = torch.tensor(np.array(pose, np.float32))
         with torch.no_grad():
             posed = self._layer(
-                betas=torch.tensor(np.array(betas, np.float32)), global_orient=rotations[:, :1],
-                body_pose=rotations[:, 1:], transl=torch.as_tensor(move), pose2rot=False)  # fmt: skip
+                betas=torch.tensor(np.array(betas, np.float32)),
+                global_orient=rotations[:, :1],
+                body_pose=rotations[:, 1:],
+                transl=torch.as_tensor(move),
+                pose2rot=False,
+            )
         return posed.vertices.numpy()
 
     def spread(self, count: int = 120) -> np.ndarray:
-        """Vertex numbers (count,) spread over the body by farthest-point choice, for boxes; the same on every call."""
+        """Vertex numbers (count,) spread over the body by farthest-point choice, for boxes; always the same."""
         chosen = [self.head_top]
         distance = np.full(len(self.v_template), np.inf)
         for _ in range(count - 1):
@@ -203,19 +223,30 @@ class Body:
         return np.array(chosen)
 
 
+def _per_frame(betas: np.ndarray | None, frames: int) -> np.ndarray:
+    """Shape numbers (10,), (T,10) or None for zeros -> (T,10) float32."""
+    return np.broadcast_to(np.asarray(0 if betas is None else betas, np.float32), (frames, 10))
+
+
 def load_body(path: str | Path | None = None) -> Body:
     """Read a body: `path`, else the file that LART_MINI_SMPL names, else the free body of data_samples/body.
 
-    An .npz is read without pickles; an official SMPL .pkl by a reader that admits arrays only. Raises BadInput
-    naming file and field when a field is missing, has a wrong shape, or the file holds anything but arrays.
+    An .npz is read without pickles; an official SMPL .pkl by a reader that admits arrays only. Raises
+    BadInput naming file and field when a field is missing, has a wrong shape, or is anything but an array.
     """
     chosen = Path(path or os.environ.get("LART_MINI_SMPL") or FREE_BODY)
     fields = read_smpl_file(chosen)
     vertex_ids = json.loads(str(fields["vertex_ids"])) if "vertex_ids" in fields else _smplx_vertex_ids()
     return Body(
-        name=chosen.stem, v_template=fields["v_template"], shapedirs=fields["shapedirs"], posedirs=fields["posedirs"],
-        joint_regressor=fields["J_regressor"], weights=fields["weights"], faces=fields["f"],
-        vertex_ids=vertex_ids)  # fmt: skip
+        name=chosen.stem,
+        v_template=fields["v_template"],
+        shapedirs=fields["shapedirs"],
+        posedirs=fields["posedirs"],
+        joint_regressor=fields["J_regressor"],
+        weights=fields["weights"],
+        faces=fields["f"],
+        vertex_ids=vertex_ids,
+    )
 
 
 def _smplx_vertex_ids() -> dict[str, int]:

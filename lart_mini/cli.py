@@ -105,8 +105,7 @@ def validate(
     path: Annotated[Path, typer.Argument(help="A released tracklet file (.pkl) or a folder of them.")],
 ) -> None:
     """Read released tracklet files safely and name every one that breaks the format."""
-    from tqdm import tqdm
-
+    from lart_mini.progress import progress
     from lart_mini.tracklets import read_released
 
     files = sorted(path.rglob("*.pkl")) if path.is_dir() else [path]
@@ -114,7 +113,7 @@ def validate(
         raise BadInput(path, "folder", "tracklet files *.pkl", "none")
     problems: list[str] = []
     frames = 0
-    for file in tqdm(files, unit="file", disable=None):
+    for file in progress(files, unit="file"):
         try:
             frames += len(read_released(file))
         except BadInput as problem:

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from lart_mini import ava, diagnosis, heap
+from lart_mini import ava, heap
 from lart_mini.errors import BadInput
 
 IOU_THRESHOLD = 0.5
@@ -77,7 +77,7 @@ class Evaluation:
     @property
     def mean_ap(self) -> float:
         """Mean over the classes that have an AP; nan where none has."""
-        return _mean(list(self.per_class.values()))
+        return mean(list(self.per_class.values()))
 
     @property
     def by_category(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class Evaluation:
         groups: dict[str, list[float]] = {category: [] for category in ava.CATEGORIES}
         for action, precision in self.per_class.items():
             groups[ava.CLASSES[action - 1].category].append(precision)
-        return {category: _mean(values) for category, values in groups.items()}
+        return {category: mean(values) for category, values in groups.items()}
 
     def to_json(self) -> str:
         """JSON with fractions; what is nan here is null there."""
@@ -100,7 +100,9 @@ class Evaluation:
 
     def diagnose(self) -> list[str]:
         """Sentences on what is wrong with the two tables, the gravest first; empty if nothing stands out."""
-        return diagnosis.diagnose(self.groundtruth, self.detections, POLICIES[self.policy].cap)
+        from lart_mini import diagnosis  # it evaluates in its turn
+
+        return diagnosis.diagnose(self.groundtruth, self.detections, POLICIES[self.policy])
 
 
 def evaluate_files(
@@ -130,11 +132,8 @@ def evaluate(
     `excluded` (video, second) names key frames to leave out. Raises BadInput for an unknown policy, missing
     columns and scores that are not numbers.
     """
-    scored = _score(groundtruth, detections, _policy(policy), excluded)
-    per_class = {
-        action: math.nan if counted is None else average_precision(*counted[:2])
-        for action, counted in ((action, scored.curve(action)) for action in ava.EVALUATED)
-    }
+    scored = compare(groundtruth, detections, _policy(policy), excluded)
+    per_class = scored.per_class()
     counts = _counts(groundtruth, detections, scored, per_class)
     return Evaluation(policy, per_class, counts, groundtruth, detections)
 
@@ -153,7 +152,7 @@ def precision_recall(
     if action not in ava.EVALUATED:
         raise BadInput("precision_recall", "action", "one of the 60 evaluated class ids", action)
     nothing = (np.empty(0), np.empty(0), np.empty(0))
-    return _score(groundtruth, detections, _policy(policy), excluded).curve(action) or nothing
+    return compare(groundtruth, detections, _policy(policy), excluded).curve(action) or nothing
 
 
 def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
@@ -168,13 +167,14 @@ def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class _Scored:
+class Scored:
     """The detection rows that count, grouped by class and in the order in which they were compared."""
 
     action: np.ndarray  # (n,) ascending
     score: np.ndarray  # (n,)
     true_positive: np.ndarray  # (n,) bool
     truths: np.ndarray  # (81,) ground truth rows of each class id
+    frames: pl.DataFrame  # (video, second) of the detections, before those without ground truth are left out
     undetected_classes: bool
 
     def curve(self, action: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -188,35 +188,45 @@ class _Scored:
         hits = np.cumsum(self.true_positive[first:last][order])
         return hits / np.arange(1, hits.size + 1), hits / self.truths[action], score[order]
 
+    def per_class(self) -> dict[int, float]:
+        curves = {action: self.curve(action) for action in ava.EVALUATED}
+        return {
+            a: math.nan if curve is None else average_precision(*curve[:2]) for a, curve in curves.items()
+        }
 
-def _score(
-    groundtruth: pl.DataFrame, detections: pl.DataFrame, rules: Policy, excluded: pl.DataFrame | None
-) -> _Scored:
+
+def compare(
+    groundtruth: pl.DataFrame, detections: pl.DataFrame, rules: Policy, excluded: pl.DataFrame | None = None
+) -> Scored:
     """Choose frames and rows as the policy does, and decide for each row whether it is a true positive."""
     _check("groundtruth", groundtruth, "person")
     _check("detections", detections, "score")
     evaluated = pl.col("action").is_in(ava.EVALUATED).fill_null(False)
     truth = _where(groundtruth, evaluated)
     found = _where(detections, evaluated & (pl.col("score") > rules.above))
+    truth_runs, runs = _runs(truth), _runs(found)
     # A frame's number is its place in the evaluator's loop, which decides between equal scores.
-    frames = _runs(truth if rules.frames == "labelled" else found)[0].unique(maintain_order=True)
+    seen = runs[0].unique(maintain_order=True)
+    frames = truth_runs[0].unique(maintain_order=True) if rules.frames == "labelled" else seen
     if rules.frames == "listed":
         frames = frames.join(groundtruth, on=FRAME, how="semi", maintain_order="left")
     if excluded is not None:
         frames = frames.join(excluded, on=FRAME, how="anti", maintain_order="left")
-        if not rules.excluded_truth:
-            truth = truth.join(excluded, on=FRAME, how="anti", maintain_order="left")
     frames = frames.with_row_index("frame")
-    truths = np.bincount(truth["action"].to_numpy(), minlength=ava.CLASS_COUNT + 1)
+    counted = (
+        truth if excluded is None or rules.excluded_truth else truth.join(excluded, on=FRAME, how="anti")
+    )
+    truths = np.bincount(counted["action"].to_numpy(), minlength=ava.CLASS_COUNT + 1)
     # Two of the readers take the person id for a score; it decides between equal overlaps.
-    claimed = _rows(truth, frames, "person", replace(rules, cap=None))
-    rows = _rows(found, frames, "score", rules)
+    claimed = _rows(truth, truth_runs, frames, "person", replace(rules, cap=None))
+    rows = _rows(found, runs, frames, "score", rules)
     if not rules.flat_boxes:
         rows = rows.take(np.all(rows.box[:, :2] < rows.box[:, 2:], axis=1))
     true_positive = _match(rows, claimed, frames.height)
     by_class = np.argsort(rows.action, kind="stable")
     score = rows.score[by_class].astype(rules.precision)
-    return _Scored(rows.action[by_class], score, true_positive[by_class], truths, rules.undetected_classes)
+    hits = true_positive[by_class]
+    return Scored(rows.action[by_class], score, hits, truths, seen, rules.undetected_classes)
 
 
 def _where(table: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
@@ -237,7 +247,7 @@ def _runs(table: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of a CSV that lie in the frames that count: by frame, within it in the order in which they claim."""
+    """Rows in the frames that count: by frame, and within it in the order in which they claim."""
 
     frame: np.ndarray  # (n,) number of the frame, from 0
     action: np.ndarray  # (n,) uint8
@@ -248,19 +258,21 @@ class _Rows:
         return _Rows(self.frame[which], self.action[which], self.box[which], self.score[which])
 
 
-def _rows(table: pl.DataFrame, frames: pl.DataFrame, last: str, rules: Policy) -> _Rows:
-    """The rows of `table` that lie in `frames` and that the policy keeps; `last` names what is read as the score."""
-    runs, length = _runs(table)
-    number = runs.join(frames, on=FRAME, how="left", maintain_order="left")["frame"].fill_null(frames.height)
-    frame = np.repeat(number.to_numpy(), length)
-    inside = frame < frames.height
-    table, frame = _where(table, pl.lit(pl.Series(inside))), frame[inside]
+def _rows(
+    table: pl.DataFrame, runs: tuple[pl.DataFrame, np.ndarray], frames: pl.DataFrame, last: str, rules: Policy
+) -> _Rows:
+    """The rows of `table` in `frames` that the policy keeps; `last` names what is read as the score."""
+    number = (
+        runs[0].join(frames, on=FRAME, how="left", maintain_order="left")["frame"].fill_null(frames.height)
+    )
+    frame = np.repeat(number.to_numpy(), runs[1])
     action, corners = table["action"].to_numpy().astype(np.uint8), table.select("y1", "x1", "y2", "x2")
     score = table[last].fill_null(1).cast(pl.Float64).to_numpy()
     if rules.order == "arrival":
         order = np.argsort(frame, kind="stable")
     else:
         order = _by_frame_and_score(frame, score)
+    order = order[: np.count_nonzero(frame < frames.height)]  # rows in no frame that counts come last
     if rules.order == "heap":
         order = heap.kept(frame, action, corners, score, order, rules.cap)
     box = np.column_stack([column.to_numpy()[order].astype(rules.precision) for column in corners])
@@ -318,9 +330,9 @@ def _area(boxes: np.ndarray) -> np.ndarray:
 
 
 def _counts(
-    groundtruth: pl.DataFrame, detections: pl.DataFrame, scored: _Scored, per_class: dict[int, float]
+    groundtruth: pl.DataFrame, detections: pl.DataFrame, scored: Scored, per_class: dict[int, float]
 ) -> dict[str, int]:
-    listed, seen = _runs(groundtruth)[0].unique(), _runs(detections)[0].unique()
+    listed, seen = _runs(groundtruth)[0].unique(), scored.frames
     shared = listed.join(seen, on=FRAME, how="semi").height
     return {
         "frames": listed.height,
@@ -346,11 +358,13 @@ def _check(name: str, table: pl.DataFrame, last: str) -> None:
     wanted = [*FRAME, *ava.CORNERS, "action", last]
     if missing := [column for column in wanted if column not in table.columns]:
         raise BadInput(name, "columns", ", ".join(wanted), f"a table without {', '.join(missing)}")
+    if not table["second"].dtype.is_integer():
+        raise BadInput(name, "second", "whole seconds", table["second"].dtype)
     if last == "score" and table["score"].is_nan().any():
         raise BadInput(name, "score", "numbers", "nan")
 
 
-def _mean(values: list[float]) -> float:
+def mean(values: list[float]) -> float:
     """Mean of what is not nan; nan of nothing, without numpy's warning."""
     counted = [value for value in values if not math.isnan(value)]
     return float(np.mean(counted)) if counted else math.nan

@@ -54,14 +54,14 @@ class Track:
 
 
 def track(
-    rng: np.random.Generator, filmed: list[Filmed], camera: Camera, frames: int, faults: Faults, given: NDArray[np.int64]
+    rng: np.random.Generator, filmed: list[Filmed], camera: Camera, faults: Faults, given: NDArray[np.int64]
 ) -> list[Track]:
-    """Tracks of `frames` frames that a tracker with these faults would deliver for the filmed actors.
+    """Tracks, as long as the video, that a tracker with these faults would deliver for the filmed actors.
 
     `given` are frames whose ground-truth boxes are handed to the tracker instead of its own detections, as the
     paper does at AVA's key frames for training (section 4); for validation it is empty.
     """
-    tracks = [_follow(rng, person, index, camera, frames, faults, given) for index, person in enumerate(filmed)]
+    tracks = [_follow(rng, person, index, camera, faults, given) for index, person in enumerate(filmed)]
     tracks = _switched(rng, tracks, faults)
     if tracks and rng.random() < faults.false_track:
         tracks.append(_false(rng, tracks[int(rng.integers(len(tracks)))], camera))
@@ -76,42 +76,33 @@ def drift(rng: np.random.Generator, scale: float, *shape: int, memory: float = 0
 
 
 def _follow(
-    rng: np.random.Generator,
-    person: Filmed,
-    index: int,
-    camera: Camera,
-    frames: int,
-    faults: Faults,
-    given: NDArray[np.int64],
+    rng: np.random.Generator, person: Filmed, index: int, camera: Camera, faults: Faults, given: NDArray[np.int64]
 ) -> Track:
-    count = len(person.pose)
-    pad = np.minimum(np.arange(frames), count - 1)  # an actor who left keeps the last values, undetected
-    detected = np.zeros(frames, dtype=bool)
-    detected[:count] = ~_missed(rng, person.visible, faults)
+    frames = len(person.pose)
+    detected = ~_missed(rng, person.visible, faults)
     shown = np.intersect1d(given, np.flatnonzero(person.visible > 0.1))
     detected[shown] = True
 
     angles = drift(rng, faults.pose_noise, frames, 24, 3)
     angles[:, 0] *= faults.orientation_noise / max(faults.pose_noise, 1e-9)
     noise = Rotation.from_rotvec(angles.reshape(-1, 3)).as_matrix().reshape(frames, 24, 3, 3)
-    pose = (person.pose[pad] @ noise).astype(np.float32)
+    pose = (person.pose @ noise).astype(np.float32)
 
-    place = person.translation[pad]
+    place = person.translation
     depth = place[:, 2:]
     scale = 1 + drift(rng, faults.depth_noise, frames, 1, memory=0.95)
     translation = place * scale + drift(rng, faults.lateral_noise, frames, 3) * depth * [1, 1, 0]
 
     betas = person.betas + rng.normal(0, faults.betas_noise, 10) + drift(rng, faults.betas_noise / 3, frames, 10)
-    box = person.box[pad]
+    box = person.box
     extent = np.tile(box[:, 2:] - box[:, :2], 2)
     jitter = drift(rng, faults.box_jitter, frames, 4) * extent
     jitter[shown] = 0
     box = _inside(box + jitter, camera.size)
-    visible = np.where(np.arange(frames) < count, person.visible[pad], 0)
-    confidence = np.clip(0.6 + 0.4 * visible + rng.normal(0, 0.03, frames), 0.05, 1) * detected
-    actor = np.where(np.arange(frames) < count, index, -1)
-    as_float = (np.asarray(a, dtype=np.float32) for a in (pose, betas, translation, box))
-    return Track(*as_float, detected, confidence.astype(np.float32), actor)
+    confidence = np.clip(0.6 + 0.4 * person.visible + rng.normal(0, 0.03, frames), 0.05, 1) * detected
+    actor = np.full(frames, index)
+    pose, betas, translation, box = (np.asarray(a, np.float32) for a in (pose, betas, translation, box))
+    return Track(pose, betas, translation, box, detected, confidence.astype(np.float32), actor)
 
 
 def _missed(rng: np.random.Generator, visible: Array, faults: Faults) -> NDArray[np.bool_]:
@@ -164,7 +155,7 @@ def _false(rng: np.random.Generator, model: Track, camera: Camera) -> Track:
     frames = len(model.pose)
     first = int(rng.integers(0, max(1, frames - 60)))
     still = np.full(frames, int(rng.integers(frames)))
-    height, width = camera.size
+    width = camera.size[1]
     shift = np.array([rng.uniform(-0.4, 0.4) * width, 0, rng.uniform(-0.4, 0.4) * width, 0])
     box = model.box[still]
     corners = np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1) + shift

@@ -23,17 +23,21 @@ def kept(
     """Indices of the rows that the reader keeps, by frame and then in the reader's order.
 
     frame, action, score (n,) and corners (n, 4) are rows in the order of arrival, frames numbered from 0;
-    by_score (n,) sorts them by frame and falling score; cap is the heap's size, None for one without bound.
+    by_score (m,) names those that count, by frame and falling score; cap is the heap's size or None.
     """
-    count = np.bincount(frame)
-    place = np.arange(len(frame)) - np.repeat(np.cumsum(count) - count, count)  # within the frame, by score
+    count = np.bincount(frame[by_score])
+    place = np.arange(len(by_score)) - np.repeat(
+        np.cumsum(count) - count, count
+    )  # within the frame, by score
     bound = len(frame) if cap is None else cap
-    chosen = by_score[place < bound]
+    near = place <= bound  # with the first row beyond the cut
+    by_score, place = by_score[near], place[near]
     open_frame = np.zeros(len(count), bool)
-    open_frame[_decided_by_heap(frame[by_score], action[by_score], score[by_score], place, bound)] = True
+    open_frame[_decided_by_heap(frame[by_score], action[by_score], score[by_score], place == bound)] = True
+    chosen = by_score[place < bound]
     if not open_frame.any():
         return chosen
-    played = np.flatnonzero(open_frame[frame])
+    played = np.flatnonzero(np.append(open_frame, False)[np.minimum(frame, len(open_frame))])
     played = played[np.argsort(frame[played], kind="stable")]
     rank = _rank(score[played], action[played], corners[played])
     layout = _play(frame[played], score[played], rank, bound)
@@ -45,12 +49,15 @@ def kept(
 
 
 def _decided_by_heap(
-    frame: np.ndarray, action: np.ndarray, score: np.ndarray, place: np.ndarray, bound: int
+    frame: np.ndarray, action: np.ndarray, score: np.ndarray, beyond: np.ndarray
 ) -> np.ndarray:
-    """Frames with equal scores at the cut, or in one class above it; rows sorted by frame and score."""
+    """Frames with equal scores at the cut, or in one class before it.
+
+    Rows sorted by frame and falling score; `beyond` (n,) marks a frame's first row after the cut.
+    """
     equal = (frame[1:] == frame[:-1]) & (score[1:] == score[:-1])  # row k + 1 equals row k
-    at_cut = frame[1:][equal & (place[1:] == bound)]
-    equal &= place[1:] < bound
+    at_cut = frame[1:][equal & beyond[1:]]
+    equal &= ~beyond[1:]
     member = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False))
     run = np.cumsum(np.insert(~equal, 0, True))[member]
     _, first, size = np.unique(run * 256 + action[member], return_index=True, return_counts=True)

@@ -76,7 +76,7 @@ class MiniAva:
         rows = []
         for split in SPLITS:
             videos, members = self.videos(split), self.tracklets(split)
-            truth = ava.read_groundtruth(self.groundtruth(split)) if TAKES[split] and split != "kinetics-train" else None
+            truth = None if split == "kinetics-train" else ava.read_groundtruth(self.groundtruth(split))
             frames = sum(len(t) for t in members)
             rows.append({
                 "split": split,
@@ -135,7 +135,7 @@ def mini_ava(size: str = "smoke", seed: int = 0, cache: str | Path | None = None
 def _recipe(size: Size, seed: int) -> str:
     digest = hashlib.sha256(json.dumps([asdict(size), seed, asdict(faults.Faults())]).encode())
     for module in (mocap, body, scenes, faults, tracklets):
-        digest.update(Path(module.__file__).read_bytes())
+        digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     for path in sorted(p for p in mocap.LIBRARY.glob("*") if p.is_file()):
         digest.update(path.read_bytes())
@@ -216,7 +216,7 @@ def compose_video(
     name = f"{split.split('-')[1] if not kinetics else 'kinet':5s}"[:5].replace(" ", "0") + f"{index:06d}"
     keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), frames - 5, ava.FRAMES_PER_SECOND)
     given = keyframes if split == "ava-train" else keyframes[:0]
-    tracks = faults.track(rng, filmed, camera, frames, amounts, given)
+    tracks = faults.track(rng, filmed, camera, amounts, given)
     if kinetics:
         spans = [(0, CLIP, 0)]
     else:
@@ -240,7 +240,7 @@ def _groundtruth(name: str, filmed: list[scenes.Filmed], camera: scenes.Camera, 
     rows = []
     for frame in keyframes:
         for person, seen in enumerate(filmed):
-            if frame < len(seen.pose) and seen.visible[frame] > 0.25:
+            if seen.visible[frame] > 0.25:
                 box = (seen.box[frame] / [width, height, width, height]).round(3).tolist()
                 for action in np.flatnonzero(seen.labels[frame]) + 1:
                     rows.append((name, ava.second(int(frame)), *box, int(action), person))

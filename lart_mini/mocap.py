@@ -24,11 +24,13 @@ from lart_mini.errors import BadInput
 from lart_mini.mocap_formats import Motion
 
 FRAMES_PER_SECOND = 30
-LIBRARY = Path(__file__).resolve().parent.parent / "data_samples" / "motion"
+LIBRARY: Path = Path(__file__).resolve().parent.parent / "data_samples" / "motion"
 SPLITS = ("train", "val", "test", "time")
 STORED_JOINTS = 22  # no source has fingers: SMPL's two hand joints stay unturned and are not stored
 # SMPL's left and right joints change places in a mirror.
-MIRRORED_JOINTS = np.array([0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22])
+MIRRORED_JOINTS = np.array(
+    [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
+)
 # Joints whose bone must point where the source's does, and the joint at the bone's end.
 _LIMBS = {1: 4, 2: 5, 4: 7, 5: 8, 16: 18, 17: 19, 18: 20, 19: 21}
 
@@ -80,7 +82,9 @@ def retarget(motion: Motion, joints: dict[str, int], rest: np.ndarray) -> tuple[
             continue
         child = _LIMBS.get(joint)
         if child in source:
-            onto[joint] = rotation_between(rest[child] - rest[joint], places[source[child]] - places[source[joint]])
+            onto[joint] = rotation_between(
+                rest[child] - rest[joint], places[source[child]] - places[source[joint]]
+            )
         elif joint in (20, 21):
             onto[joint] = onto[PARENTS[joint]]  # hands in line with the forearms
         turned = motion.rotations[:, source[joint]] @ motion.rest_rotations[source[joint]].T
@@ -110,8 +114,9 @@ def mirror(clip: Clip) -> Clip:
     # M R M for M = diag(-1,1,1): rows and columns of x change sign.
     pose = (flip[:, None] * clip.pose * flip)[:, MIRRORED_JOINTS]
     partner = None if clip.partner is None else _mirrored_name(clip.partner)
-    return replace(clip, name=_mirrored_name(clip.name), partner=partner, pose=pose,
-                   translation=clip.translation * flip)  # fmt: skip
+    return replace(
+        clip, name=_mirrored_name(clip.name), partner=partner, pose=pose, translation=clip.translation * flip
+    )
 
 
 def _mirrored_name(name: str) -> str:
@@ -136,9 +141,12 @@ def read_labels(path: Path, lengths: dict[str, int]) -> dict[str, np.ndarray]:
     """
     labels = {name: np.zeros((length, 80), np.uint8) for name, length in lengths.items()}
     for row in read_table(path, ("clip", "first_frame", "last_frame", "actions")):
-        name, first, last = row["clip"], int(row["first_frame"]), int(row["last_frame"])
+        name = row["clip"]
         if name not in labels:
             raise BadInput(path, "clip", "a clip of the manifest", name)
+        if not (row["first_frame"].isdigit() and row["last_frame"].isdigit()):
+            raise BadInput(path, name, "whole frame numbers", f"{row['first_frame']}…{row['last_frame']}")
+        first, last = int(row["first_frame"]), int(row["last_frame"])
         if not 0 <= first <= last < len(labels[name]):
             raise BadInput(path, name, f"frames within 0…{len(labels[name]) - 1}", f"{first}…{last}")
         if labels[name][first : last + 1].any():
@@ -162,18 +170,33 @@ def load_library(path: str | Path | None = None) -> dict[str, Clip]:
     entries = json.loads(manifest_path.read_text(encoding="utf-8"))["clips"]
     labels = read_labels(folder / "labels.csv", {name: entry["frames"] for name, entry in entries.items()})
     clips = {}
-    stored = {source: np.load(folder / f"{source}.npz", allow_pickle=False)
-              for source in sorted({entry["source"] for entry in entries.values()})}  # fmt: skip
+    stored = {
+        source: np.load(folder / f"{source}.npz", allow_pickle=False)
+        for source in sorted({entry["source"] for entry in entries.values()})
+    }
     for name, entry in entries.items():
         turns = stored[entry["source"]][f"{name}/pose"].astype(np.float64)  # (T,22,3) axis-angle
         if turns.shape != (entry["frames"], STORED_JOINTS, 3):
-            raise BadInput(folder / f"{entry['source']}.npz", name, (entry["frames"], STORED_JOINTS, 3), turns.shape)
+            raise BadInput(
+                folder / f"{entry['source']}.npz", name, (entry["frames"], STORED_JOINTS, 3), turns.shape
+            )
         pose = np.tile(np.eye(3, dtype=np.float32), (len(turns), 24, 1, 1))
-        pose[:, :STORED_JOINTS] = Rotation.from_rotvec(turns.reshape(-1, 3)).as_matrix().reshape(-1, STORED_JOINTS, 3, 3)
+        pose[:, :STORED_JOINTS] = (
+            Rotation.from_rotvec(turns.reshape(-1, 3)).as_matrix().reshape(-1, STORED_JOINTS, 3, 3)
+        )
         clips[name] = Clip(
-            name=name, source=entry["source"], performer=entry["performer"], take=entry["take"], split=entry["split"],
-            split_frame=entry["split_frame"], partner=entry["partner"], gesture=entry["gesture"], pose=pose,
-            translation=stored[entry["source"]][f"{name}/translation"], labels=labels[name])  # fmt: skip
+            name=name,
+            source=entry["source"],
+            performer=entry["performer"],
+            take=entry["take"],
+            split=entry["split"],
+            split_frame=entry["split_frame"],
+            partner=entry["partner"],
+            gesture=entry["gesture"],
+            pose=pose,
+            translation=stored[entry["source"]][f"{name}/translation"],
+            labels=labels[name],
+        )
     return clips
 
 

@@ -24,8 +24,19 @@ from lart_mini.mocap_formats import Motion, read_bvh, read_dae, read_deepmimic
 from lart_mini.mocap_packages import ASSIMP, GAZEBO, MATRIX_ENGINE, PYBULLET, Package, fetch, sha256
 from lart_mini.mocap_store import write_npz
 
-_SIDES = {"UpLeg": 1, "Leg": 4, "Foot": 7, "ToeBase": 10, "Shoulder": 13, "Arm": 16, "ForeArm": 18, "Hand": 20}
-_LIMBS = {f"{side}{name}": joint + k for name, joint in _SIDES.items() for k, side in enumerate(("Left", "Right"))}
+_SIDES = {
+    "UpLeg": 1,
+    "Leg": 4,
+    "Foot": 7,
+    "ToeBase": 10,
+    "Shoulder": 13,
+    "Arm": 16,
+    "ForeArm": 18,
+    "Hand": 20,
+}
+_LIMBS = {
+    f"{side}{name}": joint + k for name, joint in _SIDES.items() for k, side in enumerate(("Left", "Right"))
+}
 ACCAD = {"Hips": 0, "ToSpine": 3, "Spine": 6, "Spine1": 9, "Neck": 12, "Head": 15, **_LIMBS}
 CMU = {"Hips": 0, "LowerBack": 3, "Spine": 6, "Spine1": 9, "Neck1": 12, "Head": 15, **_LIMBS}
 BOXING = {
@@ -69,7 +80,18 @@ SOURCES = {
         GAZEBO, "./usr/share/gazebo-11/media/models", CMU, "Apache-2.0 and free to use (CMU)", "gazebo.txt",
         "Open Source Robotics Foundation (Gazebo); motion: CMU Graphics Lab Motion Capture Database"),
 }  # fmt: skip
-TAKE_COLUMNS = ("clip", "source", "file", "performer", "take", "split", "split_frame", "partner", "gesture", "floor")
+TAKE_COLUMNS = (
+    "clip",
+    "source",
+    "file",
+    "performer",
+    "take",
+    "split",
+    "split_frame",
+    "partner",
+    "gesture",
+    "floor",
+)
 
 
 @dataclass(frozen=True)
@@ -96,10 +118,20 @@ def read_takes(path: Path) -> list[Take]:
             raise BadInput(path, f"{row['clip']}: source", list(SOURCES), row["source"])
         if row["split"] not in SPLITS or (row["split"] == "time") != bool(row["split_frame"]):
             raise BadInput(path, f"{row['clip']}: split", f"{SPLITS}, a split_frame with time", row["split"])
-        takes.append(Take(
-            row["clip"], row["source"], row["file"], row["performer"], row["take"], row["split"],
-            int(row["split_frame"]) if row["split_frame"] else None, row["partner"] or None,
-            row["gesture"] == "yes", row["floor"]))  # fmt: skip
+        takes.append(
+            Take(
+                row["clip"],
+                row["source"],
+                row["file"],
+                row["performer"],
+                row["take"],
+                row["split"],
+                int(row["split_frame"]) if row["split_frame"] else None,
+                row["partner"] or None,
+                row["gesture"] == "yes",
+                row["floor"],
+            )
+        )
     return takes
 
 
@@ -142,8 +174,14 @@ def read_motion(take: Take, read: Callable[[str], bytes]) -> Motion:
     motion = read_bvh(text, name)
     if SOURCES[take.source].joints is not CMU:
         return motion
-    return Motion(motion.names, motion.rotations[1:], motion.positions[1:], motion.rest_rotations,
-                  motion.rest_positions, motion.times[:-1])  # fmt: skip
+    return Motion(
+        motion.names,
+        motion.rotations[1:],
+        motion.positions[1:],
+        motion.rest_rotations,
+        motion.rest_positions,
+        motion.times[:-1],
+    )
 
 
 def sole_heights(body: Body, pose: np.ndarray, translation: np.ndarray) -> np.ndarray:
@@ -152,7 +190,9 @@ def sole_heights(body: Body, pose: np.ndarray, translation: np.ndarray) -> np.nd
     return body.points(pose, None, translation, feet)[..., 1].min(1)
 
 
-def _height_scales(takes: list[Take], motions: dict[str, tuple[np.ndarray, np.ndarray]], body: Body) -> dict[str, float]:
+def _height_scales(
+    takes: list[Take], motions: dict[str, tuple[np.ndarray, np.ndarray]], body: Body
+) -> dict[str, float]:
     """Factor on each clip's heights that puts the soles on the floor over the frames that `floor` names.
 
     The performers' ankles stand higher or lower above the floor than the body's. Moving the whole clip would sink or
@@ -174,16 +214,20 @@ def convert(takes: list[Take], downloads: Path | None) -> dict[str, tuple[np.nda
     """Every take as pose (T,24,3,3) and pelvis (T,3) at 30 frames a second, on the floor."""
     body = load_body(FREE_BODY)  # always the free one, so that a user's SMPL file does not change the library
     rest = body.rest_joints().astype(np.float64)
-    readers = {package: open_package(fetch(package, downloads))
-               for package in dict.fromkeys(SOURCES[take.source].package for take in takes)}  # fmt: skip
+    readers = {
+        package: open_package(fetch(package, downloads))
+        for package in dict.fromkeys(SOURCES[take.source].package for take in takes)
+    }
     motions = {}
     for take in takes:
         source = SOURCES[take.source]
         motion = read_motion(take, readers[source.package])
         motions[take.clip] = resample(*retarget(motion, source.joints, rest), motion.times)
     scales = _height_scales(takes, motions, body)
-    return {clip: (pose, translation * [1.0, scales.get(clip, 1.0), 1.0])
-            for clip, (pose, translation) in motions.items()}  # fmt: skip
+    return {
+        clip: (pose, translation * [1.0, scales.get(clip, 1.0), 1.0])
+        for clip, (pose, translation) in motions.items()
+    }
 
 
 def manifest(takes: list[Take], frames: dict[str, int], folder: Path) -> dict[str, object]:
@@ -192,9 +236,15 @@ def manifest(takes: list[Take], frames: dict[str, int], folder: Path) -> dict[st
     for name, source in SOURCES.items():
         path = folder / f"{name}.npz"
         sources[name] = {
-            "package": asdict(source.package), "folder": source.folder, "licence": source.licence,
-            "licence_file": source.licence_file, "attribution": source.attribution, "file": path.name,
-            "sha256": sha256(path), "bytes": path.stat().st_size}  # fmt: skip
+            "package": asdict(source.package),
+            "folder": source.folder,
+            "licence": source.licence,
+            "licence_file": source.licence_file,
+            "attribution": source.attribution,
+            "file": path.name,
+            "sha256": sha256(path),
+            "bytes": path.stat().st_size,
+        }
     clips = {take.clip: {**asdict(take), "frames": frames[take.clip]} for take in takes}
     for clip in clips.values():
         del clip["clip"]
@@ -226,10 +276,16 @@ def main(arguments: list[str] | None = None) -> int:
     """`python -m lart_mini.mocap build [--downloads DIR] [--out DIR]`"""
     parser = argparse.ArgumentParser(prog="python -m lart_mini.mocap", description=__doc__)
     parser.add_argument("command", choices=["build"])
-    parser.add_argument("--downloads", type=Path, help="folder with packages already downloaded, or to keep them in")
-    parser.add_argument("--out", type=Path, default=LIBRARY, help="folder to write to (default: data_samples/motion)")
+    parser.add_argument(
+        "--downloads", type=Path, help="folder with packages already downloaded, or to keep them in"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=LIBRARY, help="folder to write to (default: data_samples/motion)"
+    )
     options = parser.parse_args(arguments)
     frames = build(options.out, options.downloads)
     size = sum(path.stat().st_size for path in options.out.glob("*.npz")) / 1e6
-    print(f"{len(frames)} clips, {sum(frames.values()) / FRAMES_PER_SECOND:.0f} s, {size:.2f} MB in {options.out.name}/")
+    print(
+        f"{len(frames)} clips, {sum(frames.values()) / FRAMES_PER_SECOND:.0f} s, {size:.2f} MB in {options.out.name}/"
+    )
     return 0

@@ -96,8 +96,14 @@ def read_bvh(text: str, file: str) -> Motion:
     still = np.array(skeleton.offsets)[None]
     still[:, 0] = 0
     rest_rotations, rest_positions = _chain(np.tile(np.eye(3), (1, joints, 1, 1)), still, skeleton.parents)
-    return Motion(skeleton.names, rotations, positions, rest_rotations[0], rest_positions[0],
-                  step * np.arange(len(values)))  # fmt: skip
+    return Motion(
+        skeleton.names,
+        rotations,
+        positions,
+        rest_rotations[0],
+        rest_positions[0],
+        step * np.arange(len(values)),
+    )
 
 
 # DeepMimic's columns after time step and root place: joint, number of values (4: quaternion wxyz, 1: angle), parent,
@@ -134,19 +140,35 @@ def read_deepmimic(text: str, file: str) -> Motion:
     for name, size, _, _ in _DEEPMIMIC:
         block = frames[:, column : column + size]
         # One-angle joints turn about DeepMimic's z axis.
-        turn = (Rotation.from_rotvec(block * [0.0, 0.0, 1.0]) if size == 1
-                else Rotation.from_quat(block[:, [1, 2, 3, 0]]))  # fmt: skip
+        turn = (
+            Rotation.from_rotvec(block * [0.0, 0.0, 1.0])
+            if size == 1
+            else Rotation.from_quat(block[:, [1, 2, 3, 0]])
+        )
         turns[name] = Rotation.from_matrix(_TO_SMPL @ turn.as_matrix() @ _TO_SMPL.T)
         column += size
     third = Rotation.from_rotvec(turns["chest"].as_rotvec() / 3)
     half = Rotation.from_rotvec(turns["neck"].as_rotvec() / 2)
     still = Rotation.identity(len(frames))
-    turns |= {"spine1": third, "spine2": third, "chest": third, "neck": half, "head": half,
-              "right_wrist": still, "left_wrist": still}  # fmt: skip
-    rows = [_DEEPMIMIC[0], ("spine1", 4, "root", (0.0, 0.08, 0.0)), ("spine2", 4, "spine1", (0.0, 0.08, 0.0)),
-            ("chest", 4, "spine2", (0.0, 0.076151, 0.0)), *_DEEPMIMIC[2:], ("head", 4, "neck", (0.0, 0.1, 0.0)),
-            ("right_wrist", 4, "right_elbow", (0.0, -0.258947, 0.0)),
-            ("left_wrist", 4, "left_elbow", (0.0, -0.258947, 0.0))]  # fmt: skip
+    turns |= {
+        "spine1": third,
+        "spine2": third,
+        "chest": third,
+        "neck": half,
+        "head": half,
+        "right_wrist": still,
+        "left_wrist": still,
+    }
+    rows = [
+        _DEEPMIMIC[0],
+        ("spine1", 4, "root", (0.0, 0.08, 0.0)),
+        ("spine2", 4, "spine1", (0.0, 0.08, 0.0)),
+        ("chest", 4, "spine2", (0.0, 0.076151, 0.0)),
+        *_DEEPMIMIC[2:],
+        ("head", 4, "neck", (0.0, 0.1, 0.0)),
+        ("right_wrist", 4, "right_elbow", (0.0, -0.258947, 0.0)),
+        ("left_wrist", 4, "left_elbow", (0.0, -0.258947, 0.0)),
+    ]
     names = [row[0] for row in rows]
     parents = [names.index(row[2]) if row[2] else -1 for row in rows]
     offsets = np.tile(np.array([row[3] for row in rows], float), (len(frames), 1, 1))
@@ -164,27 +186,41 @@ def _floats(element: ElementTree.Element | None) -> np.ndarray:
 def _keys(root: ElementTree.Element) -> dict[str, np.ndarray]:
     """Animated nodes of a Collada file: name -> local matrices (T,4,4)."""
     arrays = {source.get("id", ""): _floats(source.find("float_array")) for source in root.iter("source")}
-    outputs = {sampler.get("id", ""): entry.get("source", "")[1:] for sampler in root.iter("sampler")
-               for entry in sampler.iter("input") if entry.get("semantic") == "OUTPUT"}  # fmt: skip
-    return {channel.get("target", "").split("/")[0]: arrays[outputs[channel.get("source", "")[1:]]].reshape(-1, 4, 4)
-            for channel in root.iter("channel")}  # fmt: skip
+    outputs = {
+        sampler.get("id", ""): entry.get("source", "")[1:]
+        for sampler in root.iter("sampler")
+        for entry in sampler.iter("input")
+        if entry.get("semantic") == "OUTPUT"
+    }
+    return {
+        channel.get("target", "").split("/")[0]: arrays[outputs[channel.get("source", "")[1:]]].reshape(
+            -1, 4, 4
+        )
+        for channel in root.iter("channel")
+    }
 
 
 def _bind_pose(root: ElementTree.Element) -> dict[str, np.ndarray]:
     """World matrices (4,4) of the joints in the pose in which the skin was bound to them: the rest pose."""
     skin = next(root.iter("skin"))
     sources = {source.get("id", ""): source for source in skin.findall("source")}
-    inputs = {entry.get("semantic"): sources[entry.get("source", "")[1:]] for entry in skin.findall("joints/input")}
+    inputs = {
+        entry.get("semantic"): sources[entry.get("source", "")[1:]] for entry in skin.findall("joints/input")
+    }
     names = (inputs["JOINT"].findtext("Name_array") or "").split()
-    return dict(zip(names, np.linalg.inv(_floats(inputs["INV_BIND_MATRIX"].find("float_array")).reshape(-1, 4, 4)),
-                    strict=True))  # fmt: skip
+    return dict(
+        zip(
+            names,
+            np.linalg.inv(_floats(inputs["INV_BIND_MATRIX"].find("float_array")).reshape(-1, 4, 4)),
+            strict=True,
+        )
+    )
 
 
 def read_dae(text: str, file: str, frames_per_second: float) -> Motion:
     """A Collada file of gazebo's actors: 4×4 matrices per joint and key, z up, facing −y, metres.
 
-    The keys' own times are not those of the capture (docs of the source: 24 fps stands for CMU's 120 Hz), so the rate
-    is given.
+    The keys' own times are not the capture's (they say 24 a second where CMU captured 120), so the rate is given.
     """
     root = ElementTree.fromstring(text.replace(' xmlns="', ' skipped="', 1))
     keys, bind = _keys(root), _bind_pose(root)
@@ -207,5 +243,11 @@ def read_dae(text: str, file: str, frames_per_second: float) -> Motion:
     names = [name for name in world if name in bind]
     turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)  # z up, facing −y -> y up, facing +z
     moving, still = np.stack([world[name] for name in names], 1), np.stack([bind[name] for name in names])
-    return Motion(names, turn @ moving[..., :3, :3], moving[..., :3, 3] @ turn.T, turn @ still[:, :3, :3],
-                  still[:, :3, 3] @ turn.T, np.arange(frame_count) / frames_per_second)  # fmt: skip
+    return Motion(
+        names,
+        turn @ moving[..., :3, :3],
+        moving[..., :3, 3] @ turn.T,
+        turn @ still[:, :3, :3],
+        still[:, :3, 3] @ turn.T,
+        np.arange(frame_count) / frames_per_second,
+    )

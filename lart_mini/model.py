@@ -147,12 +147,7 @@ class Block(nn.Module):
         super().__init__()
         hidden = round(config.width * config.mlp_ratio)
         self.attention = Attention(config.width, config.heads)
-        self.mlp = nn.Sequential(
-            nn.Linear(config.width, hidden),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(hidden, config.width),
-        )
+        self.mlp = nn.Sequential(nn.Linear(config.width, hidden), nn.GELU(), nn.Linear(hidden, config.width))
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.drop_path = config.drop_path
@@ -208,7 +203,7 @@ class LART(nn.Module):
     def forward(self, batch: TokenBatch) -> Tensor:
         """Logits (B, P, T, classes).
 
-        `batch.masked` given: training semantics (logits of undetected tokens mean nothing); None: test semantics.
+        `batch.masked` given: training semantics (logits of undetected tokens mean nothing); None: test.
         Raises ValueError for more people or frames than the config has, and for inputs that are missing.
         """
         x, mask = self.tokens(batch), self.blocked(batch)
@@ -217,7 +212,7 @@ class LART(nn.Module):
         return self.head(x).unflatten(1, batch.detected.shape[1:])
 
     def tokens(self, batch: TokenBatch) -> Tensor:
-        """Equation 6: (B, N, D) encoded person-vectors, or the mask token where they may not be seen, plus PE."""
+        """Equation 6 (B, N, D): encoded person-vectors, or the mask token where they are hidden, plus PE."""
         _, people, frames = batch.detected.shape
         if people > self.config.people or frames > self.config.frames:
             most = f"{self.config.people} people in {self.config.frames} frames"
@@ -242,11 +237,12 @@ class LART(nn.Module):
     def _encode_appearance(self, encoder: nn.Module, batch: TokenBatch) -> Tensor:
         appearance, index = batch.appearance, batch.appearance_index
         if appearance is None or appearance.shape[-1] != self.config.appearance:
-            found = "none" if appearance is None else f"vectors of {appearance.shape[-1]}"
-            raise ValueError(f"this model reads appearance of {self.config.appearance}, the batch has {found}")
+            found = "none" if appearance is None else f"width {appearance.shape[-1]}"
+            wanted = self.config.appearance
+            raise ValueError(f"this model reads appearance of width {wanted}, the batch has {found}")
         if index is None:
             return encoder(appearance)
-        # A vector of zeros stands behind the last, for index -1: each vector is encoded once, then handed out.
+        # Each vector is encoded once, then handed out; a vector of zeros behind the last serves index -1.
         encoded = encoder(F.pad(appearance, (0, 0, 0, 1)))  # (B, P, K + 1, D)
         index = torch.where(index < 0, appearance.shape[2], index).long()
         return encoded.gather(2, index[..., None].expand(*index.shape, encoded.shape[-1]))

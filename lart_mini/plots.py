@@ -289,6 +289,16 @@ def draw_video_frame(
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
 
 
+def _with_longest_gap(chosen: NDArray, detected: NDArray) -> NDArray:
+    """Move the chosen frame nearest to the longest gap into its middle, so that a strip shows it."""
+    seen = np.flatnonzero(np.r_[True, detected, True]) - 1
+    longest = int(np.diff(seen).argmax())
+    middle = (seen[longest] + seen[longest + 1]) // 2
+    if not detected[middle]:
+        chosen[np.abs(chosen - middle).argmin()] = middle
+    return chosen
+
+
 def tracklet_strip(
     points: NDArray | None,
     box: NDArray,
@@ -303,7 +313,7 @@ def tracklet_strip(
 
     points: (T, 24, 2) pixels or None · box: (T, 4) x, y, w, h pixels · detected: (T,) · frame_size: h, w.
     """
-    chosen = np.linspace(0, len(box) - 1, count).round().astype(int)
+    chosen = _with_longest_gap(np.linspace(0, len(box) - 1, count).round().astype(int), detected)
     aspect = float(frame_size[0] / frame_size[1])
     figure = new_figure(1.75 * count, 1.75 * aspect + 1.75, title)
     grid = figure.add_gridspec(2, count, height_ratios=[1.75 * aspect, 0.55])

@@ -38,7 +38,6 @@ th, td { padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); text-ali
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.paper td { color: var(--soft); font-style: italic; }
 img { max-width: 100%; height: auto; }
-p img.formula, li img.formula { vertical-align: middle; margin: 0 2px; }
 .headline { display: flex; flex-wrap: wrap; gap: 16px; margin: 20px 0; }
 .headline div { padding: 12px 20px; border: 1px solid var(--line); border-radius: 8px;
                  background: var(--shade); }
@@ -215,17 +214,21 @@ def draw_formulas(body: str) -> str:
 
 
 def _formula(found: re.Match[str]) -> str:
-    """One formula as SVG; one that matplotlib's mathtext cannot read stays as its source."""
+    """One formula as SVG on the line of its text; one that matplotlib's mathtext cannot read stays as its source."""
+    from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 
+    display = found.group(1) is not None
     source = " ".join(unescape(found.group(1) or found.group(2)).split())
-    drawn = io.StringIO()
+    drawn, size = io.StringIO(), FontProperties(size=15 if display else 13)
     try:
-        math_to_image(f"${source}$", drawn, dpi=72, format="svg")
+        depth = math_to_image(f"${source}$", drawn, prop=size, dpi=72, format="svg")
     except ValueError:
         return f"<code>{escape(source)}</code>"
     encoded = base64.b64encode(drawn.getvalue().encode()).decode()
-    return f'<img class="formula" alt="{escape(source)}" src="data:image/svg+xml;base64,{encoded}">'
+    style = "display:block;margin:14px auto" if display else f"vertical-align:-{depth * 4 / 3:.1f}px"
+    alt = escape(source)
+    return f'<img class="formula" style="{style}" alt="{alt}" src="data:image/svg+xml;base64,{encoded}">'
 
 
 def code_colours() -> str:

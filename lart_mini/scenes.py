@@ -22,6 +22,7 @@ Array = NDArray[np.float32]
 TALK_TO, LISTEN_TO, WATCH, STAND = 79, 74, 80, 12
 GUARD_FRAMES = 30  # either side of a time split: two seconds apart in all
 BLEND_FRAMES = 10
+SHOWN_FROM, SHOWN_TO = 60, 110  # frames in which an actor's chosen action is to be seen
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Performance:
-    """One actor's motion in the world: pose (T,24,3,3), translation (T,3) m, labels (T,80), betas (10,)."""
+    """One actor's motion in the world over the T frames of a video, some of which the actor may be absent from."""
 
-    pose: Array
-    translation: Array
-    labels: NDArray[np.uint8]
-    betas: Array
+    pose: Array  # (T,24,3,3) local rotations, joint 0 in the world
+    translation: Array  # (T,3) pelvis, m
+    labels: NDArray[np.uint8]  # (T,80)
+    present: NDArray[np.bool_]  # (T,); what stands in the other frames means nothing
+    betas: Array  # (10,)
     takes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.pose)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,11 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
     """Labelled stretches of at least half a second that `split` ("train", "val" or "test") may use.
 
     A clip whose split is "time" gives its earlier part to train and its later part to val, a guard between them.
+    Val and test leave out what shows an action that train never does: it could be scored, but not learnt.
     """
+    learnt = np.ones(80, dtype=bool)
+    if split != "train":
+        learnt = np.any([s.clip.labels[s.first : s.last].any(axis=0) for s in segments(library, "train")], axis=0)
     found = []
     for clip in library.values():
         first, last = 0, len(clip.pose)
@@ -93,7 +96,7 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
         elif clip.split != split:
             continue
         labelled = np.zeros(len(clip.pose) + 2, dtype=bool)
-        labelled[1:-1] = clip.labels.any(axis=1)
+        labelled[1:-1] = clip.labels.any(axis=1) & ~clip.labels[:, ~learnt].any(axis=1)
         labelled[: first + 1] = labelled[last + 1 :] = False
         starts, ends = np.flatnonzero(np.diff(labelled.astype(np.int8))).reshape(-1, 2).T
         found += [Segment(clip, int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a >= 15]
@@ -129,17 +132,19 @@ def pose_gap(a: Array, b: Array) -> float:
 
 
 def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: int) -> Performance:
-    """A chain of takes of at most `frames` frames, the first of which shows action `target`.
+    """A chain of takes over `frames` frames, the first of which shows action `target` about the first key frames.
 
-    A take is followed by one that starts near the pose the last ended in, blended over ten frames; where none
-    fits (a lying actor has nowhere to go) the performance ends early. Turns keep the actor's heading.
+    The actor enters with that take, late if it is short. A take is followed by one that starts near the pose the
+    last ended in, blended over ten frames; where none fits (a lying actor has nowhere to go) the actor leaves.
     """
-    first = _choose(rng, [s for s in pool if target in s.actions] or pool)
-    shown = first.first + np.flatnonzero(first.clip.labels[first.first : first.last, target - 1])
-    begin = max(first.first, int(rng.choice(shown) if len(shown) else first.first) - int(rng.integers(0, 60)))
-    pieces = [_cut(first, begin, frames)]
+    first = _choose(rng, [s for s in pool if target in s.actions])
+    shown = int(rng.choice(np.flatnonzero(first.clip.labels[first.first : first.last, target - 1]))) + first.first
+    when = int(rng.integers(SHOWN_FROM, SHOWN_TO))
+    begin = max(first.first, shown - when)
+    enters = when - (shown - begin)
+    pieces = [_cut(first, begin, frames - enters)]
     takes = [first.clip.name]
-    while (done := sum(len(p[0]) for p in pieces)) < frames:
+    while (done := enters + sum(len(p[0]) for p in pieces)) < frames:
         following = _following(rng, pool, pieces[-1])
         if following is None:
             break
@@ -147,7 +152,19 @@ def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: 
         pieces.append(_joined(pieces[-1], _cut(segment, start, frames - done)))
         takes.append(segment.clip.name)
     pose, translation, labels = (np.concatenate(part) for part in zip(*pieces, strict=True))
-    return Performance(pose, translation, labels, np.zeros(10, np.float32), tuple(takes))
+    return _timed(pose, translation, labels, frames, enters, tuple(takes))
+
+
+def _timed(
+    pose: Array, translation: Array, labels: NDArray[np.uint8], frames: int, first: int, takes: tuple[str, ...]
+) -> Performance:
+    """A motion of K ≤ `frames` frames that begins at frame `first` of a video."""
+    at = np.arange(frames) - first
+    present = (at >= 0) & (at < len(pose))
+    at = at.clip(0, len(pose) - 1)
+    return Performance(
+        pose[at], translation[at], labels[at] * present[:, None], present, np.zeros(10, np.float32), takes
+    )
 
 
 def _choose(rng: np.random.Generator, pool: list[Segment]) -> Segment:
@@ -231,8 +248,8 @@ def _random_betas(rng: np.random.Generator) -> Array:
 
 
 def _closest(a: Performance, b: Performance) -> float:
-    shared = min(len(a), len(b))
-    return float(np.linalg.norm(a.translation[:shared] - b.translation[:shared], axis=1).min())
+    gap = np.linalg.norm(a.translation - b.translation, axis=1)
+    return float(np.where(a.present & b.present, gap, np.inf).min())
 
 
 def _leads(
@@ -249,12 +266,11 @@ def _leads(
         return [lead], False
     angle = heading(lead.pose[0, 0])
     spot = lead.translation[0] + rng.uniform(1.1, 1.8) * np.array([np.sin(angle), 0, np.cos(angle)], np.float32)
-    partner = shaped(perform(rng, standing, len(lead), STAND), _random_betas(rng), body)
+    partner = shaped(perform(rng, standing, frames, STAND), _random_betas(rng), body)
     partner = placed(partner, angle + np.pi + rng.normal(0, 0.15), spot, start=True)
-    shared = min(len(lead), len(partner))
     labels = partner.labels.copy()
     for action in (LISTEN_TO, WATCH):
-        labels[:shared, action - 1] = talks[:shared]
+        labels[:, action - 1] = talks & partner.present
     return [lead, replace(partner, labels=labels)], True
 
 
@@ -274,13 +290,15 @@ def _captured_pair(
     first, last = max(s.first for s in pair), min(s.last for s in pair)
     start = int(rng.integers(first, max(first + 1, last - frames)))
     span = slice(start, min(last, start + frames))
+    first_frame = int(rng.integers(frames - (span.stop - span.start) + 1))
     angle, centre = rng.uniform(-np.pi, np.pi), pair[0].clip.translation[start]
     actors = []
     for clip in (pair[0].clip, pair[1].clip):
         pose, translation = turned(clip.pose[span], clip.translation[span], angle, centre, np.zeros(3, np.float32))
         # Shapes near the mean, so that captured distances and eye lines stay true.
         betas = _random_betas(rng) * np.float32(0.3)
-        actors.append(Performance(pose, translation, clip.labels[span], betas, (clip.name,)))
+        timed = _timed(pose, translation, clip.labels[span], frames, first_frame, (clip.name,))
+        actors.append(replace(timed, betas=betas))
     return actors
 
 
@@ -306,7 +324,7 @@ def shoot(rng: np.random.Generator, actors: list[Performance], frames: int) -> C
     if style == 1:
         target += np.linspace(-1, 1, frames)[:, None] * rng.uniform(-1.2, 1.2) * np.cross([0, 1, 0], away)
     elif style == 2:
-        target = _smoothed(actors[0].translation[np.minimum(np.arange(frames), len(actors[0]) - 1)])
+        target = _smoothed(actors[0].translation)
     size = (720, 1280)
     position = position.astype(np.float32)
     return Camera(look_at(position, target.astype(np.float32)), position, float(rng.uniform(0.9, 1.4) * size[1]), size)
@@ -323,22 +341,19 @@ def film(actors: list[Performance], camera: Camera, body: Body) -> list[Filmed]:
     """What the camera sees of each actor, free of errors. Turning actors and camera together changes nothing."""
     seen = []
     for actor in actors:
-        rotation = camera.rotation[: len(actor)]
         pose = actor.pose.copy()
-        pose[:, 0] = rotation @ actor.pose[:, 0]
-        translation = np.einsum("tij,tj->ti", rotation, actor.translation - camera.position)
-        betas = np.broadcast_to(actor.betas, (len(actor), 10))
-        points = body.points(pose, betas, translation.astype(np.float32), body.spread())
-        seen.append((actor, pose, translation.astype(np.float32), points))
-    pixels = [_project(points, camera) for *_, points in seen]
-    boxes = [np.concatenate([p.min(axis=1), p.max(axis=1)], axis=1) for p in pixels]
+        pose[:, 0] = camera.rotation @ actor.pose[:, 0]
+        place = np.einsum("tij,tj->ti", camera.rotation, actor.translation - camera.position).astype(np.float32)
+        points = body.points(pose, actor.betas, place, body.spread())
+        seen.append((pose, place, points, _project(points, camera)))
+    boxes = [np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1) for *_, pixels in seen]
     filmed = []
-    for index, (actor, pose, translation, points) in enumerate(seen):
-        nearer = [(boxes[k], seen[k][2]) for k in range(len(seen)) if k != index]
-        visible = _visible(pixels[index], points, translation, nearer, camera.size)
+    for i, (actor, (pose, place, points, pixels)) in enumerate(zip(actors, seen, strict=True)):
+        others = [(boxes[k], seen[k][1], actors[k].present) for k in range(len(seen)) if k != i]
+        visible = _visible(pixels, points, place, others, camera.size) * actor.present
         height, width = camera.size
-        box = np.clip(boxes[index], 0, [width, height, width, height]).astype(np.float32)
-        filmed.append(Filmed(pose, translation, box, visible, actor.labels, actor.betas))
+        box = np.clip(boxes[i], 0, [width, height, width, height]).astype(np.float32)
+        filmed.append(Filmed(pose, place, box, visible, actor.labels, actor.betas))
     return filmed
 
 
@@ -352,13 +367,12 @@ def _visible(pixels: Array, points: Array, place: Array, others: list, size: tup
     height, width = size
     inside = (pixels >= 0).all(-1) & (pixels[..., 0] < width) & (pixels[..., 1] < height) & (points[..., 2] > 0.3)
     hidden = np.zeros_like(inside)
-    for box, other in others:
-        shared = min(len(box), len(pixels))
-        x, y = pixels[:shared, :, 0], pixels[:shared, :, 1]
+    for box, other, present in others:
+        x, y = pixels[..., 0], pixels[..., 1]
         # A body fills about the middle two thirds of its box.
-        margin = (box[:shared, 2] - box[:shared, 0]) / 6
-        covers = (x > (box[:shared, 0] + margin)[:, None]) & (x < (box[:shared, 2] - margin)[:, None])
-        covers &= (y > box[:shared, 1, None]) & (y < box[:shared, 3, None])
-        in_front = (other[:shared, 2] > 0.3) & (other[:shared, 2] < place[:shared, 2])
-        hidden[:shared] |= covers & in_front[:, None]
+        margin = (box[:, 2] - box[:, 0]) / 6
+        covers = (x > (box[:, 0] + margin)[:, None]) & (x < (box[:, 2] - margin)[:, None])
+        covers &= (y > box[:, 1, None]) & (y < box[:, 3, None])
+        in_front = present & (other[:, 2] > 0.3) & (other[:, 2] < place[:, 2])
+        hidden |= covers & in_front[:, None]
     return (inside & ~hidden).mean(axis=1).astype(np.float32)

@@ -125,7 +125,9 @@ def fit(model: LART, dataset: TrackletDataset, config: TrainConfig, progress: bo
     sampler = BucketSampler(counts, config.batch_size, seed=config.seed)
     loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collate)
     masks = torch.Generator().manual_seed(config.seed)
-    steps, losses, rates, tokens, start = config.epochs * len(sampler), [], [], 0, time.perf_counter()
+    losses: list[float] = []
+    rates: list[float] = []
+    steps, tokens, start = config.epochs * len(sampler), 0, time.perf_counter()
     with tqdm(total=steps, desc="training", disable=not progress, leave=False) as bar:
         for epoch in range(config.epochs):
             sampler.set_epoch(epoch)

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from lart_mini.plots import show
-
-
-def live_front_end() -> bool:
-    """True in JupyterLab, Notebook, Colab; False under papermill, nbval and nbconvert, where nobody moves it.
-
-    Jupyter's server names the session in each kernel's environment; headless runners start kernels without.
-    """
-    return bool(os.environ.get("JPY_SESSION_NAME")) or "google.colab" in sys.modules
+from lart_mini.progress import live_front_end
 
 
 def explore(draw: Callable[..., Figure], alt: str, **choices: Sequence[Any]) -> None:

@@ -1,6 +1,6 @@
 """AVA's mAP the slow way: each evaluator's own loops, a frame, a class and a row at a time.
 
-Read this beside lart_mini/evaluation.py, which must give the same numbers. Where the original leaves the order of
+Read this beside lart_mini/evaluation.py, which must give the same numbers. Where an original leaves the order of
 equal scores to an unstable sort, a stable one stands here.
 """
 
@@ -22,12 +22,12 @@ Lists = dict[int, list]
 
 
 def per_class_ap(
-    groundtruth: str | Path, detections: str | Path, policy: str, excluded: str | Path | None = None
+    groundtruth: list[list[str]], detections: list[list[str]], policy: str, excluded: list | None = None
 ) -> dict[int, float]:
-    """AP of each of the 60 evaluated classes, nan where it has none."""
-    left_out = {(row[0], int(row[1])) for row in _csv(excluded)} if excluded else set()
+    """AP of each of the 60 evaluated classes, nan where it has none, from the rows of the CSV files."""
+    left_out = {(row[0], int(row[1])) for row in excluded or []}
     evaluators = {"activitynet": _activitynet, "slowfast": _slowfast, "mmaction2": _mmaction2}
-    return evaluators[policy](_csv(groundtruth), _csv(detections), left_out)
+    return evaluators[policy](groundtruth, detections, left_out)
 
 
 def mean_ap(per_class: dict[int, float]) -> float:
@@ -35,7 +35,7 @@ def mean_ap(per_class: dict[int, float]) -> float:
     return sum(counted) / len(counted) if counted else math.nan
 
 
-def _csv(path: str | Path) -> list[list[str]]:
+def read_csv(path: str | Path) -> list[list[str]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
@@ -81,7 +81,9 @@ def _activitynet(groundtruth: list, detections: list, left_out: set[Frame]) -> d
     scores, hits = _compare_frames(found, truth, list(found), drop_flat=True)
     truths = _count(truth)
     return {
-        action: _average_precision(scores[action], hits[action], truths[action]) if truths[action] else math.nan
+        action: _average_precision(scores[action], hits[action], truths[action])
+        if truths[action]
+        else math.nan
         for action in EVALUATED
     }
 
@@ -94,14 +96,18 @@ def _slowfast(groundtruth: list, detections: list, left_out: set[Frame]) -> dict
     scores, hits = _compare_frames(found, truth, list(found), drop_flat=True)
     truths = _count(truth)
     return {
-        action: _average_precision(scores[action], hits[action], truths[action]) if truths[action] else math.nan
+        action: _average_precision(scores[action], hits[action], truths[action])
+        if truths[action]
+        else math.nan
         for action in EVALUATED
     }
 
 
 def _mmaction2(groundtruth: list, detections: list, left_out: set[Frame]) -> dict[int, float]:
     truth = _read_all(groundtruth, last_is_score=True)
-    found = _read_all([row for row in detections if len(row) == 8 and float(row[7]) > 0.002], last_is_score=True)
+    found = _read_all(
+        [row for row in detections if len(row) == 8 and float(row[7]) > 0.002], last_is_score=True
+    )
     for frames in (truth, found):
         for rows in frames.values():
             rows.sort(key=lambda entry: -entry[0])
@@ -148,7 +154,7 @@ def _compare_frames(
 
 
 def _claim(boxes: np.ndarray, truths: np.ndarray) -> list[bool]:
-    """Whether each box, in its turn, is the first whose best overlap, at least 0.5, is that ground truth box."""
+    """Whether each box in its turn is the first whose best overlap, at least 0.5, is that ground truth box."""
     claimed: set[int] = set()
     hits = []
     for box in boxes:

@@ -1,0 +1,167 @@
+"""AVA's classes, clock and CSV files: what is read back, and what is refused with which words."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lart_mini import ava
+from lart_mini.errors import BadInput
+
+BOX = "0.1,0.2,0.3,0.4"
+ROW = f"a,0902,{BOX},12"
+
+
+def write(tmp_path: Path, text: str | bytes, name: str = "rows.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_class_table() -> None:
+    assert [action.id for action in ava.CLASSES] == list(range(1, 81))
+    assert len(set(ava.NAMES.values())) == 80 and len(ava.EVALUATED) == 60
+    counted = {
+        category: sum(action.evaluated for action in ava.CLASSES if action.category == category)
+        for category in ava.CATEGORIES
+    }
+    assert counted == {"PM": 13, "OM": 32, "PI": 15}
+    assert [action.id for action in ava.CLASSES if action.category == "OM"] == list(range(15, 64))
+    assert (
+        ava.NAMES[12] == "stand" and ava.NAMES[17].startswith("carry") and ava.NAMES[64].startswith("fight")
+    )
+
+
+@given(st.integers(ava.FIRST_SECOND, ava.LAST_SECOND))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_clock(second: int) -> None:
+    assert ava.second(ava.keyframe(second)) == second and ava.keyframe(902) == 60
+    with pytest.raises(BadInput, match="multiple of 30"):
+        ava.second(ava.keyframe(second) + 1)
+
+
+def test_columns_of_60_80_and_81() -> None:
+    labels = np.arange(2 * 80).reshape(2, 80)
+    evaluated = ava.to_evaluated(labels)
+    np.testing.assert_array_equal(evaluated[0] + 1, ava.EVALUATED)
+    np.testing.assert_array_equal(ava.to_evaluated(np.insert(labels, 0, -1, axis=1)), evaluated)
+    back = ava.to_all(evaluated)
+    np.testing.assert_array_equal(ava.to_evaluated(back), evaluated)
+    assert back.sum() == evaluated.sum()  # zeros elsewhere
+    for convert, columns in ((ava.to_evaluated, 60), (ava.to_evaluated, 79), (ava.to_all, 80)):
+        with pytest.raises(BadInput, match=f"found {columns}"):
+            convert(np.zeros((3, columns)))
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz"])
+def test_written_tables_are_read_back(tmp_path: Path, name: str) -> None:
+    table = pl.DataFrame(
+        {
+            "video": ["a", "b", "b"],
+            "second": [902, 1798, 903],
+            "x1": [0.1, 1 / 3, None],
+            "y1": [0.2, 0.0, None],
+            "x2": [0.3, 1.0, None],
+            "y2": [1e-7 + 0.2, 1.0, None],
+            "action": [12, 80, None],
+            "person": [None, 3, None],
+        }
+    )
+    path = tmp_path / name
+    ava.write_groundtruth(table, path)
+    assert ava.read_groundtruth(path).equals(table)
+    first = path.read_bytes()
+    ava.write_groundtruth(table, path)
+    assert path.read_bytes() == first  # no time of writing inside
+    detections = table.with_columns(score=pl.Series([0.25, 1e-12, None])).drop("person")
+    ava.write_detections(detections, path)
+    assert ava.read_detections(path).equals(detections)
+
+
+def test_rows_are_written_as_ava_writes_them(tmp_path: Path) -> None:
+    ava.write_groundtruth(
+        ava.read_groundtruth(write(tmp_path, f"{ROW}\na,903,{BOX},7,5\nb,2\n")), tmp_path / "o"
+    )
+    assert (tmp_path / "o").read_text() == f"{ROW}\na,0903,{BOX},7,5\nb,0002\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ROW}\n",
+        f"\ufeff{ROW}\r\n\r\n",
+        '"a",902, 0.1,0.2,"0.3",4e-1,12,\n',
+        gzip.compress(ROW.encode()) + gzip.compress(b"\n"),
+    ],
+)
+def test_spellings_of_one_row(tmp_path: Path, text: str | bytes) -> None:
+    table = ava.read_groundtruth(write(tmp_path, text))
+    assert table.rows() == [("a", 902, 0.1, 0.2, 0.3, 0.4, 12, None)]
+
+
+@pytest.mark.parametrize("first", [f"a,0903,{BOX},12,4", f"a,0903,{BOX},12", "a,0903"])
+def test_any_length_may_come_first(tmp_path: Path, first: str) -> None:
+    table = ava.read_groundtruth(write(tmp_path, f"{first}\na,0904\n{ROW},4\n{ROW}\n"))
+    assert table.height == 4 and table["person"].to_list()[1:] == [None, 4, None]
+
+
+GROUNDTRUTH, DETECTIONS = ava.read_groundtruth, ava.read_detections
+BAD_FILES = [
+    (GROUNDTRUTH, f"{ROW}\n\n{ROW}\n", "line 2, columns", "found 1 columns"),
+    (GROUNDTRUTH, f"{ROW},1\n{ROW},1,9\n", "line 2, columns", "found 9 columns"),
+    (GROUNDTRUTH, f"{ROW}\na,0902,0.1,0.2,0.3\n", "line 2, columns", "found 5 columns"),
+    (DETECTIONS, f"{ROW}\n", "line 1, columns", "expected 2 or 8 columns, found 7 columns"),
+    (GROUNDTRUTH, f"{ROW},0.7\n", "line 1, person", "found '0.7'"),
+    (GROUNDTRUTH, f"{ROW}\na,0902,0.1,0.2,,0.4,12\n", "line 2, x2", "expected a number, found ''"),
+    (DETECTIONS, f"{ROW},high\n", "line 1, score", "found 'high'"),
+    (DETECTIONS, f"{ROW},nan\n", "line 1, score", "found nan"),
+    (GROUNDTRUTH, f"a,9o2,{BOX},12\n", "line 1, second", "whole number of seconds, found '9o2'"),
+    (GROUNDTRUTH, f"{ROW}\n,0902,{BOX},12\n", "line 2, video", "expected a video id"),
+    (GROUNDTRUTH, f"{ROW}\na,0902,0.1,0.2,0.05,0.4,12\n", "line 2, x2", "expected at least x1, found 0.05"),
+    (GROUNDTRUTH, "a,0902,0.1,0.2,0.3,0.1,12\n", "line 1, y2", "expected at least y1"),
+    (GROUNDTRUTH, "a,0902,64,48,320,240,12\n", "line 1, x1", "(pixels?)"),
+    (GROUNDTRUTH, "a,0902,0.1,0.2,nan,0.4,12\n", "line 1, x2", "found nan"),
+    (GROUNDTRUTH, f"{ROW}\na,0902,-0.1,0.2,0.3,0.4,12\n", "line 2, x1", "in [0, 1], found -0.1"),
+    (GROUNDTRUTH, f"a,0902,{BOX},81\n", "line 1, action", "in 1..80, found 81"),
+    (GROUNDTRUTH, f"a,0902,{BOX},0\n", "line 1, action", "count from 1"),
+    (GROUNDTRUTH, f"video,second,x1,y1,x2,y2,action\n{ROW}\n", "line 1, second", "no header"),
+    (DETECTIONS, f"{ROW},1\nvideo,second,x1,y1,x2,y2,action,score\n", "line 2, second", "no header"),
+    (GROUNDTRUTH, "", "file", "an empty file"),
+    (GROUNDTRUTH, "\n \n", "file", "an empty file"),
+    (GROUNDTRUTH, gzip.compress(b"a,0902\n" * 50_000)[:-20], "line 49", "cut short"),
+    (GROUNDTRUTH, b"\x1f\x8b" + 30 * b"x", "line 1", "gzip"),
+    (DETECTIONS, ROW.encode() + b",1\n\xff\xfe,0902\n", "file", "utf-8"),
+    (ava.read_excluded, f"a,0902\n{ROW}\n", "line 2, columns", "expected 2 columns, found 7 columns"),
+]
+
+
+@pytest.mark.parametrize(("reader", "content", "field", "words"), BAD_FILES)
+def test_bad_files_are_named_by_line_and_field(tmp_path, reader, content, field: str, words: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(BadInput) as caught:
+        reader(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: {field}") and words in message and "\n" not in message
+
+
+def test_rounding_beyond_the_frame_is_no_fault(tmp_path: Path) -> None:
+    assert GROUNDTRUTH(write(tmp_path, "a,0902,-0.001,0,1.001,1,12\n")).height == 1
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="readable file"):
+        GROUNDTRUTH(tmp_path / "none.csv")
+
+
+def test_what_cannot_be_read_back_is_not_written(tmp_path: Path) -> None:
+    good = ava.read_detections(write(tmp_path, f"{ROW},0.5\n"))
+    for bad in (good.drop("score"), good.with_columns(x2=0.0), good.with_columns(action=pl.lit(None))):
+        with pytest.raises(BadInput):
+            ava.write_detections(bad, tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]

@@ -1,0 +1,241 @@
+"""The body: our kinematics against smplx's, the released joints, and what reading a body file refuses."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csc_matrix
+from scipy.spatial.transform import Rotation
+
+from lart_mini.body import (
+    EXTRA,
+    HEAD_TOP,
+    JOINT_NAMES,
+    OPENPOSE,
+    PARENTS,
+    Body,
+    forward_kinematics,
+    global_rotations,
+    load_body,
+    local_rotations,
+)
+from lart_mini.errors import BadInput
+
+FRAMES = 7
+
+
+@pytest.fixture(scope="module")
+def body() -> Body:
+    return load_body()
+
+
+@pytest.fixture(scope="module")
+def posed() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    pose = (
+        Rotation.random(FRAMES * 24, random_state=rng)
+        .as_matrix()
+        .reshape(FRAMES, 24, 3, 3)
+        .astype(np.float32)
+    )
+    return (
+        pose,
+        rng.normal(size=(FRAMES, 10)).astype(np.float32),
+        rng.normal(size=(FRAMES, 3)).astype(np.float32),
+    )
+
+
+def smplx_joints(body: Body, pose: np.ndarray, betas: np.ndarray) -> np.ndarray:
+    rotations = torch.tensor(pose)
+    with torch.no_grad():
+        out = body.smplx()(
+            betas=torch.tensor(betas),
+            global_orient=rotations[:, :1],
+            body_pose=rotations[:, 1:],
+            pose2rot=False,
+        )
+    return out.joints.numpy()
+
+
+def test_kinematics_agree_with_smplx(body: Body, posed: tuple[np.ndarray, ...]) -> None:
+    pose, betas, _ = posed
+    rest = body.rest_joints(betas)
+    ours = forward_kinematics(pose, rest, rest[:, 0])
+    np.testing.assert_allclose(ours, smplx_joints(body, pose, betas)[:, :24], atol=1e-5)
+
+
+def test_pelvis_lands_on_translation(body: Body, posed: tuple[np.ndarray, ...]) -> None:
+    pose, betas, translation = posed
+    joints = forward_kinematics(pose, body.rest_joints(betas), translation)
+    np.testing.assert_array_equal(joints[:, 0], translation)
+    mesh = body.vertices(pose, betas, translation)
+    # The same mesh as smplx makes about its own rest place, moved.
+    regressed = np.einsum(
+        "jv,tvc->tjc",
+        body.joint_regressor,
+        body.vertices(np.tile(np.eye(3), (FRAMES, 24, 1, 1)), betas, translation),
+    )
+    np.testing.assert_allclose(regressed[:, 0], translation, atol=1e-5)
+    np.testing.assert_allclose(
+        body.points(pose, betas, translation, np.arange(len(body.v_template))), mesh, atol=1e-5
+    )
+
+
+def test_one_shape_for_all_frames(body: Body, posed: tuple[np.ndarray, ...]) -> None:
+    pose, betas, translation = posed
+    chosen = body.spread(5)
+    one = body.points(pose, betas[0], translation, chosen)
+    np.testing.assert_allclose(
+        one, body.points(pose, np.tile(betas[:1], (FRAMES, 1)), translation, chosen), atol=1e-6
+    )
+    np.testing.assert_array_equal(
+        body.points(pose, None, translation, chosen), body.points(pose, np.zeros(10), translation, chosen)
+    )
+
+
+def test_joints45_order(body: Body, posed: tuple[np.ndarray, ...]) -> None:
+    pose, betas, _ = posed
+    joints = body.joints45(pose, betas)
+    reference = smplx_joints(body, pose, betas)
+    np.testing.assert_allclose(joints[:, :25], reference[:, list(OPENPOSE)], atol=1e-5)
+    kept = [i for i, joint in enumerate(EXTRA) if joint != HEAD_TOP]
+    np.testing.assert_allclose(
+        joints[:, [25 + i for i in kept]], reference[:, [EXTRA[i] for i in kept]], atol=1e-5
+    )
+    assert joints.shape == (FRAMES, 45, 3) and not joints[:, 44].any()
+    standing = body.joints45(np.tile(np.eye(3), (1, 24, 1, 1)))[0]
+    assert standing[:, 1].argmax() in (25 + 13, 25 + 18)  # the two head tops stand highest
+
+
+def test_rotations_local_and_global(posed: tuple[np.ndarray, ...]) -> None:
+    pose = posed[0].astype(np.float64)
+    np.testing.assert_allclose(local_rotations(global_rotations(pose)), pose, atol=1e-5)
+
+
+def test_shape_of_the_free_body(body: Body) -> None:
+    assert len(JOINT_NAMES) == len(PARENTS) == 24 and (PARENTS[1:] < np.arange(1, 24)).all()
+    rest = body.rest_joints()
+    left, right = [JOINT_NAMES.index(f"{side}_wrist") for side in ("left", "right")]
+    assert rest[left, 0] > 0.5 and rest[right, 0] < -0.5  # T-pose, left = +x
+    assert rest[10, 2] > rest[7, 2]  # feet point to +z
+    assert 1.6 < np.ptp(body.v_template[:, 1]) < 1.75
+    np.testing.assert_allclose(body.weights.sum(1), 1, atol=1e-6)
+    np.testing.assert_allclose(body.joint_regressor.sum(1), 1, atol=1e-3)
+    taller = body.v_template + body.shapedirs[:, :, 0]
+    assert np.ptp(taller[:, 1]) > np.ptp(body.v_template[:, 1]) + 0.02  # the first shape number is height
+
+
+def test_spread_covers_the_box(body: Body, posed: tuple[np.ndarray, ...]) -> None:
+    pose, betas, translation = posed
+    few, mesh = (
+        body.points(pose, betas, translation, body.spread(120)),
+        body.vertices(pose, betas, translation),
+    )
+    assert np.abs(few.min(1) - mesh.min(1)).max() < 0.08 and np.abs(few.max(1) - mesh.max(1)).max() < 0.08
+
+
+def save_npz(path: Path, body: Body, **changed: np.ndarray | None) -> Path:
+    fields: dict[str, np.ndarray | None] = {
+        "v_template": body.v_template,
+        "shapedirs": body.shapedirs,
+        "posedirs": body.posedirs,
+        "J_regressor": body.joint_regressor,
+        "weights": body.weights,
+        "f": body.faces,
+    }
+    np.savez(path, **{name: value for name, value in (fields | changed).items() if value is not None})  # type: ignore[arg-type]
+    return path
+
+
+def test_npz_by_environment(body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bends = np.random.default_rng(0).normal(size=(len(body.v_template), 3, 207)).astype(np.float32) / 1000
+    path = save_npz(tmp_path / "mine.npz", body, posedirs=bends)
+    monkeypatch.setenv("LART_MINI_SMPL", str(path))
+    mine = load_body()
+    assert mine.name == "mine" and mine.vertex_ids["nose"] == 332  # no ids in the file: smplx's table
+    pose = Rotation.random(48, random_state=1).as_matrix().reshape(2, 24, 3, 3)
+    free_ids = Body(**{**vars(load_body(path)), "vertex_ids": body.vertex_ids})
+    np.testing.assert_allclose(
+        free_ids.points(pose, None, np.zeros((2, 3)), [3, 5, 900]),
+        free_ids.vertices(pose, None, np.zeros((2, 3)))[:, [3, 5, 900]],
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(("changed", "field"), [
+    ({"weights": None}, "weights"),
+    ({"f": np.zeros((4, 2))}, "f"),
+    ({"shapedirs": np.zeros((5, 3, 10))}, "shapedirs"),
+    ({"v_template": np.full((2076, 3), np.nan)}, "v_template"),
+])  # fmt: skip
+def test_bad_fields_are_named(
+    body: Body, tmp_path: Path, changed: dict[str, np.ndarray | None], field: str
+) -> None:
+    path = save_npz(tmp_path / "bad.npz", body, **changed)
+    with pytest.raises(BadInput, match=f"bad.npz: {field}: expected"):
+        load_body(path)
+
+
+class Ch:
+    """A stand-in for chumpy.ch.Ch: its pickles name that module and class."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+
+
+def test_official_pickle(body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = type(sys)("chumpy.ch")
+    monkeypatch.setitem(sys.modules, "chumpy", type(sys)("chumpy"))
+    monkeypatch.setitem(sys.modules, "chumpy.ch", module)
+    monkeypatch.setattr(Ch, "__module__", "chumpy.ch")
+    module.Ch = Ch  # type: ignore[attr-defined]
+    content = {
+        "v_template": Ch(body.v_template),
+        "shapedirs": Ch(np.pad(body.shapedirs, ((0, 0), (0, 0), (0, 290)))),
+        "posedirs": body.posedirs,
+        "J_regressor": csc_matrix(body.joint_regressor),
+        "weights": Ch(body.weights),
+        "f": body.faces,
+        "bs_style": "lbs",
+    }
+    path = tmp_path / "SMPL_NEUTRAL.pkl"
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    monkeypatch.delitem(sys.modules, "chumpy.ch")
+    loaded = load_body(path)
+    np.testing.assert_array_equal(loaded.shapedirs, body.shapedirs)
+    np.testing.assert_allclose(loaded.joint_regressor, body.joint_regressor, atol=1e-7)
+
+
+class Runs:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, ("touch ran",)
+
+
+def test_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps({"v_template": Runs()}))
+    with pytest.raises(BadInput, match=r"evil.pkl: pickle: .* found (posix|nt)\.system"):
+        load_body(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["missing.npz", "empty.npz", "empty.pkl"])
+def test_unreadable_files_are_named(tmp_path: Path, name: str) -> None:
+    if not name.startswith("missing"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(BadInput, match=f"{name}: file: expected"):
+        load_body(tmp_path / name)
+
+
+def test_import_needs_no_smplx() -> None:
+    code = "import sys; sys.modules['smplx'] = None; import lart_mini.body as b; b.load_body().joints45(b.np.zeros((1,24,3,3)))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)

@@ -1,0 +1,95 @@
+"""Checkpoints: what is saved comes back whole, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from lart_mini.checkpoints import load_checkpoint, save_checkpoint
+from lart_mini.errors import BadInput
+from lart_mini.model import LART, LARTConfig
+from lart_mini.tokens import Stats
+
+CONFIG = LARTConfig(people=2, frames=4, width=8, depth=1, heads=2, pose_width=6, classes=3)
+
+
+def saved(tmp_path: Path) -> tuple[Path, LART, Stats]:
+    torch.manual_seed(0)
+    model = LART(CONFIG)
+    rng = np.random.default_rng(0)
+    stats = Stats(*rng.random((2, 229)).astype(np.float32))
+    path = tmp_path / "lart.safetensors"
+    save_checkpoint(path, model, stats, {"stage": "pre-train", "epochs": 3})
+    return path, model, stats
+
+
+def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path, model, stats = saved(tmp_path)
+    loaded, loaded_stats, meta = load_checkpoint(path)
+    assert loaded.config == CONFIG and meta == {"stage": "pre-train", "epochs": 3}
+    assert not loaded.training
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
+    np.testing.assert_array_equal(loaded_stats.mean, stats.mean)
+    np.testing.assert_array_equal(loaded_stats.std, stats.std)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path, model, stats = saved(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_checkpoint(path, model, stats, {"model": model})
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
+
+
+def test_foreign_and_truncated_files_are_refused(tmp_path: Path) -> None:
+    path, _, _ = saved(tmp_path)
+    whole = path.read_bytes()
+    for data in (b"", b"no checkpoint at all", whole[:100], whole[:-1]):
+        path.write_bytes(data)
+        with pytest.raises(BadInput, match=f"{path}: file: expected a safetensors checkpoint"):
+            load_checkpoint(path)
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(BadInput, match=r"format: expected lart_mini\.checkpoint\.1, found None"):
+        load_checkpoint(path)
+
+
+def test_missing_extra_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
+    path, _, _ = saved(tmp_path)
+    tensors, header = contents(path)
+    missing = {name: value for name, value in tensors.items() if name != "model.mask_token"}
+    cases = {
+        r"model\.mask_token: .*found no such tensor": missing,
+        r"model\.extra: .*has no place for": tensors | {"model.extra": torch.zeros(1)},
+        r"model\.head\.bias: expected shape \(3,\), found shape \(80,\)": tensors
+        | {"model.head.bias": torch.zeros(80)},
+        r"stats\.mean: expected shape \(229,\)": tensors | {"stats.mean": torch.zeros(226)},
+    }
+    for message, changed in cases.items():
+        save_file(changed, path, header)
+        with pytest.raises(BadInput, match=message):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("config", ["{", '{"depht": 3}', '{"width": 7}', "[1]"])
+def test_a_config_that_makes_no_model_is_refused(tmp_path: Path, config: str) -> None:
+    path, _, _ = saved(tmp_path)
+    tensors, header = contents(path)
+    assert json.loads(header["config"])["width"] == 8
+    save_file(tensors, path, header | {"config": config})
+    with pytest.raises(BadInput, match="config: expected a LARTConfig"):
+        load_checkpoint(path)

@@ -1,0 +1,334 @@
+"""LART: equal to the literal version, blind to what it must not see, and trainable throughout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import lart as literal
+from torch import Tensor
+
+from lart_mini.model import LART, LARTConfig, attention_mask, positional_encoding, random_mask
+from lart_mini.tokens import TokenBatch, collate
+
+SMALL = LARTConfig(people=5, frames=6, width=16, depth=2, heads=4, pose_width=12, classes=7, dropout=0.1)
+
+
+def make_model(config: LARTConfig = SMALL, seed: int = 0) -> LART:
+    torch.manual_seed(seed)
+    model = LART(config).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # so that no bias and no norm stands at its neutral start
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
+
+
+def make_batch(
+    people: tuple[int, ...] = (3, 2), frames: int = 6, seed: int = 0, slots: int = 3
+) -> TokenBatch:
+    generator = torch.Generator().manual_seed(seed)
+    size = (len(people), slots, frames)
+    present = torch.arange(slots)[None] < torch.tensor(people)[:, None]
+    detected = (torch.rand(size, generator=generator) < 0.7) & present[..., None]
+    detected[:, 0, 0] = True
+    return TokenBatch(
+        pose=torch.randn(*size, 229, generator=generator, dtype=torch.float64),
+        present=present,
+        detected=detected,
+        labels=torch.zeros(*size, 7, dtype=torch.float64),
+        label_weight=detected.double(),
+    )
+
+
+def mask_of(batch: TokenBatch, ratio: float = 0.4, seed: int = 0) -> Tensor:
+    return random_mask(batch.detected, ratio, torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def logits_of(model: LART, batch: TokenBatch) -> Tensor:
+    return model(batch)
+
+
+def assert_equal(a: Tensor, b: Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+# --- equality with the literal version
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"norm": "pre"},
+        {"gaps_attended": False},
+        {"pose_width": 16},
+        {"appearance": 5, "appearance_width": 4},
+    ],
+    ids=str,
+)
+def test_equals_the_literal_version(training: bool, changes: dict) -> None:
+    model = make_model(replace(SMALL, **changes))
+    batch = make_batch()
+    if model.config.appearance:
+        batch = replace(batch, appearance=torch.randn(*batch.detected.shape, 5, dtype=torch.float64))
+    if training:
+        batch = batch.with_mask(mask_of(batch))
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    found = logits_of(model, batch)
+    for i in range(len(batch)):
+        arrays = {
+            name: None if getattr(batch, name) is None else getattr(batch, name)[i].numpy()
+            for name in ("pose", "present", "detected", "masked", "appearance")
+        }
+        expected = literal.lart(weights, model.config, literal.Sample(**arrays))
+        # The encoding is kept in float32, hence not closer.
+        np.testing.assert_allclose(found[i].numpy(), expected, atol=1e-5)
+
+
+def test_float32_is_close_to_float64() -> None:
+    model, batch = make_model(), make_batch()
+    single = replace(batch, pose=batch.pose.float())
+    found = logits_of(model, batch)
+    torch.testing.assert_close(logits_of(model.float(), single).double(), found, rtol=0, atol=1e-4)
+
+
+@given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([4, 8, 32]))
+@settings(derandomize=True, deadline=None, max_examples=20)
+def test_encoding_equals_the_equations(people: int, frames: int, width: int) -> None:
+    encoding = positional_encoding(people, frames, width)
+    expected = [[literal.position(t, i, width) for t in range(frames)] for i in range(people)]
+    np.testing.assert_allclose(encoding.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("training", [True, False])
+def test_attention_maps_are_what_forward_mixes_with(training: bool, norm: Literal["post", "pre"]) -> None:
+    model, batch = make_model(replace(SMALL, norm=norm)), make_batch()
+    batch = batch.with_mask(mask_of(batch)) if training else batch
+    maps = model.attention_maps(batch)
+    assert maps.shape == (2, 2, 4, 18, 18)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 2, 4, 18, dtype=torch.float64))
+    allowed = attention_mask(batch)
+    assert ((maps > 0) == allowed[None, :, None]).all()
+    x, block = model.tokens(batch), model.blocks[0]
+    x = block.norm1(x) if norm == "pre" else x
+    value = block.attention.split(x)[2]
+    mixed = block.attention.out((maps[0] @ value).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(block.attention(x, model.blocked(batch)), mixed)
+
+
+# --- what must not move does not
+
+
+def test_training_never_sees_undetected_frames() -> None:
+    model, batch = make_model(), make_batch()
+    batch = batch.with_mask(mask_of(batch))
+    noise = torch.where(batch.detected[..., None], 0, torch.randn_like(batch.pose))
+    changed = replace(batch, pose=batch.pose + noise)
+    assert_equal(logits_of(model, changed)[batch.detected], logits_of(model, batch)[batch.detected])
+    # Nor do they weigh on anybody's gradient.
+    model.encoding.requires_grad_()
+    model(changed)[batch.detected].square().sum().backward()
+    gradient = model.encoding.grad
+    assert gradient is not None
+    nowhere = ~batch.detected.any(dim=0)
+    assert nowhere.any() and (gradient[:3][nowhere] == 0).all() and (gradient != 0).any()
+
+
+def test_training_drops_undetected_frames_altogether() -> None:
+    """A frame in which nobody is detected can as well be cut out, if the others keep their encoding."""
+    model, batch = make_model(), make_batch()
+    detected = batch.detected.clone()
+    detected[:, :, 3] = False
+    batch = replace(batch, detected=detected).with_mask(mask_of(replace(batch, detected=detected)))
+    kept = [0, 1, 2, 4, 5]
+    whole = logits_of(model, batch)[:, :, kept]
+    cut = replace(batch, **{n: x[:, :, kept] for n, x in batch.tensors().items() if n != "present"})
+    model.encoding = model.encoding[:, kept]
+    assert_equal(logits_of(model, cut)[cut.detected], whole[cut.detected])
+
+
+def test_test_semantics_never_sees_content_of_gaps() -> None:
+    model, batch = make_model(), make_batch()
+    noise = torch.where(batch.detected[..., None], 0, torch.randn_like(batch.pose))
+    assert_equal(logits_of(model, replace(batch, pose=batch.pose + noise)), logits_of(model, batch))
+
+
+def test_content_of_masked_tokens_is_never_seen() -> None:
+    model, batch = make_model(), make_batch()
+    batch = batch.with_mask(mask_of(batch))
+    assert batch.masked is not None and batch.masked.any()
+    noise = torch.where(batch.masked[..., None], torch.randn_like(batch.pose), 0)
+    assert_equal(logits_of(model, replace(batch, pose=batch.pose + noise)), logits_of(model, batch))
+
+
+def test_nobody_attends_to_masked_tokens_but_they_attend() -> None:
+    model, batch = make_model(), make_batch()
+    batch = batch.with_mask(mask_of(batch))
+    assert batch.masked is not None
+    before = logits_of(model, batch)
+    with torch.no_grad():
+        model.mask_token += 1
+    after = logits_of(model, batch)
+    others = batch.detected & ~batch.masked
+    assert_equal(after[others], before[others])
+    changed = replace(batch, pose=torch.where(others[..., None], batch.pose + 0.1, batch.pose))
+    assert (logits_of(model, changed)[batch.masked] - after[batch.masked]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_others_permuted_with_their_encoding_change_nothing(training: bool) -> None:
+    model, batch = make_model(), make_batch(people=(3, 3))
+    batch = batch.with_mask(mask_of(batch)) if training else batch
+    before = logits_of(model, batch)
+    order = [0, 2, 1]
+    swapped = TokenBatch(**{name: x[:, order] for name, x in batch.tensors().items()})
+    assert (logits_of(model, swapped) - before[:, order]).abs().max() > 1e-4  # the encoding tells them apart
+    model.encoding = model.encoding[order]
+    assert_equal(logits_of(model, swapped), before[:, order])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_absent_slots_change_nothing(training: bool) -> None:
+    model, batch = make_model(), make_batch()
+    batch = batch.with_mask(mask_of(batch)) if training else batch
+    padded = {
+        name: torch.cat([x, torch.zeros_like(x[:, :1]), torch.zeros_like(x[:, :1])], dim=1)
+        for name, x in batch.tensors().items()
+    }
+    before, after = logits_of(model, batch), logits_of(model, TokenBatch(**padded))[:, :3]
+    assert_equal(after[batch.present], before[batch.present])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_company_in_a_batch_does_not_matter(training: bool) -> None:
+    model = make_model()
+    first, second = make_batch((3,), seed=1), make_batch((2,), seed=2)
+    if training:
+        first, second = first.with_mask(mask_of(first)), second.with_mask(mask_of(second))
+    together = logits_of(model, collate([first, second]))
+    for alone, row in ((first, together[0]), (second, together[1])):
+        assert_equal(row[alone.present[0]], logits_of(model, alone)[0][alone.present[0]])
+
+
+# --- masks
+
+
+def test_attention_mask_by_hand() -> None:
+    """One person, four frames: detected, detected and masked, undetected, detected."""
+    detected = torch.tensor([[[True, True, False, True]]])
+    masked = torch.tensor([[[False, True, True, False]]])
+    batch = replace(make_batch((1,), frames=4, slots=1), detected=detected)
+    expected = [[1, 0, 0, 1], [1, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 1]]
+    assert attention_mask(batch.with_mask(masked))[0].int().tolist() == expected
+    assert attention_mask(batch)[0].all()
+    assert attention_mask(batch, gaps_attended=False)[0].int().tolist() == [[1, 1, 0, 1]] * 4
+
+
+def test_nothing_to_attend_to_is_not_nan() -> None:
+    model, batch = make_model(), make_batch()
+    batch = batch.with_mask(batch.detected)
+    logits = model(batch)
+    logits.sum().backward()
+    assert logits.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.1, 0.4, 1.0]))
+@settings(derandomize=True, deadline=None, max_examples=30)
+def test_random_mask_takes_its_share_of_detected_tokens(seed: int, ratio: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    detected = torch.rand(4, 3, 10, generator=generator) < 0.6
+    masked = random_mask(detected, ratio, generator)
+    assert not (masked & ~detected).any()
+    shares = [int(n * ratio) for n in detected.flatten(1).sum(1).tolist()]
+    assert masked.flatten(1).sum(1).tolist() == shares
+
+
+def test_random_mask_repeats_with_its_seed_and_reaches_everybody() -> None:
+    detected = torch.ones(1, 2, 5, dtype=torch.bool)
+    draws = [random_mask(detected, 0.4, torch.Generator().manual_seed(seed)) for seed in range(60)]
+    assert torch.equal(draws[7], random_mask(detected, 0.4, torch.Generator().manual_seed(7)))
+    share = torch.stack(draws).double().mean(0)
+    assert (share > 0.15).all() and (share < 0.65).all()
+
+
+# --- training, presets, refusals
+
+
+def test_gradient_reaches_every_parameter() -> None:
+    config = replace(SMALL, appearance=5, appearance_width=4, joints_width=4)
+    model, batch = make_model(config).train(), make_batch()
+    appearance, joints = (torch.randn(2, 3, 6, width, dtype=torch.float64) for width in (5, 135))
+    batch = replace(batch, appearance=appearance, joints=joints).with_mask(mask_of(batch))
+    model(batch)[batch.detected].square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and (parameter.grad != 0).any(), name
+
+
+def test_drop_path_skips_whole_branches_in_training_only() -> None:
+    model, batch = make_model(), make_batch((2,) * 8, seed=3)
+    before = logits_of(model, batch)
+    model.set_drop_path(0.5)
+    assert_equal(logits_of(model, batch), before)
+    block = model.blocks[0].train()
+    block.dropout.p = 0
+    torch.manual_seed(0)
+    kept = block.branch(torch.ones(1000, 1, 1))
+    assert set(kept.unique().tolist()) == {0.0, 2.0} and 0.9 < float(kept.mean()) < 1.1
+
+
+def test_indexed_appearance_equals_appearance_by_frame() -> None:
+    model = make_model(replace(SMALL, appearance=5, appearance_width=4))
+    batch = make_batch()
+    vectors = torch.randn(2, 3, 2, 5, dtype=torch.float64)
+    index = torch.randint(-1, 2, (2, 3, 6))
+    zeros = torch.zeros_like(vectors[:, :, :1])
+    by_frame = torch.cat([zeros, vectors], 2).gather(2, (index + 1)[..., None].expand(-1, -1, -1, 5))
+    expected = logits_of(model, replace(batch, appearance=by_frame))
+    assert_equal(logits_of(model, replace(batch, appearance=vectors, appearance_index=index)), expected)
+
+
+def test_presets() -> None:
+    mini = sum(p.numel() for p in LART(LARTConfig.mini()).parameters())
+    assert mini == 863_420
+    with torch.device("meta"):
+        paper = LART(LARTConfig.paper())
+        fused = LART(LARTConfig.paper(appearance=1152, appearance_width=256))
+    assert sum(p.numel() for p in paper.parameters()) == 50_791_484
+    assert sum(p.numel() for p in fused.parameters()) == 51_086_652
+    assert len(paper.blocks) == 16 and paper.config.heads == 16 and paper.config.width == 512
+    assert LARTConfig.mini(people=2).people == 2
+    rare = torch.sigmoid(LART(LARTConfig.mini()).head.bias)
+    assert math.isclose(float(rare.detach().mean()), 0.01, rel_tol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"width": 30}, "divisible"), ({"norm": "both"}, "norm"), ({"appearance": 5}, "appearance_width")],
+)
+def test_configs_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **changes)
+    with pytest.raises(TypeError):
+        LARTConfig.mini(depht=3)
+
+
+def test_batches_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 2 people in 6 frames, the batch has 3 in 6"):
+        make_model(replace(SMALL, people=2))(make_batch())
+    model = make_model(replace(SMALL, appearance=5, appearance_width=4))
+    with pytest.raises(ValueError, match="reads appearance of width 5, the batch has none"):
+        model(make_batch())
+    with pytest.raises(ValueError, match="the batch has width 6"):
+        model(replace(make_batch(), appearance=torch.zeros(2, 3, 6, 6, dtype=torch.float64)))
+    with pytest.raises(ValueError, match="joints"):
+        make_model(replace(SMALL, joints_width=4))(make_batch())
