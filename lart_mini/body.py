@@ -24,9 +24,10 @@ import numpy as np
 from lart_mini.body_file import read_smpl_file
 
 JOINT_NAMES: tuple[str, ...] = (
-    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
-    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
-    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle",
+    "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head",
+    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+    "left_hand", "right_hand",
 )  # fmt: skip
 PARENTS: np.ndarray = np.array(
     [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21]
@@ -42,8 +43,9 @@ SURFACE_NAMES: tuple[str, ...] = (
 OPENPOSE: tuple[int, ...] = (24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *range(25, 35))
 HEAD_TOP = -1  # stands for the highest vertex of the head in EXTRA
 # The 19 joints that follow in the released files: right ankle, knee, hip, left hip, knee, ankle, right wrist,
-# elbow, shoulder, left shoulder, elbow, wrist, neck, head top, pelvis, thorax, spine, jaw, head. Their released
-# regressor is not free, so each is the nearest SMPL joint here (head top and head: a vertex). This is our choice.
+# elbow, shoulder, left shoulder, elbow, wrist, neck, head top, pelvis, thorax, spine, jaw, head. Their
+# released regressor is not free, so each is the nearest SMPL joint here (head top and head: a vertex). This
+# is our choice.
 EXTRA: tuple[int, ...] = (8, 5, 2, 1, 4, 7, 21, 19, 17, 16, 18, 20, 12, HEAD_TOP, 0, 12, 6, 15, HEAD_TOP)
 FREE_BODY: Path = Path(__file__).resolve().parent.parent / "data_samples" / "body" / "free_body.npz"
 _CHUNK = 2048  # frames skinned at once: keeps the temporary arrays in the tens of megabytes
@@ -66,10 +68,10 @@ def local_rotations(rotations: np.ndarray) -> np.ndarray:
 
 
 def forward_kinematics(pose: np.ndarray, rest_joints: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """Places of the joints: pose (T,24,3,3), rest_joints (24,3) or (T,24,3), translation (T,3) -> (T,24,3), metres.
+    """Pose (T,24,3,3), rest_joints (24,3) or (T,24,3), translation (T,3) -> (T,24,3), metres.
 
-    Joint 0 (the pelvis) lands on `translation`; each other joint is its parent plus the rest bone, turned with
-    the parent (SMPL paper, equation 3).
+    Joint 0 (the pelvis) lands on `translation`; each other joint is its parent plus the rest bone, turned
+    with the parent (SMPL paper, equation 3).
     """
     pose, rest_joints, translation = np.asarray(pose), np.asarray(rest_joints), np.asarray(translation)
     rotations = global_rotations(pose)
@@ -124,7 +126,7 @@ class Body:
         translation: np.ndarray,
         vertices: np.ndarray | list[int],
     ) -> np.ndarray:
-        """Skin n chosen vertices: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,n,3) metres.
+        """n chosen vertices: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,n,3) metres.
 
         The same linear blend skinning as in `vertices` without the rest of the mesh; the pelvis is at
         `translation`.
@@ -157,8 +159,8 @@ class Body:
     def joints45(self, pose: np.ndarray, betas: np.ndarray | None = None) -> np.ndarray:
         """The 45 joints of a released tracklet: pose (T,24,3,3), betas (10,) or (T,10) -> (T,45,3) metres.
 
-        25 OpenPose joints, 19 extra ones (see EXTRA) and one row of zeros. The pelvis stays at its rest place,
-        as in the released `3d_joints`: a body that is turned but not moved.
+        25 OpenPose joints, 19 extra ones (see EXTRA) and one row of zeros. The pelvis stays at its rest
+        place, as in the released `3d_joints`: a body that is turned but not moved.
         """
         pose = np.asarray(pose, np.float32)
         rest = np.broadcast_to(self.rest_joints(betas), (len(pose), 24, 3))
@@ -192,7 +194,7 @@ class Body:
         return self.smplx()
 
     def vertices(self, pose: np.ndarray, betas: np.ndarray | None, translation: np.ndarray) -> np.ndarray:
-        """The mesh, through smplx: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,V,3) metres.
+        """Mesh through smplx: pose (T,24,3,3), betas (10,) or (T,10), translation (T,3) -> (T,V,3) metres.
 
         The pelvis joint lands on `translation` (smplx alone would add it to the pelvis' rest place).
         """
@@ -213,7 +215,7 @@ class Body:
         return posed.vertices.numpy()
 
     def spread(self, count: int = 120) -> np.ndarray:
-        """Vertex numbers (count,) spread over the body by farthest-point choice, for boxes; always the same."""
+        """Vertex numbers (count,) spread over the body by farthest-point choice; always the same."""
         chosen = [self.head_top]
         distance = np.full(len(self.v_template), np.inf)
         for _ in range(count - 1):

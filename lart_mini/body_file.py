@@ -22,7 +22,7 @@ _SHAPES = {
 
 
 class ChumpyArray:
-    """Stands for chumpy's array classes: keeps what the pickle gave and hands the numbers out, nothing else."""
+    """Stands for chumpy's array classes: keeps what the pickle gave and hands the numbers out."""
 
     def __init__(self, *_: Any) -> None: ...
 
@@ -38,7 +38,7 @@ class ChumpyArray:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Admits what official SMPL files are made of (numpy arrays, scipy's csc matrices, chumpy arrays) and no more."""
+    """Admits what official SMPL files hold (numpy, scipy.sparse and chumpy arrays) and no more."""
 
     file: Path
 

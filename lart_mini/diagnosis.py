@@ -55,25 +55,27 @@ def diagnose(groundtruth: pl.DataFrame, detections: pl.DataFrame, policy: Policy
     """
     truth, found = groundtruth.drop_nulls("action"), detections.drop_nulls("action")
     if truth.is_empty() or found.is_empty():
-        empty = "ground truth" if truth.is_empty() else "detections"
-        return [f"The {empty} hold no box."]
-    findings, found = _keys(groundtruth, found)
+        empty = "ground truth holds" if truth.is_empty() else "detections hold"
+        return [f"The {empty} no box."]
+    findings, found = _keys(groundtruth, truth, found)
     truth, found = _sample(truth, found)
     largest = found.select(pl.max_horizontal(pl.col(*ava.CORNERS).abs().max())).item()
     if found.is_empty():
         return findings + _scores(detections)
     if largest > 2:
-        text = (
-            f"The coordinates are pixels (up to {largest:.0f}): divide them by the frame's width and height."
-        )
+        text = f"The coordinates are pixels (up to {largest:.0f}): divide by the frame's width and height."
         return [*findings, text, *_scores(detections)]
     more, found = _rows(truth, found, replace(policy, cap=None))
-    return findings + more + (_scores(detections) or _cap(truth, found, policy))
+    if _mean_ap(truth, found, policy) < 1 - MUCH:
+        more += _scores(detections) or _cap(truth, found, policy)
+    return findings + more
 
 
-def _keys(groundtruth: pl.DataFrame, found: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
-    """Frames of the two tables that do not meet, and the detections with the repair that makes most meet."""
-    listed, seen = groundtruth.select(FRAME).unique(), found.select(FRAME).unique()
+def _keys(
+    groundtruth: pl.DataFrame, truth: pl.DataFrame, found: pl.DataFrame
+) -> tuple[list[str], pl.DataFrame]:
+    """Frames with boxes that do not meet, and the detections with the repair that makes most of them meet."""
+    listed, seen = truth.select(FRAME).unique(), found.select(FRAME).unique()
     share = _share(listed, seen)
     tried = {text: _share(listed, seen.with_columns(repair)) for text, repair in KEY_REPAIRS.items()}
     best = max(tried, key=lambda text: tried[text])
@@ -85,7 +87,7 @@ def _keys(groundtruth: pl.DataFrame, found: pl.DataFrame) -> tuple[list[str], pl
         findings.append(_no_frame_meets(listed, seen))
     elif share < FEW:
         findings.append(f"Only {_percent(share)} of the ground truth's frames have detections.")
-    known = _share(seen, listed)
+    known = _share(seen, groundtruth)
     if 0 < share and known < FEW:
         findings.append(f"Only {_percent(known)} of the frames with detections are in the ground truth.")
     return findings, found

@@ -31,9 +31,7 @@ class Policy:
 
     name: str
     order: Literal["heap", "score", "arrival"]  # in which the rows of a frame claim ground truth
-    frames: Literal[
-        "listed", "labelled", "any"
-    ]  # count if ground truth names them, has boxes there, or always
+    frames: Literal["listed", "labelled", "any"]  # that count: named in ground truth, with boxes in it, all
     cap: int | None = None  # rows kept per frame
     above: float = -math.inf  # a row counts if its score is higher
     flat_boxes: bool = False  # whether a box without area counts (as a false positive)
@@ -189,10 +187,12 @@ class Scored:
         return hits / np.arange(1, hits.size + 1), hits / self.truths[action], score[order]
 
     def per_class(self) -> dict[int, float]:
-        curves = {action: self.curve(action) for action in ava.EVALUATED}
-        return {
-            a: math.nan if curve is None else average_precision(*curve[:2]) for a, curve in curves.items()
-        }
+        """AP of each of the 60 evaluated classes, nan where it does not count."""
+        result = dict.fromkeys(ava.EVALUATED, math.nan)
+        for action in result:
+            if curve := self.curve(action):
+                result[action] = average_precision(curve[0], curve[1])
+        return result
 
 
 def compare(
@@ -213,10 +213,8 @@ def compare(
     if excluded is not None:
         frames = frames.join(excluded, on=FRAME, how="anti", maintain_order="left")
     frames = frames.with_row_index("frame")
-    counted = (
-        truth if excluded is None or rules.excluded_truth else truth.join(excluded, on=FRAME, how="anti")
-    )
-    truths = np.bincount(counted["action"].to_numpy(), minlength=ava.CLASS_COUNT + 1)
+    missable = truth if excluded is None or rules.excluded_truth else truth.join(excluded, FRAME, how="anti")
+    truths = np.bincount(missable["action"].to_numpy(), minlength=ava.CLASS_COUNT + 1)
     # Two of the readers take the person id for a score; it decides between equal overlaps.
     claimed = _rows(truth, truth_runs, frames, "person", replace(rules, cap=None))
     rows = _rows(found, runs, frames, "score", rules)
@@ -262,10 +260,8 @@ def _rows(
     table: pl.DataFrame, runs: tuple[pl.DataFrame, np.ndarray], frames: pl.DataFrame, last: str, rules: Policy
 ) -> _Rows:
     """The rows of `table` in `frames` that the policy keeps; `last` names what is read as the score."""
-    number = (
-        runs[0].join(frames, on=FRAME, how="left", maintain_order="left")["frame"].fill_null(frames.height)
-    )
-    frame = np.repeat(number.to_numpy(), runs[1])
+    number = runs[0].join(frames, on=FRAME, how="left", maintain_order="left")["frame"]
+    frame = np.repeat(number.fill_null(frames.height).to_numpy(), runs[1])
     action, corners = table["action"].to_numpy().astype(np.uint8), table.select("y1", "x1", "y2", "x2")
     score = table[last].fill_null(1).cast(pl.Float64).to_numpy()
     if rules.order == "arrival":

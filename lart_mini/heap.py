@@ -26,9 +26,7 @@ def kept(
     by_score (m,) names those that count, by frame and falling score; cap is the heap's size or None.
     """
     count = np.bincount(frame[by_score])
-    place = np.arange(len(by_score)) - np.repeat(
-        np.cumsum(count) - count, count
-    )  # within the frame, by score
+    place = np.arange(len(by_score)) - np.repeat(np.cumsum(count) - count, count)  # by score in the frame
     bound = len(frame) if cap is None else cap
     near = place <= bound  # with the first row beyond the cut
     by_score, place = by_score[near], place[near]

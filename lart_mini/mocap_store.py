@@ -12,7 +12,7 @@ from lart_mini.errors import atomic_path
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
-    """Write arrays as an .npz that is the same byte for byte on every run (numpy itself stores the time of writing)."""
+    """Write arrays as an .npz that is the same on every run (numpy would store the time of writing)."""
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", method, compresslevel=9) as archive:
         for name, array in arrays.items():

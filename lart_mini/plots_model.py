@@ -72,14 +72,14 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
     rows = -(-len(weights) // columns)
     figure = new_figure(2.7 * columns + 0.6, 2.75 * rows + 0.5, title)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    top = float(np.quantile(weights, 0.99))  # a few peaks would leave the rest white
+    bottom, top = np.quantile(weights, [0.01, 0.99])  # a few peaks would leave the rest of one colour
     for axes in panels[len(weights) :]:
         axes.set_axis_off()
     for axes, weight, name in zip(panels, weights, names, strict=False):
-        image = axes.imshow(weight, cmap="cividis_r", vmin=0, vmax=top)
+        image = axes.imshow(weight, cmap="cividis_r", vmin=bottom, vmax=top)
         _people_grid(axes, people, frames)
         axes.set_title(name, fontsize=10)
-    figure.colorbar(image, ax=panels.tolist(), label="attention weight", shrink=0.7, extend="max")
+    figure.colorbar(image, ax=panels.tolist(), label="attention weight", shrink=0.7, extend="both")
     return figure
 
 

@@ -158,22 +158,34 @@ def interval(rung: Mapping[str, Any]) -> str:
 
 
 def table(value: Any, unit: str = "") -> str:
-    """Any recorded value as HTML: mappings become tables, also inside cells; text stays as it is."""
+    """Any recorded value as HTML: mappings become tables (of like mappings: a grid), text stays as it is."""
     if isinstance(value, Mapping):
-        rows = "".join(f"<tr><td>{escape(str(key))}</td>{_cell(item)}</tr>" for key, item in value.items())
-        return f"<table>{f'<caption>{escape(unit)}</caption>' if unit else ''}{rows}</table>"
+        rows = [(key, *item.values()) for key, item in value.items()] if _is_grid(value) else value.items()
+        head = ["", *next(iter(value.values()))] if _is_grid(value) else []
+        top = (
+            f"<tr>{''.join(f'<th class=number>{escape(str(name))}</th>' for name in head)}</tr>"
+            if head
+            else ""
+        )
+        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+        return f"<table>{f'<caption>{escape(unit)}</caption>' if unit else ''}{top}{body}</table>"
     if isinstance(value, list):
         return "<p>" + ", ".join(escape(str(item)) for item in value) + "</p>"
     return f"<pre>{escape(str(value))}</pre>"
 
 
+def _is_grid(value: Mapping[str, Any]) -> bool:
+    """Mappings with the same keys, as rows of one table."""
+    keys = {tuple(item) if isinstance(item, Mapping) else None for item in value.values()}
+    return len(keys) == 1 and None not in keys
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return (
-            f'<td class="number">{value:,.4g}</td>'
-            if isinstance(value, float)
-            else f'<td class="number">{value:,}</td>'
-        )
+        text = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+        return f'<td class="number">{text}</td>'
+    if value is None:
+        return '<td class="number">–</td>'
     return f"<td>{table(value) if isinstance(value, Mapping | list) else escape(str(value))}</td>"
 
 

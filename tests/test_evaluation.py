@@ -32,7 +32,7 @@ def tables(groundtruth: Rows, detections: Rows) -> tuple[pl.DataFrame, pl.DataFr
 
 
 def draw(seed: int, grid: int, levels: int, crowd: int, people: bool) -> tuple[Rows, Rows, Rows]:
-    """Ground truth, detections and excluded frames; a small grid makes equal overlaps, few levels equal scores."""
+    """Ground truth, detections, excluded frames; a small grid makes equal overlaps, few levels ties."""
     dice = random.Random(seed)
     actions = dice.choice([[12], [2, 12, 80], [1, 4, 12, 14, 16, 64, 79]])
 
@@ -73,7 +73,7 @@ CASES = {
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(**CASES)
-@settings(derandomize=True, deadline=None, max_examples=700)
+@settings(derandomize=True, deadline=None, max_examples=600)
 def test_equals_the_literal_version(policy: str, **knobs: int) -> None:
     groundtruth, detections, excluded = draw(**knobs)
     expected = literal.per_class_ap(groundtruth, detections, policy, excluded)
@@ -90,7 +90,7 @@ def test_equals_the_literal_version(policy: str, **knobs: int) -> None:
 @settings(derandomize=True, deadline=None, max_examples=300)
 def test_heap_keeps_the_readers_rows_in_its_order(cap: int | None, **knobs: int) -> None:
     _, detections, _ = draw(**knobs)
-    expected, _ = literal.read_with_heap(detections, cap or 0)
+    read, _ = literal.read_with_heap(detections, cap or 0)
     _, table = tables([["a", "0902"]], detections)
     table = table.filter(pl.col("action").is_in(ava.EVALUATED))
     if table.is_empty():
@@ -102,14 +102,12 @@ def test_heap_keeps_the_readers_rows_in_its_order(cap: int | None, **knobs: int)
     corners = table.select("y1", "x1", "y2", "x2")
     kept = heap.kept(frame, action, corners, score, by_score, cap)
     rows = table.select("score", "action", "y1", "x1", "y2", "x2")[kept].rows()
-    last_of_equal = [row for number in range(frames.height) for row in expected[frames.row(number)[1:]]]
+    wanted = [row for number in range(frames.height) for row in read[frames.row(number)[1:]]]
     # Where equal scores cannot change a result the heap is not played: then only the rows must be the same.
-    assert sorted(rows) == sorted(last_of_equal)
-    assert [row[:1] for row in rows] == [row[:1] for row in last_of_equal]
+    assert sorted(rows) == sorted(wanted)
+    assert [row[:1] for row in rows] == [row[:1] for row in wanted]
     for action_id in set(action):
-        assert [row for row in rows if row[1] == action_id] == [
-            row for row in last_of_equal if row[1] == action_id
-        ]
+        assert [row for row in rows if row[1] == action_id] == [row for row in wanted if row[1] == action_id]
 
 
 def frame_rows(actions: list[int], scores: list[float]) -> Rows:
@@ -224,9 +222,9 @@ def test_bad_tables() -> None:
     truth, found = eight_boxes()
     with pytest.raises(BadInput, match=r"policy: expected activitynet or .*, found coco"):
         evaluation.evaluate(truth, found, "coco")
-    with pytest.raises(BadInput, match="detections: columns: .* without score"):
+    with pytest.raises(BadInput, match=r"detections: columns: .* without score"):
         evaluation.evaluate(truth, truth)
-    with pytest.raises(BadInput, match="detections: score: .* nan"):
+    with pytest.raises(BadInput, match=r"detections: score: .* nan"):
         evaluation.evaluate(truth, found.with_columns(score=math.nan))
     with pytest.raises(BadInput, match="detections: second: expected whole seconds"):
         evaluation.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))

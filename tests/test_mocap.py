@@ -1,4 +1,4 @@
-"""The motion library: the conversion against physics, labels and splits against their own rules, files against checksums."""
+"""The motion library: conversion against physics, labels and splits against their rules, files."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_mirrored_kinematics(library: dict[str, Clip], rest: np.ndarray) -> None
 
 
 def test_retarget_keeps_limb_directions(rest: np.ndarray) -> None:
-    """A skeleton with our joints but other proportions and arms that hang: limbs must point as the source's do."""
+    """A skeleton of other proportions whose arms hang: limbs must point as the source's do."""
     rng = np.random.default_rng(0)
     source = rest.astype(np.float64) * [1.1, 0.9, 1.0]
     source[[18, 20]] = source[16] + [[0, -0.3, 0], [0, -0.5, 0]]
@@ -279,7 +279,8 @@ def test_every_class_can_be_learnt_and_tested(library: dict[str, Clip]) -> None:
         for fold in set(side(clip)):
             for column in np.flatnonzero(clip.labels[side(clip) == fold].any(0)):
                 seconds[int(column) + 1][fold] += clip.labels[side(clip) == fold, column].sum() / 30
-    # Falling was captured once; it lies behind that clip's split and cannot be learnt (data_samples/README.md).
+    # Falling was captured once; it lies behind that clip's split and cannot be learnt
+    # (data_samples/README.md).
     assert {action for action in seconds if not seconds[action]["train"]} == {5}
     assert {action for action in seconds if not seconds[action]["val"]} == set()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch.nn import functional as F
 
 from lart_mini import ava
@@ -32,7 +33,7 @@ class KeyframeLinear:
     def scores(self, tracklets: list[Tracklet], boxes: KeyBoxes) -> NDArray[np.float32]:
         """Scores (N, 60) in 0–1 of the key boxes."""
         logits = _vectors(tracklets, boxes, self.stats) @ self.weight + self.bias
-        return (1 / (1 + np.exp(-logits))).astype(np.float32)
+        return expit(logits).astype(np.float32)
 
 
 def fit_linear(tracklets: list[Tracklet], boxes: KeyBoxes, stats: Stats, decay: float = 1e-3) -> KeyframeLinear:

@@ -1,7 +1,7 @@
 """AVA's mAP the slow way: each evaluator's own loops, a frame, a class and a row at a time.
 
-Read this beside lart_mini/evaluation.py, which must give the same numbers. Where an original leaves the order of
-equal scores to an unstable sort, a stable one stands here.
+Read this beside lart_mini/evaluation.py, which must give the same numbers. Where an original leaves the order
+of equal scores to an unstable sort, a stable one stands here.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _compare_frames(
 
 
 def _claim(boxes: np.ndarray, truths: np.ndarray) -> list[bool]:
-    """Whether each box in its turn is the first whose best overlap, at least 0.5, is that ground truth box."""
+    """Whether each box, in turn, is the first whose best overlap, at least 0.5, is that ground truth box."""
     claimed: set[int] = set()
     hits = []
     for box in boxes:
