@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lart_mini import __version__
 from lart_mini.errors import BadInput, atomic_path
 from lart_mini.reproduce import NotebookFailed
+
+if TYPE_CHECKING:
+    from lart_mini.tracklets import Tracklet
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,8 +64,8 @@ def reproduce(
 
 @app.command()
 def evaluate(
-    groundtruth: Annotated[Path, typer.Argument(help="AVA ground truth, .csv or .csv.gz, without header.")],
-    detections: Annotated[Path, typer.Argument(help="AVA detections with scores, .csv or .csv.gz.")],
+    groundtruth: Annotated[Path, typer.Option(help="AVA ground truth, .csv or .csv.gz, without header.")],
+    detections: Annotated[Path, typer.Option(help="AVA detections with scores, .csv or .csv.gz.")],
     policy: Annotated[str, typer.Option(help="activitynet (LART's), slowfast or mmaction2.")] = "activitynet",
     excluded: Annotated[Path | None, typer.Option(help="CSV of excluded video,second rows.")] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the result to this JSON file.")] = None,
@@ -123,6 +127,67 @@ def validate(
     typer.echo(f"{len(files) - len(problems)} of {len(files)} files are valid, {frames} frames")
     if problems:
         raise typer.Exit(2)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoints; what is there already is read.")],
+    size: Annotated[str, typer.Option(help="Of mini_ava: smoke, laptop or gpu.")] = "smoke",
+    seed: Annotated[int, typer.Option(help="Of weights, crops, masks and dropout.")] = 0,
+    preset: Annotated[str, typer.Option(help="Of the model: mini or paper.")] = "mini",
+    pretrain_epochs: Annotated[int | None, typer.Option(help="On the teacher's pseudo labels.")] = None,
+    finetune_epochs: Annotated[int | None, typer.Option(help="On ground truth.")] = None,
+) -> None:
+    """Pre-train and fine-tune LART on mini_ava; leaves one checkpoint for each stage."""
+    from lart_mini.stages import Recipe, checkpoint_name, finetune, pretrain
+
+    recipe = Recipe(size=size, seed=seed, preset=preset)
+    if pretrain_epochs is not None:
+        recipe = replace(recipe, pretrain_epochs=pretrain_epochs)
+    if finetune_epochs is not None:
+        recipe = replace(recipe, finetune_epochs=finetune_epochs)
+    for stage, run in (("pretrain", pretrain), ("finetune", finetune)):
+        history = run(recipe, out).history
+        speed = f"{history.seconds:.0f} s, {history.tokens_per_second:,.0f} tokens/s"
+        loss = f"loss {history.loss[0]:.4f} to {history.loss[-1]:.4f} in {len(history.loss)} steps"
+        typer.echo(f"{out / checkpoint_name(stage, recipe)}: {loss}, {speed}")
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Option(help="What `train` left, .safetensors.")],
+    tracklets: Annotated[Path, typer.Option(help="A folder of released tracklets, or a store, .npz.")],
+    out: Annotated[Path, typer.Option(help="AVA detections to write, .csv.")],
+) -> None:
+    """Score every detection at a key frame with a trained model, and write the rows as AVA does."""
+    from lart_mini import ava
+    from lart_mini.checkpoints import load_checkpoint
+    from lart_mini.predict import at_key_boxes, ava_rows, key_boxes
+    from lart_mini.stages import Trained, scores_of
+    from lart_mini.train import History
+
+    model, stats, _ = load_checkpoint(checkpoint)
+    members = _read_tracklets(tracklets)
+    for tracklet in members:
+        if len(tracklet) > model.config.frames:
+            raise BadInput(tracklet.name, "length", f"at most {model.config.frames} frames", len(tracklet))
+    boxes = key_boxes(members)
+    if len(boxes.table) == 0:
+        raise BadInput(tracklets, "boxes", "a detection at a key frame", "none")
+    scores = scores_of(Trained(model, stats, History([], [], 0, 0.0, 0.0)), members)
+    ava.write_detections(ava_rows(boxes, at_key_boxes(scores, boxes)), out)
+    typer.echo(f"{len(boxes.table)} boxes of {len(members)} tracklets: {out}")
+
+
+def _read_tracklets(path: Path) -> list[Tracklet]:
+    from lart_mini.tracklets import load_tracklets, read_released
+
+    if not path.is_dir():
+        return load_tracklets(path)
+    files = sorted(path.rglob("*.pkl"))
+    if not files:
+        raise BadInput(path, "folder", "tracklet files *.pkl", "none")
+    return [read_released(file) for file in files]
 
 
 def main(arguments: list[str] | None = None) -> Any:

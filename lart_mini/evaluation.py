@@ -219,7 +219,8 @@ def compare(
     claimed = _rows(truth, truth_runs, frames, "person", replace(rules, cap=None))
     rows = _rows(found, runs, frames, "score", rules)
     if not rules.flat_boxes:
-        rows = rows.take(np.all(rows.box[:, :2] < rows.box[:, 2:], axis=1))
+        solid = np.all(rows.box[:, :2] < rows.box[:, 2:], axis=1)
+        rows = rows if solid.all() else rows.take(solid)
     true_positive = _match(rows, claimed, frames.height)
     by_class = np.argsort(rows.action, kind="stable")
     score = rows.score[by_class].astype(rules.precision)

@@ -1,9 +1,10 @@
 """What a tracker would have got wrong, simulated: from filmed actors to tracklets with gaps and noise.
 
-The paper's tracklets come from PHALP run on video (supplement C.1). mini_ava has no video, so its tracklets are
-the captured motion with the faults such a tracker shows: missed detections (by chance in bursts, by occlusion, by
-truncation), jittered boxes, noise in pose, shape and depth that drifts over time, identities switched where two
-people overlap, and false tracks. Every amount is a field of `Faults`; `Faults.none()` switches all of them off.
+The paper's tracklets come from PHALP run on video (supplement C.1). mini_ava has no video, so its tracklets
+are the captured motion with the faults such a tracker shows: missed detections (by chance in bursts, by
+occlusion, by truncation), jittered boxes, noise in pose, shape and depth that drifts over time, identities
+switched where two people overlap, and false tracks. Every amount is a field of `Faults`; `Faults.none()`
+switches all of them off.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lart_mini.scenes import Array, Camera, Filmed
 
 @dataclass(frozen=True)
 class Faults:
-    """How wrong the simulated tracker is. Standard deviations are over time, noise drifts with memory 0.8 a frame."""
+    """How wrong the simulated tracker is. Noise is given by its standard deviation; it drifts over time."""
 
     miss_start: float = 0.01  # chance a frame that a burst of missed detections begins
     miss_stop: float = 0.25  # chance a frame that it ends: four frames on average
@@ -42,7 +43,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class Track:
-    """One track over a whole video, T frames; `actor` (T,) says whom each frame shows, −1 for nobody real."""
+    """One track over a video of T frames; `actor` (T,) says whom each frame shows, −1 for nobody real."""
 
     pose: Array  # (T,24,3,3), joint 0 in the camera frame
     betas: Array  # (T,10)
@@ -58,8 +59,8 @@ def track(
 ) -> list[Track]:
     """Tracks, as long as the video, that a tracker with these faults would deliver for the filmed actors.
 
-    `given` are frames whose ground-truth boxes are handed to the tracker instead of its own detections, as the
-    paper does at AVA's key frames for training (section 4); for validation it is empty.
+    `given` are frames whose ground-truth boxes are handed to the tracker instead of its own detections, as
+    the paper does at AVA's key frames for training (section 4); for validation it is empty.
     """
     tracks = [_follow(rng, person, index, camera, faults, given) for index, person in enumerate(filmed)]
     tracks = _switched(rng, tracks, faults)
@@ -69,14 +70,19 @@ def track(
 
 
 def drift(rng: np.random.Generator, scale: float, *shape: int, memory: float = 0.8) -> Array:
-    """Noise (T, …) of standard deviation `scale` that remembers: n_t = memory · n_(t−1) + fresh noise."""
+    """Noise (T, …) of standard deviation `scale` with a memory: n_t = memory · n_(t−1) + fresh noise."""
     before = rng.normal(0, scale, (1, *shape[1:]))
     fresh = rng.normal(0, scale * np.sqrt(1 - memory**2), shape)
     return lfilter([1], [1, -memory], fresh, axis=0, zi=memory * before)[0].astype(np.float32)
 
 
 def _follow(
-    rng: np.random.Generator, person: Filmed, index: int, camera: Camera, faults: Faults, given: NDArray[np.int64]
+    rng: np.random.Generator,
+    person: Filmed,
+    index: int,
+    camera: Camera,
+    faults: Faults,
+    given: NDArray[np.int64],
 ) -> Track:
     frames = len(person.pose)
     detected = ~_missed(rng, person.visible, faults)
@@ -93,16 +99,22 @@ def _follow(
     scale = 1 + drift(rng, faults.depth_noise, frames, 1, memory=0.95)
     translation = place * scale + drift(rng, faults.lateral_noise, frames, 3) * depth * [1, 1, 0]
 
-    betas = person.betas + rng.normal(0, faults.betas_noise, 10) + drift(rng, faults.betas_noise / 3, frames, 10)
-    box = person.box
-    extent = np.tile(box[:, 2:] - box[:, :2], 2)
+    betas = person.betas + rng.normal(0, faults.betas_noise, 10)
+    betas = betas + drift(rng, faults.betas_noise / 3, frames, 10)
+    extent = np.tile(person.box[:, 2:] - person.box[:, :2], 2)
     jitter = drift(rng, faults.box_jitter, frames, 4) * extent
     jitter[shown] = 0
-    box = _inside(box + jitter, camera.size)
+    box = _inside(person.box + jitter, camera.size)
     confidence = np.clip(0.6 + 0.4 * person.visible + rng.normal(0, 0.03, frames), 0.05, 1) * detected
-    actor = np.full(frames, index)
-    pose, betas, translation, box = (np.asarray(a, np.float32) for a in (pose, betas, translation, box))
-    return Track(pose, betas, translation, box, detected, confidence.astype(np.float32), actor)
+    return Track(
+        pose=pose,
+        betas=betas.astype(np.float32),
+        translation=translation.astype(np.float32),
+        box=box.astype(np.float32),
+        detected=detected,
+        confidence=confidence.astype(np.float32),
+        actor=np.full(frames, index),
+    )
 
 
 def _missed(rng: np.random.Generator, visible: Array, faults: Faults) -> NDArray[np.bool_]:

@@ -1,8 +1,8 @@
-"""mini_ava, the default data: composed on first use from the motion library and a seed, cached, checked by hash.
+"""mini_ava, the default data: composed on first use from the motion library and a seed, cached, checked.
 
-Four splits named as the released tracklets are: `ava-train` (labelled), `kinetics-train` (whole ten-second clips,
-no labels: the teacher's pseudo labels come later), `ava-val`, and `ava-test` (other performers than in training).
-As in AVA, a video's second 900 is its frame 0 and ground truth stands at 1 Hz from second 902 on.
+Four splits named as the released tracklets are: `ava-train` (labelled), `kinetics-train` (whole ten-second
+clips, no labels: the teacher's pseudo labels come later), `ava-val`, and `ava-test` (other performers than in
+training). As in AVA, a video's second 900 is its frame 0 and ground truth stands at 1 Hz from second 902 on.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +93,7 @@ class MiniAva:
         return pl.DataFrame(rows)
 
     def boxes_per_class(self) -> pl.DataFrame:
-        """One row an AVA class that occurs: id, name, category, and ground-truth boxes in each labelled split."""
+        """One row an AVA class that occurs: id, name, category, ground-truth boxes in each labelled split."""
         counts = {}
         for split in ("ava-train", "ava-val", "ava-test"):
             counts[split] = Counter(ava.read_groundtruth(self.groundtruth(split))["action"].to_list())
@@ -112,9 +114,10 @@ class MiniAva:
 def mini_ava(size: str = "smoke", seed: int = 0, cache: str | Path | None = None, jobs: int = -1) -> MiniAva:
     """The data set of a size ("smoke", "laptop", "gpu") and seed, composed if the cache does not hold it yet.
 
-    The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of its
-    recipe (sizes, seed, motion library, body, and the code that composes); its files are checked against their
-    stored digests, and a damaged folder is composed again. `jobs` as in joblib: the result does not depend on it.
+    The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of
+    its recipe (sizes, seed, motion library, body, and the code that composes); its files are checked against
+    their stored digests, and a damaged folder is composed again. `jobs` as in joblib: the result does not
+    depend on it.
     """
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
@@ -160,7 +163,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-# ---------------------------------------------------------------------------------------------------- composing
+# ------------------------------------------------------------------------------------------------- composing
 
 
 @dataclass(frozen=True)
@@ -175,12 +178,13 @@ class Video:
 def _compose(size: Size, seed: int, out: Path, jobs: int) -> None:
     library, model = mocap.load_library(), body.load_body()
     about = []
-    for number, (split, count) in enumerate(zip(SPLITS, (size.train, size.kinetics, size.val, size.test), strict=True)):
+    counts = (size.train, size.kinetics, size.val, size.test)
+    for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         pool = scenes.segments(library, TAKES[split])
         actions = sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
         tasks = (
-            delayed(compose_video)(pool, split, i, actions[i % len(actions)], size.windows, (seed, number, i), model)
-            for i in range(count)
+            delayed(compose_video)(pool, split, i, action, size.windows, (seed, number, i), model)
+            for i, action in zip(range(count), cycle(actions), strict=False)
         )
         made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
         videos = list(tqdm(made, total=count, desc=f"composing {split}", leave=False))
@@ -222,7 +226,7 @@ def compose_video(
     else:
         spans = [(FIRST_WINDOW + w * WINDOW_STEP, WINDOW, 120 + w * WINDOW_STEP) for w in range(windows)]
     rows = [] if kinetics else list(_groundtruth(name, filmed, camera, keyframes))
-    labelled = {} if kinetics else _labels_at(rows, keyframes)
+    labelled = {} if kinetics else _labels_at(rows)
     made = [
         _tracklet(split, name, number, one, camera, span, labelled, model)
         for span in spans
@@ -235,7 +239,9 @@ def compose_video(
     return Video(about, [t for t in made if t.detected.sum() >= 8], rows)
 
 
-def _groundtruth(name: str, filmed: list[scenes.Filmed], camera: scenes.Camera, keyframes: np.ndarray) -> list[tuple]:
+def _groundtruth(
+    name: str, filmed: list[scenes.Filmed], camera: scenes.Camera, keyframes: np.ndarray
+) -> list[tuple]:
     height, width = camera.size
     rows = []
     for frame in keyframes:
@@ -247,8 +253,8 @@ def _groundtruth(name: str, filmed: list[scenes.Filmed], camera: scenes.Camera, 
     return rows
 
 
-def _labels_at(rows: list[tuple], keyframes: np.ndarray) -> dict[tuple[int, int], list[int]]:
-    """(actor, key frame) → action ids, from the ground truth's rows alone: dense labels know no more than AVA's."""
+def _labels_at(rows: list[tuple]) -> dict[tuple[int, int], list[int]]:
+    """(actor, key frame) → action ids, from the CSV's rows alone: dense labels know no more than AVA's."""
     found: dict[tuple[int, int], list[int]] = {}
     for _, second, *_, action, person in rows:
         found.setdefault((person, ava.keyframe(second)), []).append(action)
@@ -265,7 +271,7 @@ def _tracklet(
     labelled: dict[tuple[int, int], list[int]],
     model: body.Body,
 ) -> Tracklet:
-    """Cut one tracklet out of a track; each key frame's labels hold for its one-second window (paper, section 4)."""
+    """Cut one tracklet out of a track; a key frame's labels hold for the second about it (section 4)."""
     start, length, keyframe = span
     frame = np.arange(start, start + length)
     part = slice(start, start + length)
@@ -293,3 +299,9 @@ def _tracklet(
         label_source=source,
         appearance=None,
     )
+
+
+if __name__ == "__main__":
+    from lart_mini.samples import main
+
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """From dense scores to AVA rows: what a model says of every frame, pooled at the key frames' boxes.
 
-A tracklet's logits are read for all of its frames at once; at a key frame the mean over the 12 frames centred on
-it counts (section 4). The boxes are the tracker's, the same for every model and baseline that is compared.
+A tracklet's logits are read for all of its frames at once; at a key frame the mean over the 12 frames centred
+on it counts (section 4). The boxes are the tracker's, the same for every model and baseline that is compared.
 """
 
 from __future__ import annotations
@@ -47,15 +47,14 @@ def key_boxes(tracklets: list[Tracklet]) -> KeyBoxes:
             rows.append((tracklet.video, ava.second(int(tracklet.frame[t])), *corners))
             owners.append(index)
             frames.append(t)
-    schema = {"video": pl.String, "second": pl.Int64, "x1": pl.Float64, "y1": pl.Float64, "x2": pl.Float64,
-              "y2": pl.Float64}
+    schema = {"video": pl.String, "second": pl.Int64} | dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64)
     table = pl.DataFrame(rows, schema=schema, orient="row")
     return KeyBoxes(table, np.array(owners, np.int64), np.array(frames, np.int64))
 
 
 @torch.no_grad()
 def dense_scores(model: LART, dataset: TrackletDataset, batch_size: int = 16, progress: bool = True) -> list:
-    """Scores (T, 60) in 0–1 of every tracklet of the data set, in its order, each as ego once (test semantics)."""
+    """Scores (T, 60) in 0–1 of every tracklet of the data set, in its order, as ego once (test semantics)."""
     device = next(model.parameters()).device
     model.eval()
     # Batches of tracklets with equally many people waste nothing on empty slots.
@@ -70,7 +69,7 @@ def dense_scores(model: LART, dataset: TrackletDataset, batch_size: int = 16, pr
 
 
 def pooled(scores: NDArray[np.float32], t: int, frames: int = POOLED_FRAMES) -> NDArray[np.float32]:
-    """Mean of scores (T, C) over the `frames` frames [t − frames/2, t + frames/2), cut at the tracklet's ends."""
+    """Mean of scores (T, C) over the frames [t − frames/2, t + frames/2), cut at the tracklet's ends."""
     return scores[max(0, t - frames // 2) : t + frames // 2].mean(axis=0)
 
 
@@ -80,7 +79,7 @@ def at_key_boxes(scores: list, boxes: KeyBoxes) -> NDArray[np.float32]:
 
 
 def ava_rows(boxes: KeyBoxes, scores: NDArray[np.float32]) -> pl.DataFrame:
-    """AVA detections: one row for each box and evaluated class, columns as `ava.read_detections` gives them."""
+    """AVA detections: a row for each box and evaluated class, columns as `ava.read_detections` gives them."""
     classes = len(ava.EVALUATED)
     repeated = boxes.table[np.repeat(np.arange(len(boxes.table)), classes)]
     return repeated.with_columns(

@@ -226,7 +226,7 @@ def draw_formulas(body: str) -> str:
 
 
 def _formula(found: re.Match[str]) -> str:
-    """One formula as SVG on the line of its text; one that matplotlib's mathtext cannot read stays as its source."""
+    """One formula as SVG on its line of text; what matplotlib's mathtext cannot read stays as source."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import math_to_image
 

@@ -52,7 +52,7 @@ class Profile:
     notebooks: dict[str, dict[str, Any]]  # notebook without its suffix → papermill parameters
 
 
-def record(run_dir: str | Path, name: str, values: Mapping[str, Any] | list[Any]) -> Path:
+def record(run_dir: str | Path, name: str, values: Mapping[str, Any] | list[Any]) -> None:
     """Write one part of the results, `run_dir`/parts/`name`.json; notebooks call this.
 
     numpy numbers and arrays become plain ones, nan becomes null. Raises BadInput for a name that is no word.
@@ -61,10 +61,7 @@ def record(run_dir: str | Path, name: str, values: Mapping[str, Any] | list[Any]
         raise BadInput("results", "part name", "lower-case letters, digits and _", repr(name))
     path = Path(run_dir) / "parts" / f"{name}.json"
     with atomic_path(path) as temporary:
-        temporary.write_text(
-            json.dumps(_plain(values), indent=1, sort_keys=True, allow_nan=False), encoding="utf-8"
-        )
-    return path
+        temporary.write_text(json.dumps(_plain(values), indent=1, allow_nan=False), encoding="utf-8")
 
 
 def recorded(run_dir: str | Path, name: str) -> Any | None:

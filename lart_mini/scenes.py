@@ -1,9 +1,10 @@
 """mini_ava: real human motion composed into multi-person videos with AVA-style ground truth.
 
-Every movement is a captured take; what is composed is who stands where, who follows whom in time, and the camera.
-A *performance* is one actor's chain of takes, a *camera* pans or stands, and `film` gives what the camera would
-see of each actor: pose and place in the camera frame, a box, and how much of it is visible. `lart_mini.faults`
-then makes of this what a tracker would have delivered. Splits are by take: no take is both learnt and scored.
+Every movement is a captured take; what is composed is who stands where, who follows whom in time, and the
+camera. A *performance* is one actor's chain of takes, a *camera* pans or stands, and `film` gives what the
+camera would see of each actor: pose and place in the camera frame, a box, and how much of it is visible.
+`lart_mini.faults` then makes of this what a tracker would have delivered. Splits are by take: no take is both
+learnt and scored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from lart_mini.body import Body, forward_kinematics
+from lart_mini.body import Body
 from lart_mini.mocap import Clip, mirror
 
 Array = NDArray[np.float32]
@@ -41,7 +42,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Performance:
-    """One actor's motion in the world over the T frames of a video, some of which the actor may be absent from."""
+    """One actor's motion in the world over the T frames of a video, in some of which it may be absent."""
 
     pose: Array  # (T,24,3,3) local rotations, joint 0 in the world
     translation: Array  # (T,3) pelvis, m
@@ -53,12 +54,12 @@ class Performance:
 
 @dataclass(frozen=True)
 class Camera:
-    """World to camera: x_camera = rotation[t] @ (x_world − position). Pinhole, `focal` in pixels, size (h, w)."""
+    """A pinhole camera that turns: x_camera = rotation[t] @ (x_world − position)."""
 
     rotation: Array  # (T,3,3), rows right, down, forward
     position: Array  # (3,) m
-    focal: float
-    size: tuple[int, int]
+    focal: float  # pixels
+    size: tuple[int, int]  # height, width in pixels
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,14 @@ class Filmed:
 def segments(library: dict[str, Clip], split: str) -> list[Segment]:
     """Labelled stretches of at least half a second that `split` ("train", "val" or "test") may use.
 
-    A clip whose split is "time" gives its earlier part to train and its later part to val, a guard between them.
-    Val and test leave out what shows an action that train never does: it could be scored, but not learnt.
+    A clip whose split is "time" gives its earlier part to train and its later part to val, a guard between
+    them. Val and test leave out what shows an action that train never does: it could be scored, but not
+    learnt.
     """
     learnt = np.ones(80, dtype=bool)
     if split != "train":
-        learnt = np.any([s.clip.labels[s.first : s.last].any(axis=0) for s in segments(library, "train")], axis=0)
+        shown = [s.clip.labels[s.first : s.last].any(axis=0) for s in segments(library, "train")]
+        learnt = np.any(shown, axis=0)
     found = []
     for clip in library.values():
         first, last = 0, len(clip.pose)
@@ -104,12 +107,12 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
 
 
 def heading(orientation: Array) -> float:
-    """Angle about the vertical, radians, in which a body of world orientation (3,3) faces; 0 is +z, π/2 is +x."""
+    """Angle about the vertical, radians, that a body of world orientation (3,3) faces; 0 is +z, π/2 is +x."""
     return float(np.arctan2(orientation[0, 2], orientation[2, 2]))
 
 
 def turned(pose: Array, translation: Array, angle: float, about: Array, to: Array) -> tuple[Array, Array]:
-    """Turn a motion by `angle` about the vertical through `about` (3,), then move that point to `to`, on the floor."""
+    """Turn a motion by `angle` about the vertical through `about` (3,), and move that point to `to` (3,)."""
     turn = Rotation.from_rotvec([0, angle, 0]).as_matrix().astype(np.float32)
     moved = pose.copy()
     moved[:, 0] = turn @ pose[:, 0]
@@ -132,13 +135,15 @@ def pose_gap(a: Array, b: Array) -> float:
 
 
 def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: int) -> Performance:
-    """A chain of takes over `frames` frames, the first of which shows action `target` about the first key frames.
+    """A chain of takes over `frames` frames; the first take shows action `target` about the first key frames.
 
-    The actor enters with that take, late if it is short. A take is followed by one that starts near the pose the
-    last ended in, blended over ten frames; where none fits (a lying actor has nowhere to go) the actor leaves.
+    The actor enters with that take, late if it is short. A take is followed by one that starts near the pose
+    the last ended in, blended over ten frames; where none fits (a lying actor has nowhere to go) the actor
+    leaves.
     """
     first = _choose(rng, [s for s in pool if target in s.actions])
-    shown = int(rng.choice(np.flatnonzero(first.clip.labels[first.first : first.last, target - 1]))) + first.first
+    shows = first.clip.labels[first.first : first.last, target - 1]
+    shown = int(rng.choice(np.flatnonzero(shows))) + first.first
     when = int(rng.integers(SHOWN_FROM, SHOWN_TO))
     begin = max(first.first, shown - when)
     enters = when - (shown - begin)
@@ -156,7 +161,12 @@ def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: 
 
 
 def _timed(
-    pose: Array, translation: Array, labels: NDArray[np.uint8], frames: int, first: int, takes: tuple[str, ...]
+    pose: Array,
+    translation: Array,
+    labels: NDArray[np.uint8],
+    frames: int,
+    first: int,
+    takes: tuple[str, ...],
 ) -> Performance:
     """A motion of K ≤ `frames` frames that begins at frame `first` of a video."""
     at = np.arange(frames) - first
@@ -178,7 +188,7 @@ def _cut(segment: Segment, start: int, frames: int) -> tuple[Array, Array, NDArr
 
 
 def _following(rng: np.random.Generator, pool: list[Segment], last: tuple) -> tuple[Segment, int] | None:
-    """Of two dozen random places in the pool, the one whose pose is nearest to where `last` ended, if near enough."""
+    """Of two dozen random places in the pool the one whose pose is nearest to the end of `last`, if near."""
     best, best_gap = None, 0.45
     for _ in range(24):
         segment = _choose(rng, pool)
@@ -209,12 +219,14 @@ def shaped(performance: Performance, betas: Array, body: Body) -> Performance:
     return replace(performance, betas=betas, translation=performance.translation * np.float32(scale))
 
 
-# ------------------------------------------------------------------------------------------------------ scenes
+# ---------------------------------------------------------------------------------------------------- scenes
 
 
 def placed(performance: Performance, angle: float, to: Array, start: bool = False) -> Performance:
-    """Face the performance's first frame to `angle` (radians, 0 is +z); put the middle of its path, or with `start`
-    its first frame, at `to` (3,) on the floor."""
+    """Face the performance's first frame to `angle` (radians, 0 is +z) and move it to `to` (3,) on the floor.
+
+    The middle of the path comes to stand there, or with `start` its first frame.
+    """
     turn = angle - heading(performance.pose[0, 0])
     path = performance.translation
     about = path[0] if start else (path.min(axis=0) + path.max(axis=0)) / 2
@@ -228,7 +240,7 @@ def cast(
     """Actors of one scene, placed so that nobody walks through anybody, and whether a pair was composited.
 
     The first actor shows `target`. A captured partner comes along in the same place (talk_a with talk_b). A
-    gesturing take without one is faced to a standing partner, who is labelled listen to and watch: composited.
+    gesturing take without one is faced to a standing partner, labelled listen to and watch: composited.
     """
     actors, composited = _leads(rng, pool, frames, target, body)
     for _ in range(people - len(actors)):
@@ -265,7 +277,8 @@ def _leads(
     if target not in (TALK_TO, LISTEN_TO, WATCH) or not talks.any() or not standing:
         return [lead], False
     angle = heading(lead.pose[0, 0])
-    spot = lead.translation[0] + rng.uniform(1.1, 1.8) * np.array([np.sin(angle), 0, np.cos(angle)], np.float32)
+    ahead = np.array([np.sin(angle), 0, np.cos(angle)], np.float32)
+    spot = lead.translation[0] + rng.uniform(1.1, 1.8) * ahead
     partner = shaped(perform(rng, standing, frames, STAND), _random_betas(rng), body)
     partner = placed(partner, angle + np.pi + rng.normal(0, 0.15), spot, start=True)
     labels = partner.labels.copy()
@@ -275,7 +288,7 @@ def _leads(
 
 
 def _pairs(pool: list[Segment]) -> list[tuple[Segment, Segment]]:
-    """Segments of two people who were captured together, where both are labelled for half a second or more."""
+    """Segments of two people captured together, where both are labelled for half a second or more."""
     return [
         (a, b)
         for a in pool
@@ -292,9 +305,10 @@ def _captured_pair(
     span = slice(start, min(last, start + frames))
     first_frame = int(rng.integers(frames - (span.stop - span.start) + 1))
     angle, centre = rng.uniform(-np.pi, np.pi), pair[0].clip.translation[start]
+    origin = np.zeros(3, np.float32)
     actors = []
     for clip in (pair[0].clip, pair[1].clip):
-        pose, translation = turned(clip.pose[span], clip.translation[span], angle, centre, np.zeros(3, np.float32))
+        pose, translation = turned(clip.pose[span], clip.translation[span], angle, centre, origin)
         # Shapes near the mean, so that captured distances and eye lines stay true.
         betas = _random_betas(rng) * np.float32(0.3)
         timed = _timed(pose, translation, clip.labels[span], frames, first_frame, (clip.name,))
@@ -303,7 +317,7 @@ def _captured_pair(
 
 
 def look_at(position: Array, target: Array) -> Array:
-    """Camera rotations (T,3,3), rows right, down, forward, for a camera at (3,) that looks at targets (T,3)."""
+    """Rotations (T,3,3), rows right, down, forward, of a camera at (3,) that looks at targets (T,3)."""
     forward = target - position
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
     right = np.cross(forward, np.array([0, 1, 0], np.float32))
@@ -312,11 +326,12 @@ def look_at(position: Array, target: Array) -> Array:
 
 
 def shoot(rng: np.random.Generator, actors: list[Performance], frames: int) -> Camera:
-    """A camera at 1 to 2.4 m height, as far as the actors' paths need, that stands, pans, or follows the first actor."""
+    """A camera 1 to 2.4 m high, as far as the paths need, that stands, pans, or follows the first actor."""
     paths = np.concatenate([a.translation for a in actors])
     centre = (paths.min(axis=0) + paths.max(axis=0)) / 2
     reach = np.linalg.norm((paths - centre)[:, [0, 2]], axis=1).max()
-    angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(3.5, 7.0) + rng.uniform(0.6, 1.2) * min(reach, 6.0)
+    angle = rng.uniform(-np.pi, np.pi)
+    distance = rng.uniform(3.5, 7.0) + rng.uniform(0.6, 1.2) * min(reach, 6.0)
     away = np.array([np.sin(angle), 0, np.cos(angle)])
     position = centre * [1, 0, 1] + away * distance + [0, rng.uniform(1.0, 2.4), 0]
     target = np.tile(centre, (frames, 1))
@@ -327,7 +342,8 @@ def shoot(rng: np.random.Generator, actors: list[Performance], frames: int) -> C
         target = _smoothed(actors[0].translation)
     size = (720, 1280)
     position = position.astype(np.float32)
-    return Camera(look_at(position, target.astype(np.float32)), position, float(rng.uniform(0.9, 1.4) * size[1]), size)
+    focal = float(rng.uniform(0.9, 1.4) * size[1])
+    return Camera(look_at(position, target.astype(np.float32)), position, focal, size)
 
 
 def _smoothed(path: Array, half: int = 30) -> Array:
@@ -338,12 +354,16 @@ def _smoothed(path: Array, half: int = 30) -> Array:
 
 
 def film(actors: list[Performance], camera: Camera, body: Body) -> list[Filmed]:
-    """What the camera sees of each actor, free of errors. Turning actors and camera together changes nothing."""
+    """What the camera sees of each actor, free of errors.
+
+    Turning actors and camera together changes nothing.
+    """
     seen = []
     for actor in actors:
         pose = actor.pose.copy()
         pose[:, 0] = camera.rotation @ actor.pose[:, 0]
-        place = np.einsum("tij,tj->ti", camera.rotation, actor.translation - camera.position).astype(np.float32)
+        place = np.einsum("tij,tj->ti", camera.rotation, actor.translation - camera.position)
+        place = place.astype(np.float32)
         points = body.points(pose, actor.betas, place, body.spread())
         seen.append((pose, place, points, _project(points, camera)))
     boxes = [np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1) for *_, pixels in seen]
@@ -360,12 +380,14 @@ def film(actors: list[Performance], camera: Camera, body: Body) -> list[Filmed]:
 def _project(points: Array, camera: Camera) -> Array:
     height, width = camera.size
     depth = np.maximum(points[..., 2:], 0.1)
-    return points[..., :2] / depth * camera.focal + np.array([width / 2, height / 2], np.float32)
+    pixels = points[..., :2] / depth * camera.focal + np.array([width / 2, height / 2], np.float32)
+    return pixels.astype(np.float32)
 
 
 def _visible(pixels: Array, points: Array, place: Array, others: list, size: tuple[int, int]) -> Array:
     height, width = size
-    inside = (pixels >= 0).all(-1) & (pixels[..., 0] < width) & (pixels[..., 1] < height) & (points[..., 2] > 0.3)
+    inside = (pixels >= 0).all(-1) & (pixels[..., 0] < width) & (pixels[..., 1] < height)
+    inside &= points[..., 2] > 0.3
     hidden = np.zeros_like(inside)
     for box, other, present in others:
         x, y = pixels[..., 0], pixels[..., 1]

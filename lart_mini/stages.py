@@ -1,7 +1,7 @@
 """The two stages of the paper on mini_ava, as notebooks and command line run them: pre-train, then fine-tune.
 
-A `Recipe` says all that decides a result. Each stage writes a checkpoint that carries its recipe; asked again for
-the same one, it is read instead of trained, and a notebook that stands alone trains what is not there.
+A `Recipe` says all that decides a result. Each stage writes a checkpoint that carries its recipe; asked again
+for the same one, it is read instead of trained, and a notebook that stands alone trains what is not there.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Recipe:
         make = TrainConfig.pretrain if stage == "pretrain" else TrainConfig.finetune
         epochs = self.epochs(stage)
         warmup = self.warmup * epochs
-        return make(epochs=epochs, batch_size=self.batch_size, lr=self.lr, warmup_epochs=warmup, seed=self.seed)
+        return make(
+            epochs=epochs, batch_size=self.batch_size, lr=self.lr, warmup_epochs=warmup, seed=self.seed
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def taught(size: str, data_seed: int) -> tuple[Teacher, list[Tracklet]]:
 
 
 def shuffled_labels(tracklets: list[Tracklet], seed: int) -> list[Tracklet]:
-    """Each tracklet with the labels of another one of the same length: the control that must fall to chance."""
+    """The tracklets with their labels exchanged at random: the control that must fall to chance."""
     order = np.random.default_rng(seed).permutation(len(tracklets))
     return [
         dataclasses.replace(t, labels=tracklets[i].labels, label_source=tracklets[i].label_source)
@@ -148,13 +150,14 @@ def training_set(
 ) -> TrackletDataset:
     """Every tracklet once an epoch as ego, a random window, others in random order."""
     wanted: LabelChoice = "any" if stage == "pretrain" else "ground truth"
+    frames, people = config.frames, config.people
     return TrackletDataset(
-        tracklets, frames=config.frames, people=config.people, stats=stats, train=True, labels=wanted, seed=seed
+        tracklets, frames=frames, people=people, stats=stats, train=True, labels=wanted, seed=seed
     )
 
 
 def scores_of(trained: Trained, tracklets: list[Tracklet], progress: bool = True) -> list[np.ndarray]:
-    """Dense scores (T, 60) of each tracklet: the whole tracklet as ego, all others of its window beside it."""
+    """Dense scores (T, 60) of each tracklet: all of it as ego, the others of its window beside it."""
     config = trained.model.config
     dataset = TrackletDataset(
         tracklets, frames=config.frames, people=config.people, stats=trained.stats, train=False

@@ -1,9 +1,10 @@
 """The teacher: a single-window, Eulerian classifier that gives pseudo labels and appearance vectors at 1 Hz.
 
-The paper runs MViT on a clip with the person's box at its middle frame and keeps, for every second of a track,
-its scores (pseudo labels, section 4) and the features before its last layer (appearance U, section 3.2). Here the
-same part is played by a small network trained on the labelled tracklets. It is Eulerian as MViT is: it watches
-the *place* where the person stands at the middle frame, for one second, and sees whoever is there.
+The paper runs MViT on a clip with the person's box at its middle frame and keeps, for every second of a
+track, its scores (pseudo labels, section 4) and the features before its last layer (appearance U, section
+3.2). Here the same part is played by a small network trained on the labelled tracklets. It is Eulerian as
+MViT is: it watches the *place* where the person stands at the middle frame, for one second, and sees whoever
+is there.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ LOOKED_AT = 44  # joints; the forty-fifth row of the released format is zero
 class Glimpses:
     """What the teacher saw: one row a tracklet and second.
 
-    features (N, 7·133): at each offset 44 joints about the pelvis (m, camera frame) of whoever is in the middle
-    frame's box, and whether anybody was. tracklet (N,) and middle (N,) are indices of tracklet and its frame.
+    features (N, 7·133): at each offset 44 joints about the pelvis (m, camera frame) of whoever is in the
+    middle frame's box, and whether anybody was. tracklet (N,) and middle (N,) are indices of tracklet and its
+    frame.
     """
 
     features: NDArray[np.float32]
@@ -78,7 +80,7 @@ def _glimpse(scene: list[Tracklet], middle: NDArray[np.int64], offset: int) -> N
 
 
 class Teacher(nn.Module):
-    """Features of one glimpse → 60 logits, by one hidden layer whose activations are the appearance vector."""
+    """Features of a glimpse → 60 logits, by one hidden layer whose activations are the appearance vector."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -99,7 +101,7 @@ class Teacher(nn.Module):
 
 
 def fit_teacher(labelled: list[Tracklet], seed: int = 0, epochs: int = 40) -> Teacher:
-    """Train a teacher on the ground truth of `labelled` (training takes only), by AdamW with binary cross-entropy."""
+    """Train a teacher on the ground truth of `labelled`, training takes only: AdamW, binary cross-entropy."""
     seen = look(labelled)
     truth = [labelled[i].label_source[t] == 2 for i, t in zip(seen.tracklet, seen.middle, strict=True)]
     labels = np.stack([labelled[i].labels[t] for i, t in zip(seen.tracklet, seen.middle, strict=True)])[truth]
@@ -124,8 +126,9 @@ def fit_teacher(labelled: list[Tracklet], seed: int = 0, epochs: int = 40) -> Te
 def teach(teacher: Teacher, tracklets: list[Tracklet], labels: bool = True) -> list[Tracklet]:
     """Give each second of each tracklet the teacher's appearance vector, and with `labels` its pseudo labels.
 
-    Every frame of a second shares both, as in section 3.2; frames of a second without any detection get zeros,
-    and label_source 0. With `labels` ground truth is replaced, so that pre-training sees pseudo labels only.
+    Every frame of a second shares both, as in section 3.2; frames of a second without any detection get
+    zeros, and label_source 0. With `labels` ground truth is replaced, so that pre-training sees pseudo labels
+    only.
     """
     seen = look(tracklets)
     inputs = torch.from_numpy(seen.features)

@@ -1,8 +1,8 @@
 """Training as in the paper's Table 7: pre-train on pseudo labels, fine-tune on ground truth.
 
-One readable loop for both stages: AdamW, cosine schedule with warm-up, random token masking, drop path, layer-wise
-decay, and optionally an exponential moving average of the weights. Lightning Fabric chooses the device: bf16 on
-CUDA, plain float32 on a CPU.
+One readable loop for both stages: AdamW, cosine schedule with warm-up, random token masking, drop path,
+layer-wise decay, and optionally an exponential moving average of the weights. Lightning Fabric chooses the
+device: bf16 on CUDA, plain float32 on a CPU.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class TrainConfig:
     @classmethod
     def finetune(cls, **changes: object) -> TrainConfig:
         """Table 7, column AVA."""
-        return cls(**{"mask_ratio": 0.0, "drop_path": 0.1, "layer_decay": 0.9} | changes)  # type: ignore[arg-type]
+        table: dict[str, object] = {"mask_ratio": 0.0, "drop_path": 0.1, "layer_decay": 0.9}
+        return cls(**table | changes)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,16 @@ class History:
 
 def choose_fabric() -> Fabric:
     """One device, chosen automatically: bf16 mixed precision on CUDA, float32 elsewhere."""
-    precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
-    return Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+    if torch.cuda.is_available():
+        return Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
+    return Fabric(accelerator="cpu", devices=1, precision="32-true")
 
 
 def masked_bce(logits: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
     """Binary cross-entropy, the mean over classes and over tokens that have a detection and a label.
 
-    logits (B,P,T,C). Masked tokens count, undetected ones do not (supplement C.2); others count as the ego does,
-    as in the released code.
+    logits (B,P,T,C). Masked tokens count, undetected ones do not (supplement C.2); others count as the ego
+    does, as in the released code.
     """
     loss = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="none").mean(-1)
     weight = batch.label_weight * batch.detected
@@ -80,7 +82,7 @@ def masked_bce(logits: torch.Tensor, batch: TokenBatch) -> torch.Tensor:
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:
-    """Factor of the learning rate at `step` of `steps`: linear up over `warmup` steps, then half a cosine to 0."""
+    """Factor of the learning rate at `step` of `steps`: up a line over `warmup` steps, down half a cosine."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
@@ -89,13 +91,15 @@ def schedule(step: int, steps: int, warmup: int) -> float:
 def parameter_groups(model: LART, config: TrainConfig) -> list[dict]:
     """AdamW's groups: lr · layer_decay^(distance from the head), and weight decay on matrices only.
 
-    Layer 0 is the encoders and the mask token, layer i the i-th block, the last layer the head (ELECTRA's layer-wise
-    decay, reference [10] of the paper).
+    Layer 0 is the encoders and the mask token, layer i the i-th block, the last layer the head (ELECTRA's
+    layer-wise decay, reference [10] of the paper).
     """
     top = len(model.blocks) + 1
     groups: dict[tuple[int, bool], dict] = {}
     for name, parameter in model.named_parameters():
-        layer = int(name.split(".")[1]) + 1 if name.startswith("blocks.") else top if name.startswith("head") else 0
+        layer = top if name.startswith("head") else 0
+        if name.startswith("blocks."):
+            layer = int(name.split(".")[1]) + 1
         decays = parameter.ndim >= 2 and "token" not in name
         group = groups.setdefault(
             (layer, decays),
@@ -113,13 +117,13 @@ def parameter_groups(model: LART, config: TrainConfig) -> list[dict]:
 def fit(model: LART, dataset: TrackletDataset, config: TrainConfig, progress: bool = True) -> History:
     """Train `model` in place on `dataset`; with `config.ema` it ends with the averaged weights.
 
-    All chance (crops, choice of others, masks, dropout) comes from `config.seed`: on one machine two runs are equal.
+    All chance (crops, choice of others, masks, dropout) comes from `config.seed`: two runs are equal.
     """
     torch.manual_seed(config.seed)
     fabric = choose_fabric()
     model.set_drop_path(config.drop_path)
     optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=config.betas)
-    average = copy.deepcopy(model).eval() if config.ema else None
+    average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
     wrapped, optimizer = fabric.setup(model, optimizer)
     counts = [dataset.people_count(i) for i in range(len(dataset))]
     sampler = BucketSampler(counts, config.batch_size, seed=config.seed)
@@ -135,14 +139,16 @@ def fit(model: LART, dataset: TrackletDataset, config: TrainConfig, progress: bo
             wrapped.train()
             for batch in loader:
                 rate = config.lr * schedule(len(losses), steps, round(config.warmup_epochs * len(sampler)))
-                batch = batch.with_mask(random_mask(batch.detected, config.mask_ratio, masks)).to(fabric.device)
+                masked = random_mask(batch.detected, config.mask_ratio, masks)
+                batch = batch.with_mask(masked).to(fabric.device)
                 losses.append(_step(fabric, wrapped, optimizer, batch, rate, config.clip))
                 rates.append(rate)
                 tokens += int(batch.detected.sum())
                 if average is not None:
                     _average(average, model, min(config.ema, len(losses) / (len(losses) + 10)))
                 bar.update()
-                bar.set_postfix(loss=f"{losses[-1]:.4f}", tokens_s=f"{tokens / (time.perf_counter() - start):,.0f}")
+                speed = tokens / (time.perf_counter() - start)
+                bar.set_postfix(loss=f"{losses[-1]:.4f}", tokens_s=f"{speed:,.0f}")
     if average is not None:
         model.load_state_dict(average.state_dict())
     model.eval()
@@ -151,7 +157,12 @@ def fit(model: LART, dataset: TrackletDataset, config: TrainConfig, progress: bo
 
 
 def _step(
-    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, batch: TokenBatch, rate: float, clip: float
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: TokenBatch,
+    rate: float,
+    clip: float,
 ) -> float:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]

@@ -9,7 +9,7 @@ from notebook_kit import RECORDING, write_notebook, write_project
 
 from lart_mini import __version__, cli
 
-COMMANDS = ("reproduce", "evaluate", "info", "validate")
+COMMANDS = ("reproduce", "evaluate", "info", "validate", "train", "predict")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -63,9 +63,9 @@ def test_validate_names_each_bad_file(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_bad_csv_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = tmp_path / "truth.csv"
     empty.write_text("")
-    code, _, err = run(capsys, "evaluate", empty, empty)
+    code, _, err = run(capsys, "evaluate", "--groundtruth", empty, "--detections", empty)
     assert code == 2 and len(err.splitlines()) == 1 and "truth.csv" in err
-    code, _, err = run(capsys, "evaluate", tmp_path / "absent.csv", empty)
+    code, _, err = run(capsys, "evaluate", "--groundtruth", tmp_path / "absent.csv", "--detections", empty)
     assert code == 2 and len(err.splitlines()) == 1 and "absent.csv" in err
 
 

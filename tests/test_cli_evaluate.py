@@ -15,17 +15,17 @@ FOUND = "a,0902,0.1,0.1,0.5,0.9,12,0.9\na,0902,0.1,0.1,0.5,0.9,80,0.4\na,0902,0.
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
+def files(tmp_path: Path) -> tuple[str | Path, ...]:
     truth, found = tmp_path / "truth.csv", tmp_path / "found.csv.gz"
     truth.write_text(TRUTH)
     found.write_bytes(gzip.compress(FOUND.encode()))
-    return truth, found
+    return "--groundtruth", truth, "--detections", found
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     """Exit code, stdout and stderr."""
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["evaluate", *(str(argument) for argument in arguments)])
+        cli.main(["evaluate", *map(str, arguments)])
     printed = capsys.readouterr()
     return int(stopped.value.code or 0), printed.out, printed.err
 
@@ -52,9 +52,9 @@ def test_policies_and_excluded_frames(files, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_fault_is_diagnosed(files, capsys: pytest.CaptureFixture[str]) -> None:
-    truth, found = files
+    found = files[-1]
     found.write_bytes(gzip.compress(FOUND.replace(",0902,", ",60,").encode()))
-    code, text, _ = run(capsys, truth, found)
+    code, text, _ = run(capsys, *files)
     assert code == 0 and "! The seconds are frame numbers" in text
 
 
@@ -70,15 +70,15 @@ def test_a_fault_is_diagnosed(files, capsys: pytest.CaptureFixture[str]) -> None
 def test_bad_input_ends_with_one_line_and_code_2(
     files, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, words: str
 ) -> None:
-    truth, found = files
+    found = files[-1]
     found.write_bytes(gzip.compress(content.encode()))
-    code, out, err = run(capsys, truth, found, "--json", tmp_path / "result.json")
+    code, out, err = run(capsys, *files, "--json", tmp_path / "result.json")
     assert code == 2 and words in err and str(found) in err
     assert not out and err.count("\n") == 1 and not (tmp_path / "result.json").exists()
 
 
 def test_a_gzip_cut_short(files, capsys: pytest.CaptureFixture[str]) -> None:
-    truth, found = files
+    found = files[-1]
     found.write_bytes(found.read_bytes()[:-9])
-    code, _, err = run(capsys, truth, found)
+    code, _, err = run(capsys, *files)
     assert code == 2 and "cut short" in err

@@ -31,12 +31,18 @@ def tables(groundtruth: Rows, detections: Rows) -> tuple[pl.DataFrame, pl.DataFr
     return result[0], result[1]
 
 
-def draw(seed: int, grid: int, levels: int, crowd: int, people: bool) -> tuple[Rows, Rows, Rows]:
-    """Ground truth, detections, excluded frames; a small grid makes equal overlaps, few levels ties."""
+def draw(seed: int, grid: int, levels: int, crowd: int, people: float) -> tuple[Rows, Rows, Rows]:
+    """Ground truth, detections and excluded frames.
+
+    Few levels make equal scores; grid 0 slides one box along, so that it overlaps two others equally.
+    """
     dice = random.Random(seed)
     actions = dice.choice([[12], [2, 12, 80], [1, 4, 12, 14, 16, 64, 79]])
 
     def box() -> list[str]:
+        if grid == 0:
+            left = dice.randrange(0, 9, 2) / 16
+            return [str(corner) for corner in (left, 0.0, left + 0.5, 1.0)]
         x, y = (sorted(dice.randrange(grid + 1) / grid for _ in range(2)) for _ in range(2))
         return [str(corner) for corner in (x[0], y[0], x[1], y[1])]
 
@@ -50,7 +56,7 @@ def draw(seed: int, grid: int, levels: int, crowd: int, people: bool) -> tuple[R
             groundtruth.append([*frame])
         for _ in range(0 if empty else dice.randrange(8)):
             label = [*frame, *dice.choice([dice.choice(known), box()]), str(dice.choice(actions))]
-            groundtruth.append([*label, str(dice.randrange(3))] if people else label)
+            groundtruth.append([*label, str(dice.randrange(3))] if dice.random() < people else label)
         for _ in range(dice.randrange(2 * crowd)):
             place = dice.choice([dice.choice(known), box()])
             detections.append(
@@ -64,10 +70,10 @@ def draw(seed: int, grid: int, levels: int, crowd: int, people: bool) -> tuple[R
 
 CASES = {
     "seed": st.integers(0, 2**32),
-    "grid": st.sampled_from([3, 10, 1000]),
+    "grid": st.sampled_from([0, 3, 10, 1000]),
     "levels": st.sampled_from([1, 2, 5, 50, 10**9]),
     "crowd": st.sampled_from([3, 20, 60]),
-    "people": st.booleans(),
+    "people": st.sampled_from([0.0, 0.5, 1.0]),
 }
 
 

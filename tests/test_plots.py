@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lart_mini import plots, plots_model, widgets
+from lart_mini import plots, plots_model, progress, widgets
 from lart_mini.body import load_body
 
 RNG = np.random.default_rng(0)
@@ -126,3 +128,11 @@ def test_explore_is_static_without_a_front_end(monkeypatch: pytest.MonkeyPatch) 
         widgets.explore(draw, "two bars", frame=[5, 0, 10])
     assert drawn == [5, 5] and len(captured.outputs) == 2
     InteractiveShell.clear_instance()
+
+
+def test_bars_stand_only_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    assert progress.progress(range(3)).disable and list(progress.progress(range(3))) == [0, 1, 2]
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    assert progress.watched()

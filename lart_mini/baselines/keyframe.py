@@ -17,7 +17,7 @@ from lart_mini.tracklets import Tracklet
 
 
 def class_prior(tracklets: list[Tracklet], boxes: KeyBoxes) -> NDArray[np.float32]:
-    """How often each evaluated class is true at the labelled key boxes (60,): the score that ignores the person."""
+    """How often each evaluated class is true at the labelled key boxes (60,): a score blind to the person."""
     labels, known = _labels(tracklets, boxes)
     return labels[known].mean(axis=0).astype(np.float32)
 
@@ -36,8 +36,10 @@ class KeyframeLinear:
         return expit(logits).astype(np.float32)
 
 
-def fit_linear(tracklets: list[Tracklet], boxes: KeyBoxes, stats: Stats, decay: float = 1e-3) -> KeyframeLinear:
-    """Fit by L-BFGS to the optimum of mean binary cross-entropy + `decay`·|weight|²; convex, so without a seed."""
+def fit_linear(
+    tracklets: list[Tracklet], boxes: KeyBoxes, stats: Stats, decay: float = 1e-3
+) -> KeyframeLinear:
+    """L-BFGS to the optimum of mean binary cross-entropy + `decay`·|weight|²; convex, so without a seed."""
     labels, known = _labels(tracklets, boxes)
     inputs = torch.from_numpy(_vectors(tracklets, boxes, stats)[known])
     targets = torch.from_numpy(labels[known]).float()
@@ -47,7 +49,8 @@ def fit_linear(tracklets: list[Tracklet], boxes: KeyBoxes, stats: Stats, decay: 
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(inputs @ weight + bias, targets, reduction="none").mean(0).sum()
+        logits = inputs @ weight + bias
+        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(0).sum()
         loss = loss + decay * weight.square().sum()
         loss.backward()
         return loss

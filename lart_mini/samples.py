@@ -1,0 +1,155 @@
+"""A dozen tracklets in the released format that show what tracklets are like: data_samples/tracklets/.
+
+They are composed as mini_ava is, in videos of their own, and are the same on every run.
+`python -m lart_mini.mini_ava samples` makes them anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from lart_mini import ava, body, mini_ava, mocap, scenes
+from lart_mini.errors import atomic_path
+from lart_mini.faults import Faults
+from lart_mini.mini_ava import Video
+from lart_mini.teacher import fit_teacher, teach
+from lart_mini.tracklets import Tracklet, write_released
+
+FOLDER: Path = Path(__file__).resolve().parent.parent / "data_samples" / "tracklets"
+SEED = 2  # of the samples' videos
+FIRST_VIDEO = 900000  # their numbers, so that no video of mini_ava has the same name
+TAUGHT_ON = 24  # labelled videos that the teacher of the pseudo labels is fitted on
+# Numbers are kept in steps of 1 / this: no tracker is more exact, and the files compress to half their size.
+STEPS = {"pose": 1024, "translation": 1024, "labels": 1024, "joints": 512, "betas": 128, "confidence": 128}
+STEPS |= {"appearance": 64, "box": 4}
+PLAIN = Faults(switch=0, false_track=0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A tracklet, what it was chosen to show, and the takes of its video, person by person."""
+
+    tracklet: Tracklet
+    shows: str
+    takes: list[list[str]]
+
+
+def make_samples() -> list[Sample]:
+    """The twelve samples, in a fixed order; on the free body, whatever LART_MINI_SMPL says."""
+    return [
+        *_samples("three people of one scene, gaps, ground truth", "ava-train", PLAIN, _three_people),
+        *_samples("a person and a false track", "ava-train", replace(PLAIN, false_track=1), _false_track),
+        *_samples("two tracks that swap their people", "ava-train", replace(PLAIN, switch=1), _switched),
+        *_samples("two people in conversation", "ava-val", PLAIN, _conversation),
+        *_samples("a performer whom training never shows", "ava-test", PLAIN, _one_person),
+        *_taught(_samples("pseudo labels and appearance", "kinetics-train", PLAIN, _two_people)),
+    ]
+
+
+def _samples(shows: str, split: str, faults: Faults, wanted: Callable[[Video, int], bool]) -> list[Sample]:
+    """The tracklets of the first video of a split for which `wanted` holds."""
+    for index in count():
+        video = _compose(split, index, faults)
+        if wanted(video, index):
+            takes = video.about["takes"]
+            return [Sample(rounded(tracklet), shows, takes) for tracklet in video.tracklets]
+    raise AssertionError("count() never ends")
+
+
+def _three_people(video: Video, index: int) -> bool:
+    gaps = [1 - tracklet.detected.mean() for tracklet in video.tracklets]
+    return video.about["actors"] == len(gaps) == 3 and 0.1 < max(gaps) < 0.5
+
+
+def _false_track(video: Video, index: int) -> bool:
+    return video.about["actors"] == 1 and len(video.tracklets) == 2
+
+
+def _switched(video: Video, index: int) -> bool:
+    """Whether two tracks are, for part of their frames, others than they would have been without switches."""
+    if not video.about["actors"] == len(video.tracklets) == 2:
+        return False
+    without = _compose("ava-train", index, PLAIN).tracklets
+    changed = [(a.betas != b.betas).any(axis=1).mean() for a, b in zip(video.tracklets, without, strict=True)]
+    return all(0.2 < share < 0.8 for share in changed)
+
+
+def _conversation(video: Video, index: int) -> bool:
+    labels = [set((np.flatnonzero(t.labels.any(axis=0)) + 1).tolist()) for t in video.tracklets]
+    return len(labels) == 2 and scenes.TALK_TO in labels[0] and scenes.LISTEN_TO in labels[1]
+
+
+def _one_person(video: Video, index: int) -> bool:
+    return len(video.tracklets) == 1
+
+
+def _two_people(video: Video, index: int) -> bool:
+    return video.about["actors"] == len(video.tracklets) == 2
+
+
+def _taught(samples: list[Sample]) -> list[Sample]:
+    labelled = [t for index in range(TAUGHT_ON) for t in _compose("ava-train", index, Faults()).tracklets]
+    taught = teach(fit_teacher(labelled), [sample.tracklet for sample in samples])
+    return [replace(s, tracklet=rounded(t)) for s, t in zip(samples, taught, strict=True)]
+
+
+@lru_cache
+def _pool(split: str) -> tuple[list[scenes.Segment], list[int]]:
+    """Segments that a split may use, and the evaluated actions they show."""
+    pool = scenes.segments(mocap.load_library(), mini_ava.TAKES[split])
+    return pool, sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
+
+
+def _compose(split: str, index: int, faults: Faults) -> Video:
+    pool, actions = _pool(split)
+    action, number, seed = actions[index % len(actions)], FIRST_VIDEO + index, (SEED, index)
+    free_body = body.load_body(body.FREE_BODY)
+    return mini_ava.compose_video(pool, split, number, action, 1, seed, free_body, faults)
+
+
+def rounded(tracklet: Tracklet) -> Tracklet:
+    """The tracklet with its numbers in whole steps of 1 / STEPS."""
+    changed = {}
+    for field, steps in STEPS.items():
+        array = getattr(tracklet, field)
+        if array is not None:
+            changed[field] = (np.round(array * steps) / steps).astype(np.float32)
+    return replace(tracklet, **changed)
+
+
+def write_samples(folder: Path) -> list[Sample]:
+    """Write the samples and manifest.json (SHA-256, what a file shows, its takes); other .pkl files go."""
+    samples = make_samples()
+    manifest = {}
+    for sample in samples:
+        path = folder / f"{sample.tracklet.name}.pkl"
+        write_released(sample.tracklet, path, compress=True)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        manifest[path.name] = {"sha256": digest, "shows": sample.shows, "takes": sample.takes}
+    for path in folder.glob("*.pkl"):
+        if path.name not in manifest:
+            path.unlink()
+    with atomic_path(folder / "manifest.json") as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return samples
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m lart_mini.mini_ava samples [--out DIR]`"""
+    parser = argparse.ArgumentParser(prog="python -m lart_mini.mini_ava", description=__doc__)
+    parser.add_argument("command", choices=["samples"])
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder (default: data_samples/tracklets)")
+    options = parser.parse_args(arguments)
+    samples = write_samples(options.out)
+    size = sum(path.stat().st_size for path in options.out.glob("*.pkl")) / 1e6
+    print(f"{len(samples)} tracklets, {size:.2f} MB in {options.out.name}/")
+    return 0

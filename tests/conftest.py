@@ -1,0 +1,28 @@
+"""What several test files share: the motion library, the free body, and a data set of a few videos."""
+
+from __future__ import annotations
+
+import pytest
+
+from lart_mini import body, mini_ava, mocap
+from lart_mini.mini_ava import MiniAva, Size
+
+TINY = Size(train=8, kinetics=2, val=5, test=2, windows=1)
+
+
+@pytest.fixture(scope="session")
+def library() -> dict[str, mocap.Clip]:
+    return mocap.load_library()
+
+
+@pytest.fixture(scope="session")
+def free_body() -> body.Body:
+    return body.load_body(body.FREE_BODY)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> MiniAva:
+    """mini_ava of the size TINY, composed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(mini_ava.SIZES, "tiny", TINY)
+        return mini_ava.mini_ava("tiny", 0, tmp_path_factory.mktemp("cache"), jobs=1)

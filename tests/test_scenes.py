@@ -1,0 +1,261 @@
+"""Scenes: who may be composed where, what a chain of takes keeps of them, and what the camera makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from lart_mini import scenes
+from lart_mini.body import Body, forward_kinematics
+from lart_mini.mocap import Clip
+from lart_mini.scenes import Camera, Performance, Segment
+
+Library = dict[str, Clip]
+FRAMES = 169  # of a video with one window
+FASTEST = 20  # m/s: above what a hand reaches in a punch
+
+
+@pytest.fixture(scope="module")
+def pool(library: Library) -> list[Segment]:
+    return scenes.segments(library, "train")
+
+
+def casts(pool: list[Segment], body: Body, count: int = 8) -> list[list[Performance]]:
+    actions = sorted(frozenset().union(*(s.actions for s in pool)))
+    made = []
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        made.append(scenes.cast(rng, pool, FRAMES, 4, actions[seed * 3 % len(actions)], body)[0])
+    return made
+
+
+def actions_of(segments: list[Segment]) -> set[int]:
+    return set().union(*(s.actions for s in segments))
+
+
+# --------------------------------------------------------------------------------------------- who may be used
+
+
+def test_segments_are_labelled_throughout_and_long_enough(library: Library) -> None:
+    for split in ("train", "val", "test"):
+        for segment in scenes.segments(library, split):
+            assert segment.last - segment.first >= 15
+            assert segment.clip.labels[segment.first : segment.last].any(axis=1).all()
+
+
+def test_no_take_is_both_learnt_and_scored(library: Library) -> None:
+    takes = {split: {s.clip.take for s in scenes.segments(library, split)} for split in ("train", "val", "test")}
+    assert not takes["test"] & (takes["train"] | takes["val"])
+    halves = {clip.take for clip in library.values() if clip.split == "time"}
+    assert takes["train"] & takes["val"] <= halves
+    for take in halves:
+        assert {clip.split for clip in library.values() if clip.take == take} == {"time"}
+
+
+def test_halves_of_a_take_are_two_seconds_apart(library: Library) -> None:
+    train, val = scenes.segments(library, "train"), scenes.segments(library, "val")
+    shared = {s.clip.take for s in train} & {s.clip.take for s in val}
+    assert shared
+    for take in shared:
+        last = max(s.last for s in train if s.clip.take == take)
+        first = min(s.first for s in val if s.clip.take == take)
+        assert first - last >= 60, take
+
+
+def test_test_performers_never_train(library: Library) -> None:
+    performers = {s.clip.performer for s in scenes.segments(library, "train")}
+    assert not performers & {s.clip.performer for s in scenes.segments(library, "test")}
+
+
+def test_nothing_is_scored_that_training_never_shows(library: Library, pool: list[Segment]) -> None:
+    assert any(5 in np.flatnonzero(c.labels.any(axis=0)) + 1 for c in library.values()), "falling is captured"
+    for split in ("val", "test"):
+        assert actions_of(scenes.segments(library, split)) <= actions_of(pool)
+
+
+# ------------------------------------------------------------------------------------------------ performances
+
+
+def test_a_performance_shows_its_action_about_the_first_key_frames(pool: list[Segment]) -> None:
+    for seed, target in enumerate(sorted(actions_of(pool))):
+        actor = scenes.perform(np.random.default_rng(seed), pool, FRAMES, target)
+        assert actor.labels[scenes.SHOWN_FROM : scenes.SHOWN_TO, target - 1].any(), target
+        assert not actor.labels[~actor.present].any()
+        # In the scene from one frame to another without a break.
+        assert np.abs(np.diff(actor.present.astype(int))).sum() <= 2
+
+
+def test_no_joint_is_faster_than_people_are(pool: list[Segment], free_body: Body) -> None:
+    joins = 0
+    for seed, target in enumerate(sorted(actions_of(pool)) * 2):
+        actor = scenes.perform(np.random.default_rng(seed), pool, FRAMES, target)
+        joins += len(actor.takes) - 1
+        joints = forward_kinematics(actor.pose, free_body.rest_joints(), actor.translation)[actor.present]
+        speed = 30 * np.linalg.norm(np.diff(joints, axis=0), axis=-1)
+        frame, joint = np.unravel_index(speed.argmax(), speed.shape)
+        assert speed.max() < FASTEST, (actor.takes, frame, joint)
+    assert joins > 20
+
+
+def test_turning_keeps_the_motion_and_lands_on_its_place(pool: list[Segment]) -> None:
+    clip = pool[0].clip
+    about, to = clip.translation[3], np.array([2, 5, -1], np.float32)
+    pose, translation = scenes.turned(clip.pose, clip.translation, 0.7, about, to)
+    np.testing.assert_allclose(translation[3], [2, clip.translation[3, 1], -1], atol=1e-5)
+    np.testing.assert_allclose(translation[:, 1], clip.translation[:, 1], atol=1e-6)
+    np.testing.assert_array_equal(pose[:, 1:], clip.pose[:, 1:])
+    turned_by = scenes.heading(pose[3, 0]) - scenes.heading(clip.pose[3, 0])
+    assert np.isclose((turned_by + np.pi) % (2 * np.pi) - np.pi, 0.7, atol=1e-4)
+
+
+def test_blending_walks_the_geodesic_from_one_pose_to_the_other() -> None:
+    before = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
+    after = np.tile(Rotation.from_rotvec([0, 1.2, 0]).as_matrix().astype(np.float32), (3, 24, 1, 1))
+    between = scenes.blended(before, after, np.array([0, 0.25, 1], np.float32))
+    angles = Rotation.from_matrix(between[:, 7]).as_rotvec()[:, 1]
+    np.testing.assert_allclose(angles, [0, 0.3, 1.2], atol=1e-6)
+
+
+def test_longer_legs_make_longer_ways(pool: list[Segment], free_body: Body) -> None:
+    actor = scenes.perform(np.random.default_rng(0), pool, 60, 14)
+    betas = np.zeros(10, np.float32)
+    betas[0] = 1.5
+    tall = scenes.shaped(actor, betas, free_body)
+    ratio = tall.translation / actor.translation
+    assert np.ptp(ratio) < 1e-5 and abs(ratio.mean() - 1) > 0.02
+    soles = []
+    for performance in (actor, tall):
+        points = free_body.points(performance.pose, performance.betas, performance.translation, free_body.spread())
+        soles.append(np.median(points[performance.present, :, 1].min(axis=1)))
+    assert abs(soles[1] - soles[0]) < 0.02, "both stand on the floor"
+
+
+# ------------------------------------------------------------------------------------------------------ scenes
+
+
+def test_nobody_walks_through_anybody(pool: list[Segment], free_body: Body) -> None:
+    pairs = 0
+    for actors in casts(pool, free_body):
+        for a, b in combinations(actors, 2):
+            together = a.present & b.present
+            pairs += together.any()
+            gap = np.linalg.norm(a.translation - b.translation, axis=1)[together]
+            assert len(gap) == 0 or gap.min() > 0.6, (a.takes, b.takes)
+    assert pairs > 20
+
+
+def test_a_captured_pair_keeps_its_distance_and_sight(library: Library, free_body: Body) -> None:
+    talk = [s for s in scenes.segments(library, "train") if s.clip.partner]
+    clips = [library["gazebo_talk_a"], library["gazebo_talk_b"]]
+    for seed in range(20):
+        actors, composited = scenes.cast(np.random.default_rng(seed), talk, FRAMES, 2, scenes.LISTEN_TO, free_body)
+        if {a.takes for a in actors} == {("gazebo_talk_a",), ("gazebo_talk_b",)}:
+            break
+    else:
+        pytest.fail("no captured pair in twenty casts")
+    assert not composited
+    actors.sort(key=lambda actor: actor.takes)
+    np.testing.assert_array_equal(actors[0].present, actors[1].present)
+    present = actors[0].present
+    # Where in the clips the scene was cut from: the pose tells.
+    first = actors[0].pose[present][0, 1:]
+    start = int(np.abs(clips[0].pose[:, 1:] - first).max(axis=(1, 2, 3)).argmin())
+    span = slice(start, start + int(present.sum()))
+    for measure in (_gap, _sight):
+        captured = measure(*((c.pose[span], c.translation[span]) for c in clips))
+        composed = measure(*((a.pose[present], a.translation[present]) for a in actors))
+        np.testing.assert_allclose(composed, captured, atol=1e-4)
+
+
+def _gap(a: tuple, b: tuple) -> np.ndarray:
+    return np.linalg.norm(a[1] - b[1], axis=1)
+
+
+def _sight(a: tuple, b: tuple) -> np.ndarray:
+    """Where b stands, as a sees it."""
+    return np.einsum("tji,tj->ti", a[0][:, 0], b[1] - a[1])
+
+
+def test_a_listener_is_placed_before_who_talks_to_nobody_captured(library: Library, free_body: Body) -> None:
+    pool = [s for s in scenes.segments(library, "train") if s.clip.partner is None]
+    rng = np.random.default_rng(0)
+    (talker, listener), composited = scenes.cast(rng, pool, FRAMES, 2, scenes.TALK_TO, free_body)
+    assert composited
+    talks = talker.labels[:, scenes.TALK_TO - 1].astype(bool)
+    for action in (scenes.LISTEN_TO, scenes.WATCH):
+        np.testing.assert_array_equal(listener.labels[:, action - 1], talks & listener.present)
+    towards = listener.translation[0] - talker.translation[0]
+    assert 1.0 < np.linalg.norm(towards[[0, 2]]) < 1.9
+    facing = [np.array([np.sin(h), 0, np.cos(h)]) for h in (scenes.heading(p.pose[0, 0]) for p in (talker, listener))]
+    assert facing[0] @ towards > 0 > facing[1] @ towards
+
+
+# ------------------------------------------------------------------------------------------------------ camera
+
+
+def test_a_camera_looks_at_its_target_upright() -> None:
+    position = np.array([1, 2, -3], np.float32)
+    target = np.array([[0, 1, 4], [2, 1, 2]], np.float32)
+    rotation = scenes.look_at(position, target)
+    np.testing.assert_allclose(rotation @ np.swapaxes(rotation, 1, 2), np.tile(np.eye(3), (2, 1, 1)), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-6)
+    seen = np.einsum("tij,tj->ti", rotation, target - position)
+    np.testing.assert_allclose(seen[:, :2], 0, atol=1e-5)
+    assert (seen[:, 2] > 0).all()
+    assert (rotation[:, 0, 1] == 0).all(), "the horizon is level"
+    assert (rotation[:, 1, 1] < 0).all(), "y of the image points down"
+
+
+def test_film_does_not_know_where_the_world_is(pool: list[Segment], free_body: Body) -> None:
+    rng = np.random.default_rng(5)
+    actors, _ = scenes.cast(rng, pool, FRAMES, 3, 14, free_body)
+    camera = scenes.shoot(rng, actors, FRAMES)
+    angle, to = 1.1, np.array([3, 0, -2], np.float32)
+    turn = Rotation.from_rotvec([0, angle, 0]).as_matrix().astype(np.float32)
+    moved_actors = []
+    for actor in actors:
+        pose, translation = scenes.turned(actor.pose, actor.translation, angle, np.zeros(3, np.float32), to)
+        moved_actors.append(replace(actor, pose=pose, translation=translation))
+    moved_camera = replace(camera, rotation=camera.rotation @ turn.T, position=turn @ camera.position + to)
+    before, after = scenes.film(actors, camera, free_body), scenes.film(moved_actors, moved_camera, free_body)
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_allclose(b.pose, a.pose, atol=1e-5)
+        np.testing.assert_allclose(b.translation, a.translation, atol=1e-4)
+        np.testing.assert_allclose(b.box, a.box, atol=0.1)
+        # A point on the very edge of a box or of the frame may fall on its other side.
+        assert np.abs(b.visible - a.visible).max() <= 2 / 120 + 1e-6
+
+
+def test_who_stands_before_another_hides_them(pool: list[Segment], free_body: Body) -> None:
+    stand = scenes.perform(np.random.default_rng(0), [s for s in pool if s.actions == {12}], 40, 12)
+    stand = replace(stand, present=np.ones(40, bool))
+    places = [np.array([0, 0, z], np.float32) for z in (0, -2)]
+    near, far = (scenes.placed(stand, 0.0, place) for place in places)
+    position = np.array([0, 1, 4], np.float32)
+    camera = Camera(scenes.look_at(position, np.tile(np.float32([0, 1, 0]), (40, 1))), position, 900.0, (720, 1280))
+    alone = scenes.film([far], camera, free_body)[0]
+    front, behind = scenes.film([near, far], camera, free_body)
+    assert alone.visible.min() == 1 and front.visible.min() == 1
+    assert behind.visible.max() < 0.5
+    np.testing.assert_array_equal(alone.box, behind.box)
+    gone = scenes.film([replace(near, present=np.zeros(40, bool)), far], camera, free_body)
+    assert gone[0].visible.max() == 0 and gone[1].visible.min() == 1
+
+
+def test_boxes_hold_the_body_and_stay_inside_the_frame(pool: list[Segment], free_body: Body) -> None:
+    rng = np.random.default_rng(1)
+    actors, _ = scenes.cast(rng, pool, FRAMES, 3, 14, free_body)
+    camera = scenes.shoot(rng, actors, FRAMES)
+    height, width = camera.size
+    for actor, seen in zip(actors, scenes.film(actors, camera, free_body), strict=True):
+        assert (seen.box[:, :2] >= 0).all() and (seen.box[:, 2:] <= [width, height]).all()
+        np.testing.assert_array_equal(seen.labels, actor.labels)
+        joints = forward_kinematics(seen.pose, free_body.rest_joints(actor.betas), seen.translation)
+        pixels = joints[..., :2] / joints[..., 2:] * camera.focal + [width / 2, height / 2]
+        whole = seen.visible == 1
+        low, high = pixels.min(axis=1)[whole], pixels.max(axis=1)[whole]
+        assert (low >= seen.box[whole, :2] - 8).all() and (high <= seen.box[whole, 2:] + 8).all()
