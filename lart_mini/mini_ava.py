@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from lart_mini import ava, body, faults, mocap, scenes, tracklets
 from lart_mini.errors import BadInput
+from lart_mini.progress import progress
 from lart_mini.tracklets import Tracklet
 
 SPLITS = ("ava-train", "kinetics-train", "ava-val", "ava-test")
@@ -48,7 +48,7 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(train=24, kinetics=8, val=16, test=4, windows=1),
+    "smoke": Size(train=32, kinetics=8, val=20, test=6, windows=1),
     "laptop": Size(train=120, kinetics=60, val=72, test=24, windows=2),
     "gpu": Size(train=1200, kinetics=600, val=720, test=240, windows=2),
 }
@@ -187,7 +187,7 @@ def _compose(size: Size, seed: int, out: Path, jobs: int) -> None:
             for i, action in zip(range(count), cycle(actions), strict=False)
         )
         made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-        videos = list(tqdm(made, total=count, desc=f"composing {split}", leave=False))
+        videos = list(progress(made, total=count, desc=f"composing {split}"))
         tracklets.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}.npz")
         about += [v.about for v in videos]
         if split != "kinetics-train":

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from lart_mini import ava
 from lart_mini.model import LART
+from lart_mini.progress import progress as progress_bar
 from lart_mini.tokens import TrackletDataset, collate
 from lart_mini.tracklets import Tracklet
 
@@ -61,7 +61,7 @@ def dense_scores(model: LART, dataset: TrackletDataset, batch_size: int = 16, pr
     order = sorted(range(len(dataset)), key=lambda i: dataset.people_count(i))
     scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(dataset)
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    for batch in tqdm(batches, desc="predicting", disable=not progress, leave=False):
+    for batch in progress_bar(batches, desc="predicting", disable=not progress):
         logits = model(collate([dataset[i] for i in batch]).to(device))
         for i, row in zip(batch, logits[:, 0].sigmoid().float().cpu().numpy(), strict=True):
             scores[i] = row

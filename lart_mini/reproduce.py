@@ -151,7 +151,9 @@ def reproduce(
     folder = find_notebooks(notebooks)
     plan = read_profile(profile, folder)
     run_dir = Path(out) if out else folder.resolve().parent / "runs" / profile
-    for old in [run_dir / "results.json", run_dir / "report.html", *run_dir.glob("parts/*.json")]:
+    # What an earlier run left, its trained weights too, must not find its way into this one's results.
+    earlier = [file for kind in ("parts/*.json", "*.safetensors", "*.csv") for file in run_dir.glob(kind)]
+    for old in [run_dir / "results.json", run_dir / "report.html", *earlier]:
         old.unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     began, seconds = time.perf_counter(), {}

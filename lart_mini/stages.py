@@ -37,9 +37,9 @@ class Recipe:
     data_seed: int = 0  # of mini_ava
     seed: int = 0  # of weights, crops, masks and dropout
     preset: str = "mini"  # of the model
-    pretrain_epochs: int = 4  # on pseudo labels
-    finetune_epochs: int = 4  # on ground truth
-    batch_size: int = 16  # tracklets a step
+    pretrain_epochs: int = 8  # on pseudo labels
+    finetune_epochs: int = 10  # on ground truth
+    batch_size: int = 8  # tracklets a step
     lr: float = 1e-3  # of both stages, as in Table 7
     warmup: float = 0.15  # share of the epochs: Table 7 has 5 of 30
     shuffled: bool = False  # control: every tracklet gets the labels of another one
@@ -108,10 +108,12 @@ def finetune(recipe: Recipe, run_dir: str | Path | None = None, progress: bool =
 
 def _stage(stage: str, recipe: Recipe, run_dir: str | Path | None, progress: bool) -> Trained:
     path = None if run_dir is None else Path(run_dir) / checkpoint_name(stage, recipe)
-    meta = {"stage": stage, "recipe": _decisive(stage, recipe)}
+    data, _, _ = labelled(recipe.size, recipe.data_seed)
+    meta = {"stage": stage, "recipe": _decisive(stage, recipe), "data": data.path.name}
     if path is not None and path.exists():
         model, stats, found = load_checkpoint(path)
-        if {key: found.get(key) for key in meta} == json.loads(json.dumps(meta)):
+        known = {key: found.get(key) for key in meta} == json.loads(json.dumps(meta))
+        if known and model.config == PRESETS[recipe.preset]():
             return Trained(model, stats, History(**found["history"]))
     trained = _train(stage, recipe, run_dir, progress)
     if path is not None:

@@ -132,18 +132,17 @@ def teach(teacher: Teacher, tracklets: list[Tracklet], labels: bool = True) -> l
     """
     seen = look(tracklets)
     inputs = torch.from_numpy(seen.features)
-    appearance = teacher.features(inputs).numpy()
-    scores = ava.to_all(teacher(inputs).sigmoid().numpy()).astype(np.float32)
+    # Row −1, of zeros, is for seconds in which nobody was detected.
+    appearance = np.pad(teacher.features(inputs).numpy(), ((0, 1), (0, 0)))
+    scores = np.pad(ava.to_all(teacher(inputs).sigmoid().numpy()).astype(np.float32), ((0, 1), (0, 0)))
     taught = []
     for index, tracklet in enumerate(tracklets):
         rows = np.flatnonzero(seen.tracklet == index)
         second = (tracklet.frame + SECOND // 2) // SECOND
-        known = (tracklet.frame[seen.middle[rows]] + SECOND // 2) // SECOND
-        at = np.searchsorted(known, second).clip(max=len(known) - 1)
-        has = (known[at] == second)[:, None]
-        changed = replace(tracklet, appearance=np.where(has, appearance[rows][at], 0).astype(np.float32))
+        row_of = dict(zip(second[seen.middle[rows]].tolist(), rows.tolist(), strict=True))
+        at = np.array([row_of.get(number, -1) for number in second.tolist()])
+        changed = replace(tracklet, appearance=appearance[at])
         if labels:
-            pseudo = np.where(has, scores[rows][at], 0).astype(np.float32)
-            changed = replace(changed, labels=pseudo, label_source=has[:, 0].astype(np.int8))
+            changed = replace(changed, labels=scores[at], label_source=(at >= 0).astype(np.int8))
         taught.append(changed)
     return taught

@@ -17,9 +17,9 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from lart_mini.model import LART, random_mask
+from lart_mini.progress import progress as progress_bar
 from lart_mini.tokens import BucketSampler, TokenBatch, TrackletDataset, collate
 
 
@@ -132,7 +132,7 @@ def fit(model: LART, dataset: TrackletDataset, config: TrainConfig, progress: bo
     losses: list[float] = []
     rates: list[float] = []
     steps, tokens, start = config.epochs * len(sampler), 0, time.perf_counter()
-    with tqdm(total=steps, desc="training", disable=not progress, leave=False) as bar:
+    with progress_bar(total=steps, desc="training", disable=not progress) as bar:
         for epoch in range(config.epochs):
             sampler.set_epoch(epoch)
             dataset.set_epoch(epoch)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from lart_mini import body, mini_ava, mocap
 from lart_mini.mini_ava import MiniAva, Size
 
 TINY = Size(train=8, kinetics=2, val=5, test=2, windows=1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models of a few thousand weights only lose by threads that wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

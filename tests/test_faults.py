@@ -14,7 +14,8 @@ from lart_mini.scenes import Camera, Filmed
 
 FRAMES = 400
 NOBODY = np.zeros(0, np.int64)
-CAMERA = Camera(np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1)), np.zeros(3, np.float32), 900.0, (720, 1280))
+STILL = np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1))
+CAMERA = Camera(STILL, np.zeros(3, np.float32), 900.0, (720, 1280))
 
 
 def person(seed: int = 0, left: np.ndarray | float = 100.0, visible: float | np.ndarray = 1.0) -> Filmed:
@@ -24,16 +25,14 @@ def person(seed: int = 0, left: np.ndarray | float = 100.0, visible: float | np.
     return Filmed(
         pose=Rotation.random(FRAMES * 24, rng).as_matrix().reshape(FRAMES, 24, 3, 3).astype(np.float32),
         translation=rng.uniform([-2, -1, 3], [2, 1, 8], (FRAMES, 3)).astype(np.float32),
-        box=np.concatenate([low, low + [80, 300]], axis=1).astype(np.float32),
+        box=np.concatenate([low, np.add(low, [80, 300])], axis=1).astype(np.float32),
         visible=np.broadcast_to(np.float32(visible), FRAMES).copy(),
         labels=np.zeros((FRAMES, 80), np.uint8),
         betas=rng.normal(size=10).astype(np.float32),
     )
 
 
-def track(
-    filmed: list[Filmed], amounts: Faults, seed: int = 0, given: np.ndarray = NOBODY
-) -> list[Track]:
+def track(filmed: list[Filmed], amounts: Faults, seed: int = 0, given: np.ndarray = NOBODY) -> list[Track]:
     return faults.track(np.random.default_rng(seed), filmed, CAMERA, amounts, given)
 
 
@@ -64,26 +63,31 @@ def test_equal_seeds_give_equal_tracks() -> None:
 
 def test_who_is_hidden_is_missed_more() -> None:
     def missed(visible: float) -> float:
-        return 1 - np.mean([track([person(0, 100.0, visible)], Faults(), s)[0].detected.mean() for s in range(20)])
+        people = [person(0, 100.0, visible)]
+        return 1 - np.mean([track(people, Faults(), seed)[0].detected.mean() for seed in range(20)])
 
     clear, hidden, gone = missed(1.0), missed(0.3), missed(0.0)
-    # A burst begins at 1 % and ends at 25 % of the frames: 1 / 26 of the time.
-    assert clear == pytest.approx(0.01 / 0.26, abs=0.015)
+    # A burst begins and ends by chance in each frame: the share of time spent in one.
+    amounts = Faults()
+    share = amounts.miss_start / (amounts.miss_start + amounts.miss_stop)
+    assert clear == pytest.approx(share, abs=0.4 * share)
     assert hidden == pytest.approx(0.9, abs=0.03)
     assert gone == 1
 
 
-def test_misses_come_in_bursts_of_four_frames() -> None:
+def test_misses_come_in_bursts() -> None:
     detected = [track([person()], Faults(), seed)[0].detected for seed in range(40)]
     gaps = [np.diff(np.flatnonzero(np.diff(np.r_[False, ~d, False]))).tolist()[::2] for d in detected]
-    assert np.mean([gap for part in gaps for gap in part]) == pytest.approx(4, rel=0.2)
+    assert np.mean([gap for part in gaps for gap in part]) == pytest.approx(1 / Faults().miss_stop, rel=0.2)
 
 
 def test_confidence_is_of_detections_only() -> None:
     one = track([person(visible=np.linspace(0, 1, FRAMES))], Faults())[0]
     assert (one.confidence[~one.detected] == 0).all() and (one.confidence[one.detected] > 0).all()
     assert one.confidence.max() <= 1
-    assert one.confidence[-100:][one.detected[-100:]].mean() > one.confidence[150:250][one.detected[150:250]].mean()
+    parts = slice(150, 250), slice(300, 400)
+    early, late = (one.confidence[part][one.detected[part]].mean() for part in parts)
+    assert early < late, "who is seen better is more certain"
 
 
 def test_given_frames_have_the_true_box_and_are_detected() -> None:
@@ -109,10 +113,10 @@ def test_noise_has_the_stated_size_and_drifts() -> None:
     one = track([truth], Faults())[0]
     turned = Rotation.from_matrix((np.swapaxes(truth.pose, -1, -2) @ one.pose).reshape(-1, 3, 3)).as_rotvec()
     turned = turned.reshape(FRAMES, 24, 3)
-    assert turned[:, 1:].std() == pytest.approx(0.07, rel=0.1)
-    assert turned[:, 0].std() == pytest.approx(0.08, rel=0.3)
+    assert turned[:, 1:].std() == pytest.approx(Faults().pose_noise, rel=0.1)
+    assert turned[:, 0].std() == pytest.approx(Faults().orientation_noise, rel=0.3)
     depth = one.translation[:, 2] / truth.translation[:, 2]
-    assert depth.std() < 0.08 and (depth > 0.7).all()
+    assert abs(depth - 1).max() < 6 * Faults().depth_noise
 
 
 def test_boxes_stay_inside_the_frame() -> None:
@@ -159,7 +163,8 @@ def test_a_false_track_is_a_thing_that_stands_still() -> None:
         for array in (false.pose, false.translation, false.box, false.betas):
             assert (array == array[0]).all()
         assert 10 < false.detected.sum() <= 90
-        assert (false.confidence[false.detected] >= 0.4).all() and (false.confidence[~false.detected] == 0).all()
+        assert (false.confidence[false.detected] >= 0.4).all()
+        assert not false.confidence[~false.detected].any()
         low, high = np.split(corners(false.box)[0], 2)
         assert (low >= 0).all() and (high <= [1280, 720]).all()
 

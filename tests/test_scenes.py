@@ -16,7 +16,8 @@ from lart_mini.scenes import Camera, Performance, Segment
 
 Library = dict[str, Clip]
 FRAMES = 169  # of a video with one window
-FASTEST = 20  # m/s: above what a hand reaches in a punch
+# Metres a second, above a punch or a kick. In test an actor may be joined into a backflip while upside down.
+FASTEST = {"train": 20, "val": 20, "test": 26}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def actions_of(segments: list[Segment]) -> set[int]:
     return set().union(*(s.actions for s in segments))
 
 
-# --------------------------------------------------------------------------------------------- who may be used
+# -------------------------------------------------------------------------------------------- who may be used
 
 
 def test_segments_are_labelled_throughout_and_long_enough(library: Library) -> None:
@@ -48,7 +49,8 @@ def test_segments_are_labelled_throughout_and_long_enough(library: Library) -> N
 
 
 def test_no_take_is_both_learnt_and_scored(library: Library) -> None:
-    takes = {split: {s.clip.take for s in scenes.segments(library, split)} for split in ("train", "val", "test")}
+    splits = ("train", "val", "test")
+    takes = {split: {s.clip.take for s in scenes.segments(library, split)} for split in splits}
     assert not takes["test"] & (takes["train"] | takes["val"])
     halves = {clip.take for clip in library.values() if clip.split == "time"}
     assert takes["train"] & takes["val"] <= halves
@@ -77,7 +79,7 @@ def test_nothing_is_scored_that_training_never_shows(library: Library, pool: lis
         assert actions_of(scenes.segments(library, split)) <= actions_of(pool)
 
 
-# ------------------------------------------------------------------------------------------------ performances
+# ----------------------------------------------------------------------------------------------- performances
 
 
 def test_a_performance_shows_its_action_about_the_first_key_frames(pool: list[Segment]) -> None:
@@ -89,16 +91,17 @@ def test_a_performance_shows_its_action_about_the_first_key_frames(pool: list[Se
         assert np.abs(np.diff(actor.present.astype(int))).sum() <= 2
 
 
-def test_no_joint_is_faster_than_people_are(pool: list[Segment], free_body: Body) -> None:
-    joins = 0
+@pytest.mark.parametrize("split", FASTEST)
+def test_no_joint_is_faster_than_people_are(split: str, library: Library, free_body: Body) -> None:
+    pool, joins = scenes.segments(library, split), 0
     for seed, target in enumerate(sorted(actions_of(pool)) * 2):
         actor = scenes.perform(np.random.default_rng(seed), pool, FRAMES, target)
         joins += len(actor.takes) - 1
         joints = forward_kinematics(actor.pose, free_body.rest_joints(), actor.translation)[actor.present]
         speed = 30 * np.linalg.norm(np.diff(joints, axis=0), axis=-1)
         frame, joint = np.unravel_index(speed.argmax(), speed.shape)
-        assert speed.max() < FASTEST, (actor.takes, frame, joint)
-    assert joins > 20
+        assert speed.max() < FASTEST[split], (actor.takes, frame, joint)
+    assert joins > 10
 
 
 def test_turning_keeps_the_motion_and_lands_on_its_place(pool: list[Segment]) -> None:
@@ -129,12 +132,13 @@ def test_longer_legs_make_longer_ways(pool: list[Segment], free_body: Body) -> N
     assert np.ptp(ratio) < 1e-5 and abs(ratio.mean() - 1) > 0.02
     soles = []
     for performance in (actor, tall):
-        points = free_body.points(performance.pose, performance.betas, performance.translation, free_body.spread())
+        motion = (performance.pose, performance.betas, performance.translation)
+        points = free_body.points(*motion, free_body.spread())
         soles.append(np.median(points[performance.present, :, 1].min(axis=1)))
     assert abs(soles[1] - soles[0]) < 0.02, "both stand on the floor"
 
 
-# ------------------------------------------------------------------------------------------------------ scenes
+# ----------------------------------------------------------------------------------------------------- scenes
 
 
 def test_nobody_walks_through_anybody(pool: list[Segment], free_body: Body) -> None:
@@ -152,7 +156,8 @@ def test_a_captured_pair_keeps_its_distance_and_sight(library: Library, free_bod
     talk = [s for s in scenes.segments(library, "train") if s.clip.partner]
     clips = [library["gazebo_talk_a"], library["gazebo_talk_b"]]
     for seed in range(20):
-        actors, composited = scenes.cast(np.random.default_rng(seed), talk, FRAMES, 2, scenes.LISTEN_TO, free_body)
+        rng = np.random.default_rng(seed)
+        actors, composited = scenes.cast(rng, talk, FRAMES, 2, scenes.LISTEN_TO, free_body)
         if {a.takes for a in actors} == {("gazebo_talk_a",), ("gazebo_talk_b",)}:
             break
     else:
@@ -190,18 +195,20 @@ def test_a_listener_is_placed_before_who_talks_to_nobody_captured(library: Libra
         np.testing.assert_array_equal(listener.labels[:, action - 1], talks & listener.present)
     towards = listener.translation[0] - talker.translation[0]
     assert 1.0 < np.linalg.norm(towards[[0, 2]]) < 1.9
-    facing = [np.array([np.sin(h), 0, np.cos(h)]) for h in (scenes.heading(p.pose[0, 0]) for p in (talker, listener))]
-    assert facing[0] @ towards > 0 > facing[1] @ towards
+    for actor, sign in ((talker, 1), (listener, -1)):
+        angle = scenes.heading(actor.pose[0, 0])
+        assert sign * np.array([np.sin(angle), 0, np.cos(angle)]) @ towards > 0, "they face each other"
 
 
-# ------------------------------------------------------------------------------------------------------ camera
+# ----------------------------------------------------------------------------------------------------- camera
 
 
 def test_a_camera_looks_at_its_target_upright() -> None:
     position = np.array([1, 2, -3], np.float32)
     target = np.array([[0, 1, 4], [2, 1, 2]], np.float32)
     rotation = scenes.look_at(position, target)
-    np.testing.assert_allclose(rotation @ np.swapaxes(rotation, 1, 2), np.tile(np.eye(3), (2, 1, 1)), atol=1e-6)
+    identity = np.tile(np.eye(3), (2, 1, 1))
+    np.testing.assert_allclose(rotation @ np.swapaxes(rotation, 1, 2), identity, atol=1e-6)
     np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-6)
     seen = np.einsum("tij,tj->ti", rotation, target - position)
     np.testing.assert_allclose(seen[:, :2], 0, atol=1e-5)
@@ -218,10 +225,12 @@ def test_film_does_not_know_where_the_world_is(pool: list[Segment], free_body: B
     turn = Rotation.from_rotvec([0, angle, 0]).as_matrix().astype(np.float32)
     moved_actors = []
     for actor in actors:
-        pose, translation = scenes.turned(actor.pose, actor.translation, angle, np.zeros(3, np.float32), to)
+        origin = np.zeros(3, np.float32)
+        pose, translation = scenes.turned(actor.pose, actor.translation, angle, origin, to)
         moved_actors.append(replace(actor, pose=pose, translation=translation))
     moved_camera = replace(camera, rotation=camera.rotation @ turn.T, position=turn @ camera.position + to)
-    before, after = scenes.film(actors, camera, free_body), scenes.film(moved_actors, moved_camera, free_body)
+    before = scenes.film(actors, camera, free_body)
+    after = scenes.film(moved_actors, moved_camera, free_body)
     for a, b in zip(before, after, strict=True):
         np.testing.assert_allclose(b.pose, a.pose, atol=1e-5)
         np.testing.assert_allclose(b.translation, a.translation, atol=1e-4)
@@ -236,7 +245,8 @@ def test_who_stands_before_another_hides_them(pool: list[Segment], free_body: Bo
     places = [np.array([0, 0, z], np.float32) for z in (0, -2)]
     near, far = (scenes.placed(stand, 0.0, place) for place in places)
     position = np.array([0, 1, 4], np.float32)
-    camera = Camera(scenes.look_at(position, np.tile(np.float32([0, 1, 0]), (40, 1))), position, 900.0, (720, 1280))
+    rotation = scenes.look_at(position, np.tile(np.array([0, 1, 0], np.float32), (40, 1)))
+    camera = Camera(rotation, position, 900.0, (720, 1280))
     alone = scenes.film([far], camera, free_body)[0]
     front, behind = scenes.film([near, far], camera, free_body)
     assert alone.visible.min() == 1 and front.visible.min() == 1

@@ -1,0 +1,92 @@
+"""The baselines: the prior counts, and the linear model stands at the optimum of its loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reference.linear import fit_class
+from scipy.special import expit
+
+from lart_mini import ava
+from lart_mini.baselines.keyframe import KeyframeLinear, class_prior, fit_linear
+from lart_mini.mini_ava import MiniAva
+from lart_mini.predict import KeyBoxes, key_boxes
+from lart_mini.tokens import stats_of
+from lart_mini.tracklets import Tracklet
+
+DECAY = 1e-2
+
+
+@pytest.fixture(scope="module")
+def learnt(tiny: MiniAva) -> list[Tracklet]:
+    return tiny.tracklets("ava-train")
+
+
+@pytest.fixture(scope="module")
+def boxes(learnt: list[Tracklet]) -> KeyBoxes:
+    return key_boxes(learnt)
+
+
+@pytest.fixture(scope="module")
+def model(learnt: list[Tracklet], boxes: KeyBoxes) -> KeyframeLinear:
+    return fit_linear(learnt, boxes, stats_of(learnt), DECAY)
+
+
+@pytest.fixture(scope="module")
+def known(learnt: list[Tracklet], boxes: KeyBoxes, model: KeyframeLinear) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (N, 229) and targets (N, 60) of the labelled key boxes, one by one."""
+    inputs, targets = [], []
+    for i, t in zip(boxes.tracklet, boxes.t, strict=True):
+        if learnt[i].label_source[t] == 2:
+            inputs.append((learnt[i].vector()[t] - model.stats.mean) / model.stats.std)
+            targets.append(ava.to_evaluated(learnt[i].labels[t]))
+    return np.stack(inputs), np.stack(targets)
+
+
+def test_the_prior_counts_the_labelled_boxes(tiny: MiniAva, learnt: list[Tracklet], boxes: KeyBoxes) -> None:
+    prior = class_prior(learnt, boxes)
+    truth = ava.read_groundtruth(tiny.groundtruth("ava-train"))
+    people = truth.select("video", "second", "person").n_unique()
+    # In training every labelled box is given to the tracker, so that the CSV counts the same.
+    for action, share in zip(ava.EVALUATED, prior, strict=True):
+        assert share == pytest.approx((truth["action"] == action).sum() / people), ava.NAMES[action]
+    assert prior.max() > 0.2 and (prior == 0).any()
+
+
+def test_the_linear_model_is_at_its_optimum(
+    model: KeyframeLinear, known: tuple[np.ndarray, np.ndarray]
+) -> None:
+    inputs, targets = (array.astype(np.float64) for array in known)
+    chance = expit(inputs @ model.weight + model.bias)
+    error = (chance - targets) / len(targets)
+    start = (0.5 - targets) / len(targets)
+    for gradient, at_start in (
+        (inputs.T @ error + 2 * DECAY * model.weight, inputs.T @ start),
+        (error.sum(axis=0), start.sum(axis=0)),
+    ):
+        assert np.abs(gradient).max() < 0.01 * np.abs(at_start).max()
+
+
+def test_the_linear_model_is_the_literal_one(
+    model: KeyframeLinear, known: tuple[np.ndarray, np.ndarray], learnt: list[Tracklet], boxes: KeyBoxes
+) -> None:
+    inputs, targets = known
+    occurring = np.flatnonzero(targets.any(axis=0))
+    assert len(occurring) > 8
+    for column in occurring[::3]:
+        weight, bias = fit_class(inputs, targets[:, column], DECAY)
+        chance = expit(inputs @ weight + bias)
+        ours = expit(inputs @ model.weight[:, column] + model.bias[column])
+        np.testing.assert_allclose(ours, chance, atol=2e-3)
+    scores = model.scores(learnt, boxes)
+    assert scores.shape == (len(boxes.table), 60) and 0 <= scores.min() and scores.max() <= 1
+
+
+def test_a_box_is_scored_by_its_own_frame_alone(
+    model: KeyframeLinear, learnt: list[Tracklet], boxes: KeyBoxes
+) -> None:
+    scores = model.scores(learnt, boxes)
+    for row in (0, len(scores) // 2, len(scores) - 1):
+        vector = learnt[boxes.tracklet[row]].vector()[boxes.t[row]]
+        logits = (vector - model.stats.mean) / model.stats.std @ model.weight + model.bias
+        np.testing.assert_allclose(scores[row], expit(logits), atol=1e-5)

@@ -1,0 +1,196 @@
+"""The two stages: what a recipe decides, when a checkpoint is read, and what the control mixes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import TINY
+from lart_mini import ava, cli, mini_ava, stages
+from lart_mini.checkpoints import load_checkpoint
+from lart_mini.errors import BadInput
+from lart_mini.evaluation import evaluate_files
+from lart_mini.mini_ava import MiniAva
+from lart_mini.model import LARTConfig
+from lart_mini.predict import key_boxes
+from lart_mini.stages import Recipe, Trained, finetune, pretrain, scores_of
+from lart_mini.tracklets import write_released
+
+SMALL = LARTConfig(people=2, width=16, depth=1, heads=2, pose_width=16)
+
+
+@pytest.fixture
+def small(tiny: MiniAva, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniAva]:
+    """The recipe `quick()` can be run: its size is in the cache, its preset has a few thousand weights."""
+    monkeypatch.setitem(mini_ava.SIZES, "tiny", TINY)
+    monkeypatch.setenv("LART_MINI_CACHE", str(tiny.path.parent))
+    monkeypatch.setitem(stages.PRESETS, "small", lambda: SMALL)
+    yield tiny
+    stages.labelled.cache_clear()
+    stages.taught.cache_clear()
+
+
+def quick(**changes: object) -> Recipe:
+    return replace(Recipe(size="tiny", pretrain_epochs=1, finetune_epochs=1, preset="small"), **changes)
+
+
+def weights(trained: Trained) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trained.model.parameters()])
+
+
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "fit", lambda *_: pytest.fail("trained again"))
+
+
+def test_the_same_recipe_reads_its_checkpoints(
+    small: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = finetune(quick(), tmp_path, progress=False)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"pretrain-seed0.safetensors", "finetune-seed0.safetensors"}
+    no_training(monkeypatch)
+    again = finetune(quick(), tmp_path, progress=False)
+    assert torch.equal(weights(again), weights(tuned)) and again.history == tuned.history
+    np.testing.assert_array_equal(again.stats.mean, tuned.stats.mean)
+    before = pretrain(quick(), tmp_path, progress=False)
+    assert not torch.equal(weights(before), weights(tuned))
+    # Pre-training does not depend on what comes after it.
+    later = quick(finetune_epochs=7)
+    assert torch.equal(weights(pretrain(later, tmp_path, progress=False)), weights(before))
+
+
+def test_another_recipe_trains_anew(small: MiniAva, tmp_path: Path) -> None:
+    first = pretrain(quick(), tmp_path, progress=False)
+    faster = pretrain(quick(lr=5e-3), tmp_path, progress=False)
+    assert not torch.equal(weights(first), weights(faster))
+    _, _, meta = load_checkpoint(tmp_path / "pretrain-seed0.safetensors")
+    assert meta["recipe"]["lr"] == 5e-3
+    pretrain(quick(seed=1), tmp_path, progress=False)
+    assert (tmp_path / "pretrain-seed1.safetensors").exists()
+
+
+def test_a_changed_preset_trains_anew(
+    small: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrain(quick(), tmp_path, progress=False)
+    wider = replace(SMALL, width=24)
+    monkeypatch.setitem(stages.PRESETS, "small", lambda: wider)
+    assert pretrain(quick(), tmp_path, progress=False).model.config == wider
+
+
+def test_without_a_folder_the_result_is_the_same_and_nothing_is_written(
+    small: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept, free = finetune(quick(), tmp_path / "run", progress=False), finetune(quick(), progress=False)
+    assert torch.equal(weights(kept), weights(free))
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_pretraining_sees_training_videos_and_pseudo_labels_only(small: MiniAva) -> None:
+    _, members = stages.taught("tiny", 0)
+    assert {t.dataset for t in members} == {"ava-train", "kinetics-train"}
+    assert {source for t in members for source in t.label_source.tolist()} == {0, 1}
+    _, labelled, stats = stages.labelled("tiny", 0)
+    assert {t.dataset for t in labelled} == {"ava-train"} and len(labelled) < len(members)
+    pretraining = stages.training_set(members, stats, SMALL, 0, "pretrain")
+    assert len(pretraining) == len(members)
+    # Fine-tuning gives a loss to no token of a tracklet that has pseudo labels.
+    assert len(stages.training_set(members, stats, SMALL, 0, "finetune")) == 0
+
+
+def test_the_control_mixes_labels_and_nothing_else(small: MiniAva, tmp_path: Path) -> None:
+    members = small.tracklets("ava-train")
+    mixed = stages.shuffled_labels(members, 0)
+    assert [t.name for t in mixed] == [t.name for t in members]
+    moved = 0
+    for before, after in zip(members, mixed, strict=True):
+        for field in ("pose", "betas", "translation", "joints", "detected", "box", "frame"):
+            np.testing.assert_array_equal(getattr(after, field), getattr(before, field))
+        moved += bool((after.labels != before.labels).any())
+    assert moved > len(members) / 2
+    told, kept = (
+        sorted(t.labels.tobytes() + t.label_source.tobytes() for t in group) for group in (mixed, members)
+    )
+    assert told == kept, "labels go with their source"
+    control = finetune(quick(shuffled=True), tmp_path, progress=False)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"pretrain-seed0.safetensors", "finetune-seed0-shuffled.safetensors"}
+    assert not torch.equal(weights(control), weights(finetune(quick(), tmp_path, progress=False)))
+
+
+def test_scores_are_one_row_a_frame(small: MiniAva) -> None:
+    trained = pretrain(quick(), progress=False)
+    members = small.tracklets("ava-val")
+    scores = scores_of(trained, members, progress=False)
+    assert [row.shape for row in scores] == [(len(t), 60) for t in members]
+    assert all(0 < row.min() and row.max() < 1 for row in scores)
+
+
+def test_a_recipe_follows_table_7_in_its_own_size() -> None:
+    recipe = Recipe(pretrain_epochs=20, finetune_epochs=10, warmup=0.1, batch_size=8, lr=2e-3, seed=5)
+    first, second = recipe.train_config("pretrain"), recipe.train_config("finetune")
+    assert (first.epochs, first.warmup_epochs, first.mask_ratio) == (20, pytest.approx(2), 0.4)
+    assert (second.epochs, second.warmup_epochs, second.layer_decay) == (10, pytest.approx(1), 0.9)
+    assert {(c.batch_size, c.lr, c.seed) for c in (first, second)} == {(8, 2e-3, 5)}
+    with pytest.raises(BadInput, match="preset"):
+        Recipe(preset="huge")
+
+
+# ------------------------------------------------------------------------------------------- the two commands
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return int(stopped.value.code or 0), printed.out, printed.err
+
+
+def test_train_and_predict_on_the_command_line(
+    small: MiniAva, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = ("--size", "tiny", "--preset", "small", "--pretrain-epochs", 1, "--finetune-epochs", 1)
+    code, out, _ = run(capsys, "train", "--out", tmp_path / "run", *size)
+    assert code == 0 and [line.count("loss") for line in out.splitlines()] == [1, 1]
+    checkpoint = tmp_path / "run" / "finetune-seed0.safetensors"
+    members = small.tracklets("ava-val")
+    csv = tmp_path / "detections.csv"
+    store = small.path / "ava-val.npz"
+    code, out, _ = run(capsys, "predict", "--checkpoint", checkpoint, "--tracklets", store, "--out", csv)
+    count = len(key_boxes(members).table)
+    assert code == 0 and f"{count} boxes of {len(members)} tracklets" in out
+    assert len(ava.read_detections(csv)) == 60 * count
+    assert 0 < evaluate_files(small.groundtruth("ava-val"), csv).mean_ap < 1
+    # The same people from released files: equal rows.
+    for tracklet in members:
+        write_released(tracklet, tmp_path / "released" / f"{tracklet.name}.pkl")
+    again = tmp_path / "again.csv"
+    run(capsys, "predict", "--checkpoint", checkpoint, "--tracklets", tmp_path / "released", "--out", again)
+    columns = ["video", "second", "x1", "y1", "action"]
+    left, right = (ava.read_detections(path).sort(columns) for path in (csv, again))
+    assert left.select(columns).equals(right.select(columns))
+    np.testing.assert_allclose(left["score"], right["score"], atol=1e-4)
+
+
+def test_what_cannot_be_predicted_is_refused_in_one_line(
+    small: MiniAva, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain(quick(), tmp_path, progress=False)
+    checkpoint, out = tmp_path / "pretrain-seed0.safetensors", tmp_path / "detections.csv"
+    (tmp_path / "empty").mkdir()
+    long = small.path / "kinetics-train.npz"
+    for model, people, named in (
+        (checkpoint, tmp_path / "empty", "tracklet files"),
+        (checkpoint, tmp_path / "absent.npz", "absent.npz"),
+        (checkpoint, long, "at most 128 frames, found 300"),
+        (long, small.path / "ava-val.npz", "safetensors"),
+    ):
+        code, _, err = run(capsys, "predict", "--checkpoint", model, "--tracklets", people, "--out", out)
+        assert code == 2 and len(err.splitlines()) == 1 and named in err
+        assert not out.exists()
