@@ -128,6 +128,11 @@ def blended(before: Array, after: Array, weights: Array) -> Array:
     return (start @ Rotation.from_rotvec(step).as_matrix()).reshape(after.shape).astype(np.float32)
 
 
+def tilt_gap(a: Array, b: Array) -> float:
+    """Angle in radians between how two world orientations (3,3) lean or lie; headings do not count."""
+    return float(np.arccos(np.clip(a[1] @ b[1], -1, 1)))
+
+
 def pose_gap(a: Array, b: Array) -> float:
     """Mean angle in radians between two poses (24,3,3), the body's orientation in the world left out."""
     trace = np.einsum("jki,jki->j", a[1:], b[1:])
@@ -193,8 +198,9 @@ def _following(rng: np.random.Generator, pool: list[Segment], last: tuple) -> tu
     for _ in range(24):
         segment = _choose(rng, pool)
         start = int(rng.integers(segment.first, max(segment.first + 1, segment.last - 2 * BLEND_FRAMES)))
-        if abs(segment.clip.translation[start, 1] - last[1][-1, 1]) < 0.2:
-            gap = pose_gap(last[0][-1], segment.clip.pose[start])
+        pose, height = segment.clip.pose[start], segment.clip.translation[start, 1]
+        if abs(height - last[1][-1, 1]) < 0.2 and tilt_gap(pose[0], last[0][-1, 0]) < 0.6:
+            gap = pose_gap(last[0][-1], pose)
             if gap < best_gap:
                 best, best_gap = (segment, start), gap
     return best

@@ -17,7 +17,7 @@ from lart_mini.scenes import Camera, Performance, Segment
 Library = dict[str, Clip]
 FRAMES = 169  # of a video with one window
 # Metres a second, above a punch or a kick. In test an actor may be joined into a backflip while upside down.
-FASTEST = {"train": 20, "val": 20, "test": 26}
+FASTEST = {"train": 20, "val": 20, "test": 20}
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ class KeyframeLinear:
 
 
 def fit_linear(
-    tracklets: list[Tracklet], boxes: KeyBoxes, stats: Stats, decay: float = 1e-3
+    tracklets: list[Tracklet], boxes: KeyBoxes, stats: Stats, decay: float = 1e-2
 ) -> KeyframeLinear:
     """L-BFGS to the optimum of mean binary cross-entropy + `decay`·|weight|²; convex, so without a seed."""
     labels, known = _labels(tracklets, boxes)
