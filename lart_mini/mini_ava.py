@@ -276,10 +276,12 @@ def _tracklet(
     frame = np.arange(start, start + length)
     part = slice(start, start + length)
     labels, source = np.zeros((length, 80), np.float32), np.zeros(length, np.int8)
-    nearest = (frame + ava.FRAMES_PER_SECOND // 2) // ava.FRAMES_PER_SECOND * ava.FRAMES_PER_SECOND
-    for t, (actor, key) in enumerate(zip(track.actor[part], nearest, strict=True)):
-        if (int(actor), int(key)) in labelled:
-            labels[t, np.array(labelled[int(actor), int(key)]) - 1] = 1
+    key = (frame + ava.FRAMES_PER_SECOND // 2) // ava.FRAMES_PER_SECOND * ava.FRAMES_PER_SECOND
+    # Whom the track shows at the key frame counts for the whole second, also where identities were switched.
+    shown = track.actor[key.clip(max=len(track.actor) - 1)]
+    for t, who in enumerate(zip(shown.tolist(), key.tolist(), strict=True)):
+        if who in labelled and frame[0] <= who[1] <= frame[-1]:
+            labels[t, np.array(labelled[who]) - 1] = 1
             source[t] = 2
     return Tracklet(
         name=f"{split}_{video}_{keyframe:06d}_{number}_{length}",

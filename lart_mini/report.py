@@ -87,7 +87,11 @@ def results_page(results: Mapping[str, Any]) -> str:
     counts = " · ".join(
         f"{validation[key]:,} {key}" for key in ("frames", "boxes", "classes") if key in validation
     )
-    rest = {key: value for key, value in results.items() if key not in SHOWN_APART}
+    rest = {
+        key: in_percent(value) if key in SCORES else value
+        for key, value in results.items()
+        if key not in SHOWN_APART
+    }
     return "".join(
         [
             f"<h1>Results of the {escape(results['profile'])} run</h1>",
@@ -108,6 +112,8 @@ def results_page(results: Mapping[str, Any]) -> str:
     )
 
 
+SCORES = {"apart", "policies", "teacher"}  # parts that hold fractions, shown in percent
+# Parts that have a place of their own on the page, or a figure in their notebook.
 SHOWN_APART = {
     "profile",
     "seconds",
@@ -115,6 +121,8 @@ SHOWN_APART = {
     "validation",
     "baselines",
     "ladder",
+    "pretrain",
+    "finetune",
     "commit",
     "versions",
 }
@@ -148,6 +156,13 @@ def ladder_section(rungs: Sequence[Mapping[str, Any]]) -> str:
 def percent(value: float | None) -> str:
     """A fraction as percent with one decimal; a dash where there is none."""
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def in_percent(value: Any) -> Any:
+    """The same nested mappings with every fraction as text in percent."""
+    if isinstance(value, Mapping):
+        return {key: in_percent(item) for key, item in value.items()}
+    return percent(value) if isinstance(value, float) or value is None else value
 
 
 def interval(rung: Mapping[str, Any]) -> str:
@@ -186,6 +201,8 @@ def _cell(value: Any) -> str:
         return f'<td class="number">{text}</td>'
     if value is None:
         return '<td class="number">–</td>'
+    if isinstance(value, str) and value.endswith(" %"):
+        return f'<td class="number">{value}</td>'
     return f"<td>{table(value) if isinstance(value, Mapping | list) else escape(str(value))}</td>"
 
 
