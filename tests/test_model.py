@@ -299,7 +299,7 @@ def test_indexed_appearance_equals_appearance_by_frame() -> None:
 
 def test_presets() -> None:
     mini = sum(p.numel() for p in LART(LARTConfig.mini()).parameters())
-    assert mini == 863_420
+    assert mini == 576_252
     with torch.device("meta"):
         paper = LART(LARTConfig.paper())
         fused = LART(LARTConfig.paper(appearance=1152, appearance_width=256))
