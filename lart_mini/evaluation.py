@@ -272,7 +272,7 @@ def _rows(
     order = order[: np.count_nonzero(frame < frames.height)]  # rows in no frame that counts come last
     if rules.order == "heap":
         order = heap.kept(frame, action, corners, score, order, rules.cap)
-    box = np.column_stack([column.to_numpy()[order].astype(rules.precision) for column in corners])
+    box = corners[order].to_numpy().astype(rules.precision, copy=False)
     return _Rows(frame[order], action[order], box, score[order])
 
 
