@@ -47,7 +47,7 @@ class LARTConfig:
     def mini(cls, **changes: Any) -> LARTConfig:
         """About 0.6 M parameters, for a laptop's CPU: shallow, and normed as the released code is.
 
-        Depth, width and norm were chosen on a fold of the training takes, never on the validation takes.
+        Depth and width were chosen on a fold of the training takes; the norm too, after early validation runs.
         """
         return replace(cls(width=192, pose_width=192, depth=2, mlp_ratio=1.0, norm="pre"), **changes)
 
