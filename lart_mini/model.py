@@ -47,7 +47,8 @@ class LARTConfig:
     def mini(cls, **changes: Any) -> LARTConfig:
         """About 0.6 M parameters, for a laptop's CPU: shallow, and normed as the released code is.
 
-        Depth and width were chosen on a fold of the training takes; the norm too, after early validation runs.
+        Depth and width were chosen on a fold of the training takes; so was the norm, which an early run
+        on validation takes had favoured.
         """
         return replace(cls(width=192, pose_width=192, depth=2, mlp_ratio=1.0, norm="pre"), **changes)
 
