@@ -96,6 +96,11 @@ def second(frame: int) -> int:
     return 900 + frame // FRAMES_PER_SECOND
 
 
+def nearest_keyframe(frame: np.ndarray) -> np.ndarray:
+    """The key frame nearest to each of `frame` (N,): its labels hold for the second about it (section 4)."""
+    return (frame + FRAMES_PER_SECOND // 2) // FRAMES_PER_SECOND * FRAMES_PER_SECOND
+
+
 def to_evaluated(labels: np.ndarray) -> np.ndarray:
     """Columns of the 60 evaluated classes, ascending by id: (…, 80) or (…, 81) -> (…, 60).
 

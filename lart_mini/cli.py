@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,12 @@ from lart_mini.errors import BadInput, atomic_path
 from lart_mini.reproduce import NotebookFailed
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from lart_mini.model import LART
+    from lart_mini.stages import Trained
+    from lart_mini.store import Store
+    from lart_mini.tokens import Stats
     from lart_mini.tracklets import Tracklet
 
 app = typer.Typer(
@@ -105,88 +110,184 @@ def info(
 
 
 @app.command()
-def validate(
-    path: Annotated[Path, typer.Argument(help="A released tracklet file (.pkl) or a folder of them.")],
+def convert(
+    source: Annotated[Path, typer.Argument(help="Folder of released tracklets (.pkl), searched throughout.")],
+    destination: Annotated[Path, typer.Argument(help="Folder of the store; what is there is finished.")],
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
 ) -> None:
-    """Read released tracklet files safely and name every one that breaks the format."""
-    from lart_mini.progress import progress
-    from lart_mini.tracklets import read_released
+    """Pack released tracklets into a memory-mapped store; corrupt files are listed and skipped."""
+    from lart_mini.convert import convert as run
 
-    files = sorted(path.rglob("*.pkl")) if path.is_dir() else [path]
-    if not files:
-        raise BadInput(path, "folder", "tracklet files *.pkl", "none")
-    problems: list[str] = []
-    frames = 0
-    for file in progress(files, unit="file"):
-        try:
-            frames += len(read_released(file))
-        except BadInput as problem:
-            problems.append(str(problem))
-    for line in problems:
+    converted = run(source, destination, jobs=jobs)
+    for file, why in sorted(converted.refused.items()):
+        typer.echo(f"skipped {file}: {why}", err=True)
+    skipped = f"{len(converted.refused):,} files skipped"
+    typer.echo(f"{converted.tracklets:,} tracklets, {converted.frames:,} frames, {skipped}: {destination}")
+
+
+@app.command()
+def validate(
+    path: Annotated[
+        Path, typer.Argument(help="A released tracklet file (.pkl), a folder of them, or a store.")
+    ],
+    jobs: Annotated[int, typer.Option(help="Processes that read a folder; -1 for one a core.")] = 1,
+) -> None:
+    """Read tracklets safely, print what is in them, and name everything that breaks the format."""
+    from lart_mini.survey import summary, survey
+
+    found = survey(path, jobs=jobs)
+    for line in found.problems:
         typer.echo(line, err=True)
-    typer.echo(f"{len(files) - len(problems)} of {len(files)} files are valid, {frames} frames")
-    if problems:
+    typer.echo(summary(found))
+    if found.problems:
         raise typer.Exit(2)
 
 
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoints; what is there already is read.")],
-    size: Annotated[str, typer.Option(help="Of mini_ava: smoke, laptop or gpu.")] = "smoke",
-    seed: Annotated[int, typer.Option(help="Of weights, crops, masks and dropout.")] = 0,
-    preset: Annotated[str, typer.Option(help="Of the model: mini or paper.")] = "mini",
-    pretrain_epochs: Annotated[int | None, typer.Option(help="On the teacher's pseudo labels.")] = None,
+    store: Annotated[Path | None, typer.Option(help="What convert wrote; mini_ava if not given.")] = None,
+    stage: Annotated[str, typer.Option(help="pretrain, finetune or both.")] = "both",
+    preset: Annotated[
+        str | None, typer.Option(help="Of the model: mini, paper or released; mini, or as --profile.")
+    ] = None,
+    pretrain_epochs: Annotated[int | None, typer.Option(help="On all labels, pseudo ones too.")] = None,
     finetune_epochs: Annotated[int | None, typer.Option(help="On ground truth.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Tracklets a step, over all devices.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate at its top.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, crops, masks and dropout.")] = 0,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[str, typer.Option(help="A node's: auto, how many, or 0,2 for these two.")] = "auto",
+    nodes: Annotated[int, typer.Option(help="Machines, started by torchrun or SLURM.")] = 1,
+    precision: Annotated[
+        str | None, typer.Option(help="Such as bf16-mixed (CUDA's default) or 32-true (a CPU's).")
+    ] = None,
+    size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "smoke",
+    profile: Annotated[str, typer.Option(help="Store: train as the paper or as released.")] = "paper",
+    stats: Annotated[Path | None, typer.Option(help="Store: .npy of statistics, else taken of it.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Store: checkpoint to start from, ours or the published one.")
+    ] = None,
+    pose_only: Annotated[bool, typer.Option("--pose-only", help="Store: leave appearance out.")] = False,
+    accumulate: Annotated[int, typer.Option(help="Store: micro-batches a step and device.")] = 1,
+    compile: Annotated[bool, typer.Option("--compile", help="Store: torch.compile the model.")] = False,
+    workers: Annotated[int, typer.Option(help="Store: processes a device that load data.")] = 0,
 ) -> None:
-    """Pre-train and fine-tune LART on mini_ava; leaves one checkpoint for each stage."""
-    from lart_mini.stages import Recipe, checkpoint_name, finetune, pretrain
+    """Pre-train and fine-tune LART; one checkpoint a stage. Stopped, it goes on where it was."""
+    from lart_mini.train import choose_fabric
 
-    recipe = Recipe(size=size, seed=seed, preset=preset)
-    if pretrain_epochs is not None:
-        recipe = replace(recipe, pretrain_epochs=pretrain_epochs)
-    if finetune_epochs is not None:
-        recipe = replace(recipe, finetune_epochs=finetune_epochs)
-    for stage, run in (("pretrain", pretrain), ("finetune", finetune)):
-        history = run(recipe, out).history
-        speed = f"{history.seconds:.0f} s, {history.tokens_per_second:,.0f} tokens/s"
-        loss = f"loss {history.loss[0]:.4f} to {history.loss[-1]:.4f} in {len(history.loss)} steps"
-        typer.echo(f"{out / checkpoint_name(stage, recipe)}: {loss}, {speed}")
+    if stage not in ("pretrain", "finetune", "both"):
+        raise BadInput("--stage", "stage", "pretrain | finetune | both", stage)
+    stages = ("pretrain", "finetune") if stage == "both" else (stage,)
+    epochs = {"pretrain": pretrain_epochs, "finetune": finetune_epochs}
+    changes = {"seed": seed, "batch_size": batch_size, "lr": lr}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    fabric = choose_fabric(accelerator, devices, nodes, precision)
+    if store is None:
+        recipe = {f"{name}_epochs": count for name, count in epochs.items() if count is not None} | changes
+        _train_on_mini_ava(out, stages, recipe | {"size": size, "preset": preset or "mini"}, fabric)
+        return
+    from lart_mini.store import Store
+    from lart_mini.store_stages import read_start, start_of, train_config, train_on_store
+
+    opened = Store(store)
+    changes |= {"accumulate": accumulate, "compile": compile}
+    for name in stages:
+        own = {} if epochs[name] is None else {"epochs": epochs[name]}
+        config = train_config(name, profile, **changes, **own)
+        if start is not None and name == stages[0]:
+            begun = read_start(start, stats)
+        else:
+            begun = start_of(name, opened, out, preset or profile, pose_only, seed, stats)
+        trained = train_on_store(name, opened, out, begun, config, fabric=fabric, workers=workers)
+        _tell(fabric, out / f"{name}.safetensors", trained)
+
+
+def _train_on_mini_ava(out: Path, stages: tuple[str, ...], recipe: dict[str, Any], fabric: Fabric) -> None:
+    from lart_mini.stages import Recipe, checkpoint_name, finetune, labelled, pretrain
+
+    made = Recipe(**recipe)
+    with fabric.rank_zero_first():  # one process composes the data
+        labelled(made.size, made.data_seed)
+    runs = {"pretrain": pretrain, "finetune": finetune}
+    for name in stages:
+        _tell(fabric, out / checkpoint_name(name, made), runs[name](made, out, fabric=fabric))
+
+
+def _tell(fabric: Fabric, path: Path, trained: Trained) -> None:
+    history = trained.history
+    if not fabric.is_global_zero or not history.loss:
+        return
+    speed = f"{history.seconds:.0f} s, {history.tokens_per_second:,.0f} tokens/s"
+    loss = f"loss {history.loss[0]:.4f} to {history.loss[-1]:.4f} in {len(history.loss)} steps"
+    typer.echo(f"{path}: {loss}, {speed}")
 
 
 @app.command()
 def predict(
-    checkpoint: Annotated[Path, typer.Option(help="What `train` left, .safetensors.")],
-    tracklets: Annotated[Path, typer.Option(help="A folder of released tracklets, or a store, .npz.")],
+    checkpoint: Annotated[Path, typer.Option(help="Of train (.safetensors), or LART's published one.")],
+    tracklets: Annotated[Path, typer.Option(help="A folder of released tracklets, a store, or an .npz.")],
     out: Annotated[Path, typer.Option(help="AVA detections to write, .csv.")],
+    stats: Annotated[
+        Path | None, typer.Option(help="mean_std.npy; a published checkpoint needs it beside it.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="How samples are built: paper or released; as the checkpoint's model.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Least of a box; 0.8 in the released profile, else 0.")
+    ] = None,
+    keyframes: Annotated[
+        str | None, typer.Option(help="all, or the one named by the tracklet (released profile).")
+    ] = None,
 ) -> None:
-    """Score every detection at a key frame with a trained model, and write the rows as AVA does."""
+    """Score detections at key frames with a trained model, and write the rows as AVA does."""
     from lart_mini import ava
-    from lart_mini.checkpoints import load_checkpoint
-    from lart_mini.predict import at_key_boxes, ava_rows, key_boxes
-    from lart_mini.stages import Trained, scores_of
-    from lart_mini.train import History
+    from lart_mini.predict import ava_rows, box_scores, key_boxes, profile_of, samples_of
 
-    model, stats, _ = load_checkpoint(checkpoint)
+    model, statistics = _read_model(checkpoint, stats)
     members = _read_tracklets(tracklets)
-    for tracklet in members:
-        if len(tracklet) > model.config.frames:
-            raise BadInput(tracklet.name, "length", f"at most {model.config.frames} frames", len(tracklet))
-    boxes = key_boxes(members)
+    profile, assembly = profile_of(profile, model.config)
+    samples = samples_of(members, model.config, statistics, assembly)
+    which = keyframes or ("named" if profile == "released" else "all")
+    least = (0.8 if profile == "released" else 0.0) if confidence is None else confidence
+    boxes = key_boxes(members, which, least)
     if len(boxes.table) == 0:
-        raise BadInput(tracklets, "boxes", "a detection at a key frame", "none")
-    scores = scores_of(Trained(model, stats, History([], [], 0, 0.0, 0.0)), members)
-    ava.write_detections(ava_rows(boxes, at_key_boxes(scores, boxes)), out)
-    typer.echo(f"{len(boxes.table)} boxes of {len(members)} tracklets: {out}")
+        raise BadInput(tracklets, "boxes", f"a detection of confidence {least:g} at a key frame", "none")
+    ava.write_detections(ava_rows(boxes, box_scores(model, samples, boxes)), out)
+    typer.echo(f"{len(boxes.table):,} boxes of {len(members):,} tracklets: {out}")
 
 
-def _read_tracklets(path: Path) -> list[Tracklet]:
+def _read_model(checkpoint: Path, stats: Path | None) -> tuple[LART, Stats]:
+    """A model of ours or the published one, on the GPU if there is any, and its statistics."""
+    import torch
+
+    from lart_mini.checkpoints import load_checkpoint, load_released
+    from lart_mini.model import LARTConfig
+    from lart_mini.tokens import load_stats
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if checkpoint.suffix == ".safetensors":
+        model, own, _ = load_checkpoint(checkpoint)
+        return model.to(device), own if stats is None else load_stats(stats)
+    if stats is None:
+        raise BadInput("--stats", "file", "mean_std.npy, which belongs to a published checkpoint", "none")
+    sizes = LARTConfig.released()  # the encoding's table has room for more than was trained on
+    model = load_released(checkpoint, people=sizes.people, frames=sizes.frames)
+    return model.to(device), load_stats(stats)
+
+
+def _read_tracklets(path: Path) -> Store | list[Tracklet]:
+    from lart_mini.store import Store, is_store
     from lart_mini.tracklets import load_tracklets, read_released
 
+    if is_store(path):
+        return Store(path)
     if not path.is_dir():
         return load_tracklets(path)
     files = sorted(path.rglob("*.pkl"))
     if not files:
-        raise BadInput(path, "folder", "tracklet files *.pkl", "none")
+        raise BadInput(path, "folder", "tracklet files *.pkl, or a store", "neither")
     return [read_released(file) for file in files]
 
 

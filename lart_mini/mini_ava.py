@@ -276,7 +276,7 @@ def _tracklet(
     frame = np.arange(start, start + length)
     part = slice(start, start + length)
     labels, source = np.zeros((length, 80), np.float32), np.zeros(length, np.int8)
-    key = (frame + ava.FRAMES_PER_SECOND // 2) // ava.FRAMES_PER_SECOND * ava.FRAMES_PER_SECOND
+    key = ava.nearest_keyframe(frame)
     # Whom the track shows at the key frame counts for the whole second, also where identities were switched.
     shown = track.actor[key.clip(max=len(track.actor) - 1)]
     for t, who in enumerate(zip(shown.tolist(), key.tolist(), strict=True)):

@@ -1,45 +1,65 @@
-"""LART: a transformer over the person-vectors of a track and its neighbours (section 3, supplement C)."""
+"""LART: a transformer over the person-vectors of a track and its neighbours (section 3, supplement C).
+
+One class, two profiles: `LARTConfig.paper` is the text, `LARTConfig.released` what made the published
+weights. Every field of the config is a size, or one point in which the two differ.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lart_mini.tokens import JOINTS_WIDTH, TokenBatch
+from lart_mini.errors import BadInput
+from lart_mini.masks import Plan, attention_mask, every_token, every_token_as_released, pack, roles, rows
+from lart_mini.tokens import JOINTS_WIDTH, TokenBatch, random_mask
 from lart_mini.tracklets import VECTOR_WIDTH
+
+__all__ = ["LART", "LARTConfig", "attention_mask", "positional_encoding", "random_mask"]
 
 
 @dataclass(frozen=True)
 class LARTConfig:
-    """What decides the model's shape and behaviour. Raises ValueError where the numbers do not fit."""
+    """What decides the model's shape and behaviour. Raises ValueError where fields do not fit together."""
 
     people: int = 5  # most people in a sample, the ego first
     frames: int = 128  # most frames in a sample
-    width: int = 128  # of a token, D; divisible by 4 (encoding) and by heads
+    width: int = 128  # of a token, D; divisible by 4 (encoding)
     depth: int = 4  # transformer blocks
     heads: int = 4  # of self-attention in each block
+    head_width: int = 0  # of a head's queries, keys and values; 0: width / heads
+    qkv_bias: bool = True  # have queries, keys and values a bias (released code: no)
     mlp_ratio: float = 4.0  # hidden width of a block's MLP / width
     pose_width: int = 128  # what the pose encoder gives
+    pose_hidden: tuple[int, ...] | None = None  # its hidden widths; None: two of pose_width (C.2.1)
     joints_width: int = 0  # what the joints encoder gives; 0: joints are no input (the paper)
+    joints_hidden: tuple[int, ...] | None = None  # its hidden widths; None: two of joints_width
     appearance: int = 0  # width of the appearance vectors; 0: pose only
     appearance_width: int = 0  # what the appearance encoder gives
+    appearance_hidden: tuple[int, ...] | None = None  # its hidden widths; None: two of appearance_width
     classes: int = 60  # evaluated AVA classes
-    dropout: float = 0.1  # after the encoding and after each half of a block, not on attention weights
+    dropout: float = 0.1  # after the encoding and after each half of a block
+    inner_dropout: bool = False  # on attention weights and after GELU, not after the encoding (released)
     drop_path: float = 0.0  # chance that training skips a residual branch of a sample, same in all blocks
     norm: Literal["post", "pre"] = "post"  # LayerNorm after each half (paper) or before it (released code)
+    encoding_order: Literal["time first", "person first"] = "time first"  # of D's halves (released: second)
+    encoding_trained: bool = False  # is the encoding a weight that starts as the waves (released code)
+    token_order: Literal["person", "time"] = "person"  # token t + i * T (paper) or t * P + i (released code)
     gaps_attended: bool = True  # at test missing detections are attended to (paper) or not (released code)
+    undetected: Literal["skipped", "computed"] = "skipped"  # tokens nobody reads: left out, or not (released)
 
     def __post_init__(self) -> None:
-        if self.width % 4 or self.width % self.heads:
+        if self.width % 4 or (self.width % self.heads and not self.head_width):
             raise ValueError(f"width {self.width} must be divisible by 4 and by heads ({self.heads})")
-        if self.norm not in ("post", "pre"):
-            raise ValueError(f"norm must be 'post' or 'pre', not {self.norm!r}")
+        for field, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, field) not in get_args(hint):
+                choices = " or ".join(map(repr, get_args(hint)))
+                raise ValueError(f"{field} must be {choices}, not {getattr(self, field)!r}")
         if (self.appearance > 0) != (self.appearance_width > 0):
             raise ValueError("appearance and appearance_width must both be 0 or both above 0")
 
@@ -62,11 +82,42 @@ class LARTConfig:
         """
         return replace(cls(width=512, depth=16, heads=16, pose_width=256), **changes)
 
+    @classmethod
+    def released(cls, **changes: Any) -> LARTConfig:
+        """The released code's default: joints as a third input, appearance from Hiera, narrow blocks."""
+        default = cls(
+            people=5,
+            frames=125,
+            width=512,
+            pose_width=128,
+            pose_hidden=(VECTOR_WIDTH,),
+            joints_width=128,
+            joints_hidden=(256, 256),
+            appearance=2048,
+            appearance_width=256,
+            appearance_hidden=(512, 512),
+            encoding_order="person first",
+            encoding_trained=True,
+            token_order="time",
+            depth=16,
+            heads=16,
+            head_width=64,
+            qkv_bias=False,
+            mlp_ratio=1.0,
+            inner_dropout=True,
+            drop_path=0.4,
+            norm="pre",
+            gaps_attended=False,
+            undetected="computed",
+        )
+        return replace(default, **changes)
 
-def positional_encoding(people: int, frames: int, width: int) -> Tensor:
+
+def positional_encoding(people: int, frames: int, width: int, order: str = "time first") -> Tensor:
     """The fixed encoding (P, T, D) of section 3.1: first half of D the time t, second half the track i.
 
     PE(t, i, 2r) = sin(t / 10000^(4r/D)), PE(t, i, 2r + 1) = cos(t / 10000^(4r/D)), 0 <= r < D/4; i likewise.
+    With the order "person first" the halves change places (released code).
     """
     frequency = 10000.0 ** (-4 * torch.arange(width // 4, dtype=torch.float64) / width)  # (D/4,)
 
@@ -76,34 +127,7 @@ def positional_encoding(people: int, frames: int, width: int) -> Tensor:
 
     time = waves(frames)[None].expand(people, -1, -1)
     track = waves(people)[:, None].expand(-1, frames, -1)
-    return torch.cat([time, track], dim=-1).float()
-
-
-def random_mask(detected: Tensor, ratio: float, generator: torch.Generator | None = None) -> Tensor:
-    """Mask 2 of section C.2: int(ratio * n) of each sample's n detected tokens, at random (B, P, T) bool."""
-    flat = detected.flatten(1)  # (B, N)
-    lots = torch.rand(flat.shape, generator=generator).to(flat.device)
-    rank = lots.masked_fill(~flat, 2).argsort(dim=1).argsort(dim=1)
-    count = (flat.sum(dim=1).double() * ratio).long()
-    return (rank < count[:, None]).view_as(detected)
-
-
-def attention_mask(batch: TokenBatch, gaps_attended: bool = True) -> Tensor:
-    """(B, N, N) bool, True where row may attend to column; N = P * T, token t of person i at t + i * T.
-
-    Training (`batch.masked` given): undetected tokens neither attend nor are attended to (mask 1), masked
-    ones attend but are not attended to, by themselves neither (mask 2). Test: only absent people's slots are
-    blocked, and missing detections are not attended to unless `gaps_attended`. Whoever may attend to nothing
-    attends to itself, so that every row has a softmax.
-    """
-    present = batch.present[:, :, None].expand_as(batch.detected)
-    if batch.masked is not None:
-        attends, attended = batch.detected, batch.detected & ~batch.masked
-    else:
-        attends, attended = present, present if gaps_attended else batch.detected
-    allowed = attends.flatten(1)[:, :, None] & attended.flatten(1)[:, None, :]
-    idle = ~allowed.any(dim=-1)
-    return allowed | torch.diag_embed(idle)
+    return torch.cat([time, track] if order == "time first" else [track, time], dim=-1).float()
 
 
 def mlp(*widths: int) -> nn.Sequential:
@@ -117,28 +141,46 @@ def mlp(*widths: int) -> nn.Sequential:
 class Attention(nn.Module):
     """Multi-head self-attention."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, config: LARTConfig) -> None:
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.heads = config.heads
+        inner = config.heads * (config.head_width or config.width // config.heads)
+        self.qkv = nn.Linear(config.width, 3 * inner, bias=config.qkv_bias)
+        self.out = nn.Linear(inner, config.width)
+        self.dropout = config.dropout if config.inner_dropout else 0.0
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, N, D) -> query, key, value, each (B, heads, N, D / heads)."""
-        batch, tokens, width = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        return query, key, value
+    def split(self, x: Tensor, keys: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, L, D) -> query (B, heads, L, head width), and key, value of the first `keys` tokens only."""
+        inner = self.out.in_features
+        weights = self.qkv.weight.split([inner, 2 * inner])
+        biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split([inner, 2 * inner])
+        query = F.linear(x, weights[0], biases[0])
+        pair = F.linear(x[:, :keys], weights[1], biases[1])
+        key, value = pair.chunk(2, dim=-1)
+        return self._by_head(query), self._by_head(key), self._by_head(value)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, N, D) and mask (B, 1, N, N) or None -> (B, N, D)."""
-        mixed = F.scaled_dot_product_attention(*self.split(x), attn_mask=mask)
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, uniform: Tensor | None = None) -> Tensor:
+        """(B, L, D) -> (B, L, D).
+
+        mask (B, 1, L or 1, K) bool, True where a row may attend to a column, the columns being the first K
+        tokens; None: all. Rows marked in uniform (B, L) attend to all columns alike, whatever they hold.
+        """
+        query, key, value = self.split(x, None if mask is None else mask.shape[-1])
+        if uniform is not None:
+            query = query.masked_fill(uniform[:, None, :, None], 0)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """The softmax itself (B, heads, N, N), for drawing: rows sum to 1."""
-        query, key, _ = self.split(x)
+    def weights(self, x: Tensor, mask: Tensor | None = None, uniform: Tensor | None = None) -> Tensor:
+        """The softmax itself (B, heads, L, K), for drawing: rows sum to 1."""
+        query, key, _ = self.split(x, None if mask is None else mask.shape[-1])
         scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        if uniform is not None:
+            scores = scores.masked_fill(uniform[:, None, :, None], 0)
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
         return scores.softmax(dim=-1)
@@ -150,19 +192,20 @@ class Block(nn.Module):
     def __init__(self, config: LARTConfig) -> None:
         super().__init__()
         hidden = round(config.width * config.mlp_ratio)
-        self.attention = Attention(config.width, config.heads)
-        self.mlp = nn.Sequential(nn.Linear(config.width, hidden), nn.GELU(), nn.Linear(hidden, config.width))
+        self.attention = Attention(config)
+        activation = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout if config.inner_dropout else 0.0))
+        self.mlp = nn.Sequential(nn.Linear(config.width, hidden), activation, nn.Linear(hidden, config.width))
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.drop_path = config.drop_path
         self.post = config.norm == "post"
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, uniform: Tensor | None = None) -> Tensor:
+        """(B, L, D) -> (B, L, D); mask and uniform as in Attention."""
         if self.post:
-            x = self.norm1(x + self.branch(self.attention(x, mask)))
+            x = self.norm1(x + self.branch(self.attention(x, mask, uniform)))
             return self.norm2(x + self.branch(self.mlp(x)))
-        x = x + self.branch(self.attention(self.norm1(x), mask))
+        x = x + self.branch(self.attention(self.norm1(x), mask, uniform))
         return x + self.branch(self.mlp(self.norm2(x)))
 
     def branch(self, x: Tensor) -> Tensor:
@@ -173,9 +216,9 @@ class Block(nn.Module):
         keep = 1 - self.drop_path
         return x * (torch.rand(len(x), 1, 1, device=x.device) < keep) / keep
 
-    def weights(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention weights (B, heads, N, N) that forward would use."""
-        return self.attention.weights(x if self.post else self.norm1(x), mask)
+    def weights(self, x: Tensor, mask: Tensor | None = None, uniform: Tensor | None = None) -> Tensor:
+        """Attention weights (B, heads, L, K) that forward would use."""
+        return self.attention.weights(x if self.post else self.norm1(x), mask, uniform)
 
 
 class LART(nn.Module):
@@ -186,19 +229,23 @@ class LART(nn.Module):
     def __init__(self, config: LARTConfig) -> None:
         super().__init__()
         self.config = config
-        wide = config.pose_width
-        self.pose_encoder = mlp(VECTOR_WIDTH, wide, wide, wide)
+        pose, joints, appearance = config.pose_width, config.joints_width, config.appearance_width
+        self.pose_encoder = mlp(VECTOR_WIDTH, *_hidden(config.pose_hidden, pose), pose)
         self.joints_encoder = self.appearance_encoder = None
-        if config.joints_width:
-            self.joints_encoder = mlp(JOINTS_WIDTH, *[config.joints_width] * 3)
-        if config.appearance:
-            self.appearance_encoder = mlp(config.appearance, *[config.appearance_width] * 3)
-        together = wide + config.joints_width + config.appearance_width
+        if joints:
+            self.joints_encoder = mlp(JOINTS_WIDTH, *_hidden(config.joints_hidden, joints), joints)
+        if appearance:
+            hidden = _hidden(config.appearance_hidden, appearance)
+            self.appearance_encoder = mlp(config.appearance, *hidden, appearance)
+        together = pose + joints + appearance
         self.project = nn.Identity() if together == config.width else nn.Linear(together, config.width)
         self.mask_token = nn.Parameter(torch.randn(config.width) * 0.02)
-        encoding = positional_encoding(config.people, config.frames, config.width)
-        self.register_buffer("encoding", encoding, persistent=False)
-        self.dropout = nn.Dropout(config.dropout)
+        encoding = positional_encoding(config.people, config.frames, config.width, config.encoding_order)
+        if config.encoding_trained:
+            self.encoding = nn.Parameter(encoding)
+        else:
+            self.register_buffer("encoding", encoding, persistent=False)
+        self.dropout = nn.Dropout(0.0 if config.inner_dropout else config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = nn.Linear(config.width, config.classes)
         # Actions are rare: starting near 1 % spares training the time to learn that.
@@ -207,64 +254,94 @@ class LART(nn.Module):
     def forward(self, batch: TokenBatch) -> Tensor:
         """Logits (B, P, T, classes).
 
-        `batch.masked` given: training semantics (logits of undetected tokens mean nothing); None: test.
-        Raises ValueError for more people or frames than the config has, and for inputs that are missing.
+        `batch.masked` given: training semantics, and logits of undetected tokens mean nothing; None: test,
+        and those of absent people's slots mean nothing. Tokens that are skipped get logits 0.
+        Raises BadInput for a batch that does not fit the config.
         """
-        x, mask = self.tokens(batch), self.blocked(batch)
+        self.check(batch)
+        plan = self.plan(batch)
+        x = self.tokens(batch, plan)
         for block in self.blocks:
-            x = block(x, mask)
-        return self.head(x).unflatten(1, batch.detected.shape[1:])
-
-    def tokens(self, batch: TokenBatch) -> Tensor:
-        """Equation 6 (B, N, D): encoded person-vectors, or the mask token where they are hidden, plus PE."""
+            x = block(x, plan.mask, plan.uniform)
         _, people, frames = batch.detected.shape
-        if people > self.config.people or frames > self.config.frames:
-            most = f"{self.config.people} people in {self.config.frames} frames"
-            raise ValueError(f"the model takes at most {most}, the batch has {people} in {frames}")
-        hidden = ~batch.detected if batch.masked is None else ~batch.detected | batch.masked
-        encoded = self.encode(batch)
-        x = torch.where(hidden[..., None], self.mask_token.to(encoded.dtype), encoded)
-        x = x + self.encoding[:people, :frames]
-        return self.dropout(x.flatten(1, 2))  # person-major: token t + i * T
+        logits = plan.spread(self.head(x), people * frames)
+        if self.config.token_order == "time":
+            return logits.unflatten(1, (frames, people)).transpose(1, 2)
+        return logits.unflatten(1, (people, frames))
 
-    def encode(self, batch: TokenBatch) -> Tensor:
-        """(B, P, T, D) of what the person-vectors hold, before masks and positions."""
-        parts = [self.pose_encoder(batch.pose)]
-        if self.joints_encoder is not None:
-            if batch.joints is None:
-                raise ValueError("this model reads joints, and the batch has none")
-            parts.append(self.joints_encoder(batch.joints))
+    def flat(self, x: Tensor) -> Tensor:
+        """(B, P, T, …) -> (B, N, …) in the order of the tokens."""
+        return (x.transpose(1, 2) if self.config.token_order == "time" else x).flatten(1, 2)
+
+    @torch.compiler.disable  # its sizes depend on the data
+    def plan(self, batch: TokenBatch, every: bool = False) -> Plan:
+        """What forward computes: `every` token, or only those of which something can be read."""
+        attends, attended = (self.flat(role) for role in roles(batch, self.config.gaps_attended))
+        if self.config.undetected == "skipped":
+            return every_token(attends, attended) if every else pack(attends, attended)
+        if batch.masked is None:
+            attends = torch.ones_like(attends)
+        return every_token_as_released(attends, attended)
+
+    def tokens(self, batch: TokenBatch, plan: Plan) -> Tensor:
+        """Equation 6 (B, L, D): encoded person-vectors, or the mask token where they are hidden, plus PE."""
+        hidden = plan.take(self.flat(~batch.detected if batch.masked is None else batch.masked))
+        _, people, frames = batch.detected.shape
+        places = self.flat(self.encoding[None, :people, :frames])[0]  # (N, D)
+        encoded = self.encode(batch, plan)
+        x = torch.where(hidden[..., None], self.mask_token.to(encoded.dtype), encoded)
+        return self.dropout(x + (places if plan.tokens is None else places[plan.tokens]))
+
+    def encode(self, batch: TokenBatch, plan: Plan) -> Tensor:
+        """(B, L, D) of what the person-vectors hold, before masks and positions."""
+        parts = [self.pose_encoder(plan.take(self.flat(batch.pose)))]
+        if self.joints_encoder is not None and batch.joints is not None:
+            parts.append(self.joints_encoder(plan.take(self.flat(batch.joints))))
         if self.appearance_encoder is not None:
-            parts.append(self._encode_appearance(self.appearance_encoder, batch))
+            parts.append(self._encode_appearance(self.appearance_encoder, batch, plan))
         return self.project(torch.cat(parts, dim=-1))
 
-    def _encode_appearance(self, encoder: nn.Module, batch: TokenBatch) -> Tensor:
-        appearance, index = batch.appearance, batch.appearance_index
-        if appearance is None or appearance.shape[-1] != self.config.appearance:
-            found = "none" if appearance is None else f"width {appearance.shape[-1]}"
-            wanted = self.config.appearance
-            raise ValueError(f"this model reads appearance of width {wanted}, the batch has {found}")
+    def _encode_appearance(self, encoder: nn.Module, batch: TokenBatch, plan: Plan) -> Tensor:
+        vectors, index = batch.appearance, batch.appearance_index
+        assert vectors is not None
         if index is None:
-            return encoder(appearance)
-        # Each vector is encoded once, then handed out; a vector of zeros behind the last serves index -1.
-        encoded = encoder(F.pad(appearance, (0, 0, 0, 1)))  # (B, P, K + 1, D)
-        index = torch.where(index < 0, appearance.shape[2], index).long()
-        return encoded.gather(2, index[..., None].expand(*index.shape, encoded.shape[-1]))
+            return encoder(plan.take(self.flat(vectors)))
+        # Each vector is encoded once, then handed out; one of zeros behind the last serves index -1.
+        size, people, count, width = vectors.shape
+        none = encoder(vectors.new_zeros(width)).expand(size, 1, -1)
+        encoded = torch.cat([encoder(vectors.flatten(1, 2)), none], dim=1)  # (B, P * K + 1, appearance width)
+        first = count * torch.arange(people, device=index.device)[:, None]
+        index = torch.where(index < 0, people * count, index + first).long()
+        return rows(encoded, plan.take(self.flat(index)))
 
-    def blocked(self, batch: TokenBatch) -> Tensor | None:
-        """attention_mask for all heads (B, 1, N, N), or None where it blocks nothing, which is faster."""
-        mask = attention_mask(batch, self.config.gaps_attended)
-        return None if bool(mask.all()) else mask[:, None]
+    def check(self, batch: TokenBatch) -> None:
+        """Raise BadInput, one line, where the batch does not fit the config."""
+        config, (_, people, frames) = self.config, batch.detected.shape
+        if people > config.people or frames > config.frames:
+            most = f"at most {config.people} people in {config.frames} frames"
+            raise BadInput("batch", "size", most, f"{people} in {frames}")
+        widths: list[tuple[str, Tensor | None, int]] = [("pose", batch.pose, VECTOR_WIDTH)]
+        if config.joints_width:
+            widths.append(("joints", batch.joints, JOINTS_WIDTH))
+        if config.appearance:
+            widths.append(("appearance", batch.appearance, config.appearance))
+        if batch.masked is not None:
+            widths.append(("labels", batch.labels, config.classes))
+        for field, tensor, width in widths:
+            if tensor is None or tensor.shape[-1] != width:
+                found = "none" if tensor is None else f"width {tensor.shape[-1]}"
+                raise BadInput("batch", field, f"width {width}", found)
 
     @torch.no_grad()
     def attention_maps(self, batch: TokenBatch) -> Tensor:
         """Attention weights (depth, B, heads, N, N), N = P * T; rows sum to 1. Call `eval()` before."""
-        x, mask = self.tokens(batch), self.blocked(batch)
-        maps = []
+        self.check(batch)
+        plan = self.plan(batch, every=True)
+        x, maps = self.tokens(batch, plan), []
         for block in self.blocks:
             assert isinstance(block, Block)
-            maps.append(block.weights(x, mask))
-            x = block(x, mask)
+            maps.append(block.weights(x, plan.mask, plan.uniform))
+            x = block(x, plan.mask, plan.uniform)
         return torch.stack(maps)
 
     def set_drop_path(self, chance: float) -> None:
@@ -272,3 +349,7 @@ class LART(nn.Module):
         for block in self.blocks:
             assert isinstance(block, Block)
             block.drop_path = chance
+
+
+def _hidden(widths: tuple[int, ...] | None, width: int) -> tuple[int, ...]:
+    return (width, width) if widths is None else widths

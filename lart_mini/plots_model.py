@@ -230,3 +230,42 @@ def class_counts(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, frameon=False)
     return figure
+
+
+def differences(
+    changes: Mapping[str, NDArray],
+    groups: Sequence[str],
+    half: Mapping[str, float | None],
+    *,
+    limit: float,
+    title: str,
+) -> Figure:
+    """What changes do to mAP: one row each, (S,) differences in points, one of each seed, and their mean.
+
+    groups: what each row belongs to, for its colour. half: half the width of each mean's interval, if it
+    has one. Means beyond ±limit points stand as numbers at the edge.
+    """
+    figure = new_figure(7.8, 1.3 + 0.31 * len(changes), title)
+    axes = figure.subplots()
+    colours = dict(zip(dict.fromkeys(groups), CYCLE, strict=False))
+    axes.axvline(0, color=MIDDLE, linewidth=1)
+    for row, ((name, values), group) in enumerate(zip(changes.items(), groups, strict=True)):
+        mean, colour, around = float(np.mean(values)), colours[group], half[name]
+        if abs(mean) > limit:
+            side, text = ("right", f"{mean:+.1f} ▸") if mean > 0 else ("left", f"◂ {mean:+.1f}")
+            axes.text(np.sign(mean) * limit, row, text, ha=side, va="center", fontsize=9, color=colour)
+            continue
+        if around is not None:
+            axes.plot([mean - around, mean + around], [row, row], color=colour, linewidth=2, alpha=0.6)
+        axes.plot(values, np.full(len(values), row), "o", color=colour, markersize=4, markerfacecolor="white")
+        axes.plot(mean, row, "o", color=colour, markersize=7)
+    for group, colour in colours.items():
+        axes.plot([], [], "o", color=colour, label=group)
+    axes.set_yticks(range(len(changes)), list(changes), fontsize=9)
+    axes.set(xlabel="change in mAP (points); filled: mean, open: seeds", xlim=(-1.05 * limit, 1.05 * limit))
+    axes.set_ylim(len(changes) - 0.4, -0.6)
+    axes.grid(axis="x", color="#EBEBEB")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

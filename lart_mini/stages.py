@@ -1,32 +1,43 @@
-"""The two stages of the paper on mini_ava, as notebooks and command line run them: pre-train, then fine-tune.
+"""The two stages of the paper, as notebooks and command line run them: pre-train, then fine-tune.
 
-A `Recipe` says all that decides a result. Each stage writes a checkpoint that carries its recipe; asked again
-for the same one, it is read instead of trained, and a notebook that stands alone trains what is not there.
+On mini_ava a `Recipe` says all that decides a result. Each stage writes a checkpoint that carries its recipe;
+asked again for the same one, it is read instead of trained, and a notebook that stands alone trains what is
+not there. A stage that is stopped leaves its state beside its checkpoint, and goes on from it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 
 from lart_mini.checkpoints import load_checkpoint, save_checkpoint
+from lart_mini.datasets import TrackletDataset
 from lart_mini.errors import BadInput
 from lart_mini.mini_ava import MiniAva, mini_ava
 from lart_mini.model import LART, LARTConfig
-from lart_mini.predict import dense_scores
+from lart_mini.predict import dense_scores, profile_of, samples_of
 from lart_mini.teacher import Teacher, fit_teacher, teach
-from lart_mini.tokens import LabelChoice, Stats, TrackletDataset, stats_of
+from lart_mini.tokens import Assembly, Profile, Stats, stats_of
 from lart_mini.tracklets import Tracklet
 from lart_mini.train import History, TrainConfig, fit
 
-PRESETS = {"mini": LARTConfig.mini, "paper": LARTConfig.paper}
+# The released code's model of pose alone: no other input, tokens of 128, and its MLP stays 512 wide.
+POSE_ALONE = {"joints_width": 0, "appearance": 0, "appearance_width": 0, "width": 128, "mlp_ratio": 4.0}
+PRESETS: dict[str, Callable[..., LARTConfig]] = {
+    "mini": LARTConfig.mini,
+    "paper": LARTConfig.paper,
+    "released": partial(LARTConfig.released, **POSE_ALONE),
+}
 
 
 @dataclass(frozen=True)
@@ -96,28 +107,66 @@ def shuffled_labels(tracklets: list[Tracklet], seed: int) -> list[Tracklet]:
     ]
 
 
-def pretrain(recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True) -> Trained:
-    """Train from scratch on pseudo labels, or read the checkpoint in `run_dir` that the same recipe left."""
-    return _stage("pretrain", recipe, run_dir, progress)
+def pretrain(
+    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
+) -> Trained:
+    """Train from scratch on pseudo labels, or read the checkpoint in `run_dir` that the same recipe left.
+
+    `fabric`: the devices, from train.choose_fabric; else one.
+    """
+    return _stage("pretrain", recipe, run_dir, progress, fabric)
 
 
-def finetune(recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True) -> Trained:
+def finetune(
+    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
+) -> Trained:
     """Train on the ground truth, from what `pretrain` gives, or read the checkpoint in `run_dir`."""
-    return _stage("finetune", recipe, run_dir, progress)
+    return _stage("finetune", recipe, run_dir, progress, fabric)
 
 
-def _stage(stage: str, recipe: Recipe, run_dir: str | Path | None, progress: bool) -> Trained:
-    path = None if run_dir is None else Path(run_dir) / checkpoint_name(stage, recipe)
+def _stage(
+    stage: str, recipe: Recipe, run_dir: str | Path | None, progress: bool, fabric: Fabric | None
+) -> Trained:
     data, _, _ = labelled(recipe.size, recipe.data_seed)
+    path = None if run_dir is None else Path(run_dir) / checkpoint_name(stage, recipe)
     meta = {"stage": stage, "recipe": _decisive(stage, recipe), "data": data.path.name}
+    config = PRESETS[recipe.preset]()
+
+    def train(state: Path | None) -> Trained:
+        model, tracklets, stats = _material(stage, recipe, run_dir, progress, fabric)
+        dataset = training_set(tracklets, stats, config, recipe.seed, stage)
+        history = fit(model, dataset, recipe.train_config(stage), progress, fabric=fabric, checkpoint=state)
+        return Trained(model, stats, history)
+
+    return trained_once(path, meta, config, train, fabric)
+
+
+def trained_once(
+    path: Path | None,
+    meta: dict[str, Any],
+    config: LARTConfig,
+    train: Callable[[Path | None], Trained],
+    fabric: Fabric | None = None,
+) -> Trained:
+    """What `path` holds if it is of this `meta` and `config`, else what `train` gives, kept there.
+
+    `train` gets the path of the file in which to keep its state, removed once the checkpoint is written.
+    """
+    meta = json.loads(json.dumps(meta))
     if path is not None and path.exists():
         model, stats, found = load_checkpoint(path)
-        known = {key: found.get(key) for key in meta} == json.loads(json.dumps(meta))
-        if known and model.config == PRESETS[recipe.preset]():
+        if {key: found.get(key) for key in meta} == meta and model.config == config:
             return Trained(model, stats, History(**found["history"]))
-    trained = _train(stage, recipe, run_dir, progress)
-    if path is not None:
+    if path is None:
+        return train(None)
+    told = json.dumps([meta, asdict(config)], sort_keys=True)
+    trained = train(path.with_name(f"{path.stem}.{hashlib.sha256(told.encode()).hexdigest()[:8]}.state"))
+    if fabric is None or fabric.is_global_zero:
         save_checkpoint(path, trained.model.cpu(), trained.stats, meta | {"history": asdict(trained.history)})
+        for state in path.parent.glob(f"{path.stem}.*.state"):
+            state.unlink()
+    if fabric is not None:
+        fabric.barrier()
     return trained
 
 
@@ -132,36 +181,51 @@ def _decisive(stage: str, recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in asdict(recipe).items() if key not in later}
 
 
-def _train(stage: str, recipe: Recipe, run_dir: str | Path | None, progress: bool) -> Trained:
+def _material(
+    stage: str, recipe: Recipe, run_dir: str | Path | None, progress: bool, fabric: Fabric | None
+) -> tuple[LART, list[Tracklet], Stats]:
+    """The model that a stage starts from, its tracklets, and their statistics."""
     _, tracklets, stats = labelled(recipe.size, recipe.data_seed)
     if stage == "pretrain":
         torch.manual_seed(recipe.seed)
-        model = LART(PRESETS[recipe.preset]())
-        _, tracklets = taught(recipe.size, recipe.data_seed)
-    else:
-        plain = dataclasses.replace(recipe, shuffled=False)
-        model = pretrain(plain, run_dir, progress).model
-        if recipe.shuffled:
-            tracklets = shuffled_labels(tracklets, recipe.seed)
-    dataset = training_set(tracklets, stats, model.config, recipe.seed, stage)
-    return Trained(model, stats, fit(model, dataset, recipe.train_config(stage), progress))
+        return LART(PRESETS[recipe.preset]()), taught(recipe.size, recipe.data_seed)[1], stats
+    plain = dataclasses.replace(recipe, shuffled=False)
+    model = pretrain(plain, run_dir, progress, fabric).model
+    return model, shuffled_labels(tracklets, recipe.seed) if recipe.shuffled else tracklets, stats
+
+
+def assembly_for(config: LARTConfig, train: bool) -> Assembly:
+    """How the samples of a model are put together: as the text says, or as the released code does."""
+    profile, assembly = profile_of(None, config)
+    dropped = train and profile == "released"
+    return dataclasses.replace(assembly, last_frame="dropped") if dropped else assembly
 
 
 def training_set(
-    tracklets: list[Tracklet], stats: Stats, config: LARTConfig, seed: int, stage: str
+    tracklets: list[Tracklet],
+    stats: Stats,
+    config: LARTConfig,
+    seed: int,
+    stage: str,
+    profile: Profile | None = None,
 ) -> TrackletDataset:
-    """Every tracklet once an epoch as ego, a random window, others in random order."""
-    wanted: LabelChoice = "any" if stage == "pretrain" else "ground truth"
-    frames, people = config.frames, config.people
+    """Every tracklet once an epoch as ego, put together as `profile` says, else as the model asks."""
     return TrackletDataset(
-        tracklets, frames=frames, people=people, stats=stats, train=True, labels=wanted, seed=seed
+        tracklets,
+        frames=config.frames,
+        people=config.people,
+        stats=stats,
+        train=True,
+        labels="any" if stage == "pretrain" else "ground truth",
+        profile=profile or assembly_for(config, train=True),
+        seed=seed,
     )
 
 
-def scores_of(trained: Trained, tracklets: list[Tracklet], progress: bool = True) -> list[np.ndarray]:
+def scores_of(
+    trained: Trained, tracklets: list[Tracklet], progress: bool = True, profile: Profile | None = None
+) -> list[np.ndarray]:
     """Dense scores (T, 60) of each tracklet: all of it as ego, the others of its window beside it."""
     config = trained.model.config
-    dataset = TrackletDataset(
-        tracklets, frames=config.frames, people=config.people, stats=trained.stats, train=False
-    )
-    return dense_scores(trained.model, dataset, progress=progress)
+    samples = samples_of(tracklets, config, trained.stats, profile or assembly_for(config, train=False))
+    return dense_scores(trained.model, samples, progress=progress)

@@ -18,11 +18,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from lart_mini import ava
+from lart_mini.datasets import group_others
 from lart_mini.faults import overlap
-from lart_mini.tokens import group_others
 from lart_mini.tracklets import Tracklet
 
-SECOND = ava.FRAMES_PER_SECOND
 OFFSETS = (-14, -9, -5, 0, 5, 9, 14)  # frames of the window that the teacher looks at
 LOOKED_AT = 44  # joints; the forty-fifth row of the released format is zero
 
@@ -56,10 +55,9 @@ def look(tracklets: list[Tracklet]) -> Glimpses:
 def _middles(tracklet: Tracklet) -> NDArray[np.int64]:
     """Of each second (centred on a multiple of 30 frames) the detected frame nearest to its centre."""
     shown = np.flatnonzero(tracklet.detected)
-    second = (tracklet.frame[shown] + SECOND // 2) // SECOND
-    away = np.abs(tracklet.frame[shown] - second * SECOND)
-    order = np.lexsort((away, second))
-    _, first = np.unique(second[order], return_index=True)
+    key = ava.nearest_keyframe(tracklet.frame[shown])
+    order = np.lexsort((np.abs(tracklet.frame[shown] - key), key))
+    _, first = np.unique(key[order], return_index=True)
     return shown[order][first]
 
 
@@ -138,9 +136,9 @@ def teach(teacher: Teacher, tracklets: list[Tracklet], labels: bool = True) -> l
     taught = []
     for index, tracklet in enumerate(tracklets):
         rows = np.flatnonzero(seen.tracklet == index)
-        second = (tracklet.frame + SECOND // 2) // SECOND
-        row_of = dict(zip(second[seen.middle[rows]].tolist(), rows.tolist(), strict=True))
-        at = np.array([row_of.get(number, -1) for number in second.tolist()])
+        key = ava.nearest_keyframe(tracklet.frame)
+        row_of = dict(zip(key[seen.middle[rows]].tolist(), rows.tolist(), strict=True))
+        at = np.array([row_of.get(number, -1) for number in key.tolist()])
         changed = replace(tracklet, appearance=appearance[at])
         if labels:
             changed = replace(changed, labels=scores[at], label_source=(at >= 0).astype(np.int8))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeVar, get_args, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.nn import functional as F
 
 from lart_mini import ava
 from lart_mini.errors import BadInput, atomic_path
-from lart_mini.tracklets import GROUND_TRUTH, NO_LABEL, VECTOR_WIDTH, FloatArray, Tracklet
+from lart_mini.tracklets import GROUND_TRUTH, NO_LABEL, VECTOR_WIDTH, FloatArray, Tracklet, tables
 
 LabelChoice = Literal["any", "ground truth"]
 
 JOINTS_WIDTH = 135
+PUBLISHED_WIDTH = 226  # of mean_std.npy: the person-vector without its place
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,50 +39,67 @@ class Stats:
         with atomic_path(path) as temporary:
             np.save(temporary, np.stack([self.mean, self.std]), allow_pickle=False)
 
-    @classmethod
-    def load(cls, path: str | Path) -> Stats:
-        """Read what `save` wrote. Raises BadInput."""
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise BadInput(path, "file", "a .npy array", type(error).__name__) from None
-        if array.shape != (2, VECTOR_WIDTH) or not np.isfinite(array).all():
-            expected = f"finite numbers of shape (2, {VECTOR_WIDTH})"
-            raise BadInput(path, "stats", expected, f"shape {array.shape}")
-        mean, std = array.astype(np.float32)
-        return cls(mean, std)
+
+def load_stats(path: str | Path) -> Stats:
+    """Stats from a .npy file: what `Stats.save` wrote, or LART's published mean_std.npy. Raises BadInput.
+
+    The published (2, 1, 226) says nothing of a person's place, which the released code leaves as it is:
+    mean 0 and standard deviation 1.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BadInput(path, "file", "a .npy array", type(error).__name__) from None
+    known = array.dtype.kind == "f" and array.shape in ((2, VECTOR_WIDTH), (2, 1, PUBLISHED_WIDTH))
+    if not known or not np.isfinite(array).all() or (array[1] < 0).any():
+        expected = f"finite numbers of shape (2, {VECTOR_WIDTH}) or (2, 1, {PUBLISHED_WIDTH}), no std below 0"
+        raise BadInput(path, "stats", expected, f"{array.dtype} of shape {array.shape}")
+    mean, std = np.zeros(VECTOR_WIDTH, np.float32), np.ones(VECTOR_WIDTH, np.float32)
+    given = array.reshape(2, -1)
+    mean[: given.shape[1]], std[: given.shape[1]] = given
+    return Stats(mean, std)
 
 
 def stats_of(tracklets: Iterable[Tracklet]) -> Stats:
     """Stats over the detected frames; numbers that never change get std 1, so that they become 0.
 
-    Raises ValueError where no frame is detected.
+    One tracklet is in memory at a time. Raises ValueError where no frame is detected.
     """
-    vectors = [tracklet.vector()[tracklet.detected] for tracklet in tracklets]
-    rows = np.concatenate([np.empty((0, VECTOR_WIDTH), np.float32), *vectors]).astype(np.float64)
-    if len(rows) == 0:
+    count = 0
+    mean, squares = np.zeros(VECTOR_WIDTH), np.zeros(VECTOR_WIDTH)  # squares of distances from the mean
+    for tracklet in tracklets:
+        rows = tracklet.vector()[tracklet.detected].astype(np.float64)
+        if len(rows) == 0:
+            continue
+        own, before = rows.mean(axis=0), count
+        count += len(rows)
+        squares += ((rows - own) ** 2).sum(axis=0) + (own - mean) ** 2 * before * len(rows) / count
+        mean += (own - mean) * len(rows) / count
+    if count == 0:
         raise ValueError("no detected frame to take mean and standard deviation of")
-    std = rows.std(axis=0)
+    std = np.sqrt(squares / count)
     # Below float32's own rounding there is nothing to scale up.
     std[std < 1e-6] = 1
-    return Stats(rows.mean(axis=0).astype(np.float32), std.astype(np.float32))
+    return Stats(mean.astype(np.float32), std.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
 class TokenBatch:
     """What the model reads and is held to: B samples of P people (ego first) in T frames.
 
-    Content of tokens that are not detected is zero when assembled here, and the model looks at none of it.
+    `present` is True for the ego and for every slot with a detection in the window, whichever profile filled
+    the slots. The paper's model may attend to the gaps of present people at test, and a person nobody saw is
+    no more than an empty slot; the released model asks only what is `detected`.
     """
 
     pose: Tensor  # (B, P, T, 229) normalised person-vectors
-    present: Tensor  # (B, P) bool: is there a person in this slot
+    present: Tensor  # (B, P) bool: is a person seen in this slot
     detected: Tensor  # (B, P, T) bool
     labels: Tensor  # (B, P, T, 60) evaluated classes, in [0, 1]
     label_weight: Tensor  # (B, P, T) 1 where the loss applies
     joints: Tensor | None = None  # (B, P, T, 135) joints + camera, in metres, not normalised
     appearance: Tensor | None = None  # (B, P, T, D), or (B, P, K, D) with appearance_index
-    appearance_index: Tensor | None = None  # (B, P, T) into K, -1 where there is none
+    appearance_index: Tensor | None = None  # (B, P, T) int64 into K, -1 where there is none
     masked: Tensor | None = None  # (B, P, T) bool: training's mask 2; None asks for test semantics
 
     def __len__(self) -> int:
@@ -100,6 +118,62 @@ class TokenBatch:
         """The same batch with `masked` (B, P, T), for training semantics; None for test semantics."""
         return replace(self, masked=masked)
 
+    def dense(self) -> TokenBatch:
+        """The same batch with appearance (B, P, T, D) and no index: zero where the index is -1."""
+        if self.appearance is None or self.appearance_index is None:
+            return self
+        index, width = self.appearance_index, self.appearance.shape[-1]
+        index = torch.where(index < 0, self.appearance.shape[2], index)
+        padded = F.pad(self.appearance, (0, 0, 0, 1))  # (B, P, K + 1, D), the last all zero
+        dense = padded.gather(2, index[..., None].expand(*index.shape, width))
+        return replace(self, appearance=dense, appearance_index=None)
+
+
+def random_mask(detected: Tensor, ratio: float, generator: torch.Generator | None = None) -> Tensor:
+    """Mask 2 of section C.2: int(ratio * n) of each sample's n detected tokens, at random (B, P, T) bool."""
+    flat = detected.flatten(1)  # (B, N)
+    lots = torch.rand(flat.shape, generator=generator).to(flat.device)
+    rank = lots.masked_fill(~flat, 2).argsort(dim=1).argsort(dim=1)
+    count = (flat.sum(dim=1).double() * ratio).long()
+    return (rank < count[:, None]).view_as(detected)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """How a sample is put together; each field is one point in which the paper and its code differ."""
+
+    start: Literal["random", "first"] = "random"  # the window's first row in a longer ego
+    last_frame: Literal["kept", "dropped"] = "kept"  # is the ego's last frame ever part of a window
+    spanning: Literal["kept", "dropped"] = "kept"  # others that begin before the window and end after it
+    slots: Literal["seen", "drawn"] = "seen"  # an other out of sight leaves its slot to the next, or empty
+    undetected: Literal["zero", "kept"] = "zero"  # what the tracklet holds in frames without a detection
+    joints: bool = False  # are joints + camera part of the batch
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            if get_args(hint) and getattr(self, name) not in get_args(hint):
+                raise ValueError(f"{name} must be one of {get_args(hint)}, not {getattr(self, name)!r}")
+
+
+Profile = Literal["paper", "released"] | Assembly
+
+ASSEMBLIES = {
+    "paper": Assembly(),
+    "released": Assembly(
+        start="first", last_frame="kept", spanning="dropped", slots="drawn", undetected="kept", joints=True
+    ),
+}
+
+
+def assembly_of(profile: Profile, train: bool = False) -> Assembly:
+    """The Assembly itself, or the one of that name; `released` drops the last frame in training only."""
+    if isinstance(profile, Assembly):
+        return profile
+    if profile not in ASSEMBLIES:
+        raise ValueError(f"profile must be an Assembly or one of {tuple(ASSEMBLIES)}, not {profile!r}")
+    dropped = train and profile == "released"
+    return replace(ASSEMBLIES[profile], last_frame="dropped") if dropped else ASSEMBLIES[profile]
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedTracklet:
@@ -111,46 +185,72 @@ class PreparedTracklet:
     labels: FloatArray  # (T, 60)
     label_weight: FloatArray  # (T,)
     joints: FloatArray | None  # (T, 135)
-    appearance: FloatArray | None  # (T, D)
+    appearance: FloatArray  # (K, D) the vectors that differ; D = 0 without appearance
+    appearance_index: NDArray[np.int64]  # (T,) into K, -1 where there is none
 
     def __len__(self) -> int:
         return len(self.frame)
 
 
+class Seen(Protocol):
+    """What of a tracklet decides where it stands in a window."""
+
+    @property
+    def frame(self) -> NDArray[np.int64]: ...  # (T,)
+
+    @property
+    def detected(self) -> NDArray[np.bool_]: ...  # (T,)
+
+    def __len__(self) -> int: ...
+
+
+S = TypeVar("S", bound=Seen)
+
 # Fields of a window, taken row by row from a PreparedTracklet.
-ROW_FIELDS = ("pose", "labels", "label_weight", "joints", "appearance")
+ROW_FIELDS = ("pose", "labels", "label_weight", "joints")
+
+
+def appearance_width(tracklets: Iterable[Tracklet]) -> int:
+    """The one width of their appearance vectors, 0 where none has any. Raises BadInput naming another's."""
+    width = 0
+    for tracklet in tracklets:
+        own = 0 if tracklet.appearance is None else tracklet.appearance.shape[1]
+        if own and width and own != width:
+            raise BadInput(tracklet.name, "appearance", f"width {width} as before it", f"width {own}")
+        width = own or width
+    return width
 
 
 def prepare(
-    tracklet: Tracklet, stats: Stats, *, labels: LabelChoice = "any", joints: bool = False
+    tracklet: Tracklet,
+    stats: Stats,
+    *,
+    width: int,
+    labels: LabelChoice = "any",
+    assembly: Assembly = ASSEMBLIES["paper"],
 ) -> PreparedTracklet:
     """Normalise a tracklet and choose its labels: of `any` source (pre-training) or only `ground truth`.
 
-    Undetected frames become zero in everything, labels and weight too.
+    `width` is that of appearance in the batch; a tracklet without any gets none of its vectors. Undetected
+    frames become zero in everything, labels too, unless the assembly keeps what the tracklet holds there;
+    their label weight is 0 in any case.
     """
-    detected = tracklet.detected
-    source = tracklet.label_source
+    detected, source = tracklet.detected, tracklet.label_source
     labelled = detected & (source == GROUND_TRUTH if labels == "ground truth" else source != NO_LABEL)
-    shown = detected[:, None].astype(np.float32)
-    camera = tracklet.translation / np.array([1, 1, 200], np.float32)
-    points = np.add(tracklet.joints, camera[:, None], dtype=np.float32).reshape(-1, JOINTS_WIDTH)
+    kept = assembly.undetected == "kept"
+    shown, told = (mask[:, None] | kept for mask in (detected, labelled))
+    table = tables(tracklet)
+    points = np.add(tracklet.joints, tracklet.camera_vectors()[:, None], dtype=np.float32)
     return PreparedTracklet(
         frame=tracklet.frame,
         detected=detected,
         pose=stats.normalise(tracklet.vector()) * shown,
-        labels=ava.to_evaluated(tracklet.labels).astype(np.float32) * labelled[:, None],
+        labels=ava.to_evaluated(tracklet.labels).astype(np.float32) * told,
         label_weight=labelled.astype(np.float32),
-        joints=points * shown if joints else None,
-        appearance=None if tracklet.appearance is None else tracklet.appearance * shown,
+        joints=points.reshape(-1, JOINTS_WIDTH) * shown if assembly.joints else None,
+        appearance=np.zeros((0, width), np.float32) if table.appearance is None else table.appearance,
+        appearance_index=np.where(shown[:, 0], table.appearance_index, -1),
     )
-
-
-def group_others(tracklets: Sequence[Tracklet]) -> list[list[int]]:
-    """For each tracklet the indices of the others of its scene: same `<dataset>_<video>_<keyframe>`."""
-    scenes: dict[str, list[int]] = {}
-    for index, tracklet in enumerate(tracklets):
-        scenes.setdefault(tracklet.scene, []).append(index)
-    return [[other for other in scenes[t.scene] if other != index] for index, t in enumerate(tracklets)]
 
 
 def assemble(
@@ -160,157 +260,112 @@ def assemble(
     frames: int,
     people: int,
     stats: Stats,
-    start: int = 0,
+    profile: Profile = "paper",
+    start: int | None = None,
     labels: LabelChoice = "any",
-    joints: bool = False,
 ) -> TokenBatch:
-    """One sample (B = 1): the ego's rows [start, start + frames) and, at the same frame numbers, the others.
+    """One sample (B = 1): `frames` rows of the ego and, at the same frame numbers, the others.
 
-    The first `people` - 1 others that are seen in the window fill the slots after the ego; slots and frames
-    that nobody fills are zero and not detected. Raises ValueError for a start outside the ego.
+    The window begins at row `start`; by default where the profile says: at random, from torch's own
+    generator (paper), or at row 0 (released). Up to `people` - 1 others fill the slots after the ego, in
+    their order; slots and frames that nobody fills are zero and not detected. Appearance is (1, P, T, D).
+    The sample that the released code makes in training is that of replace(ASSEMBLIES["released"],
+    last_frame="dropped"). Raises ValueError for a start outside the ego, BadInput for unequal appearance.
     """
-    chosen = [prepare(tracklet, stats, labels=labels, joints=joints) for tracklet in (ego, *others)]
-    return assemble_prepared(chosen[0], chosen[1:], frames=frames, people=people, start=start)
+    assembly = assembly_of(profile)
+    width = appearance_width([ego, *others])
+    if start is None:
+        choices = window_starts(len(ego), frames, assembly)
+        start = 0 if choices == 1 else int(torch.randint(choices, (1,)))
+    chosen = (prepare(t, stats, width=width, labels=labels, assembly=assembly) for t in (ego, *others))
+    first = next(chosen)
+    return assemble_prepared(
+        first, chosen, frames=frames, people=people, assembly=assembly, start=start
+    ).dense()
+
+
+def window_starts(length: int, frames: int, assembly: Assembly) -> int:
+    """How many rows of an ego of `length` a window may begin at."""
+    if assembly.start == "first":
+        return 1
+    return max(_usable(length, assembly) - frames, 0) + 1
+
+
+def _usable(length: int, assembly: Assembly) -> int:
+    return length - 1 if assembly.last_frame == "dropped" else length
 
 
 def assemble_prepared(
-    ego: PreparedTracklet, others: Iterable[PreparedTracklet], *, frames: int, people: int, start: int = 0
+    ego: PreparedTracklet,
+    others: Iterable[PreparedTracklet],
+    *,
+    frames: int,
+    people: int,
+    assembly: Assembly,
+    start: int,
 ) -> TokenBatch:
-    """As `assemble`, from tracklets that were prepared before."""
+    """As `assemble`, from tracklets that were prepared before; appearance (1, P, K, D) with its index."""
+    filled = seats(ego, others, frames=frames, people=people, assembly=assembly, start=start)
+    return _fill(filled, frames, people)
+
+
+def seats(
+    ego: S, others: Iterable[S], *, frames: int, people: int, assembly: Assembly, start: int
+) -> list[tuple[S, NDArray[np.intp], NDArray[np.intp]]]:
+    """Who sits in which slot of a sample, ego first: the tracklet, the frames of the window that it has, and
+    its rows there. Raises ValueError for a start outside the ego.
+    """
     if not 0 <= start < len(ego):
         raise ValueError(f"start {start} is outside an ego of {len(ego)} frames")
-    window = ego.frame[start : start + frames]
+    window = ego.frame[start : min(start + frames, _usable(len(ego), assembly))]
     filled = [(ego, *_aligned(ego, window))]
     for other in others:
         if len(filled) == people:
             break
-        slots, rows = _aligned(other, window)
-        if other.detected[rows].any():
+        spans = len(window) > 0 and other.frame[0] < window[0] and other.frame[-1] > window[-1]
+        dropped = spans and assembly.spanning == "dropped"
+        slots, rows = _aligned(other, window[:0] if dropped else window)
+        if assembly.slots == "drawn" or other.detected[rows].any():
             filled.append((other, slots, rows))
-    detected = np.zeros((1, people, frames), np.bool_)
-    arrays = {field: _blank(getattr(ego, field), people, frames) for field in ROW_FIELDS}
-    for person, (tracklet, slots, rows) in enumerate(filled):
-        detected[0, person, slots] = tracklet.detected[rows]
-        for field, array in arrays.items():
-            source = getattr(tracklet, field)
-            if array is not None and source is not None:
-                array[0, person, slots] = source[rows]
-    tensors = {field: torch.from_numpy(array) for field, array in arrays.items() if array is not None}
-    present = torch.arange(people)[None] < len(filled)
-    return TokenBatch(present=present, detected=torch.from_numpy(detected), **tensors)
+    return filled
 
 
-def _aligned(
-    tracklet: PreparedTracklet, window: NDArray[np.int64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _aligned(tracklet: Seen, window: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Slots of the window that the tracklet has a row for, and those rows, matched by frame number."""
     rows = np.minimum(np.searchsorted(tracklet.frame, window), len(tracklet) - 1)
     slots = np.flatnonzero(tracklet.frame[rows] == window)
     return slots, rows[slots]
 
 
-def _blank(rows: FloatArray | None, people: int, frames: int) -> FloatArray | None:
-    return None if rows is None else np.zeros((1, people, frames, *rows.shape[1:]), np.float32)
+def _fill(
+    filled: list[tuple[PreparedTracklet, NDArray[np.intp], NDArray[np.intp]]], frames: int, people: int
+) -> TokenBatch:
+    """A batch of one sample from each slot's tracklet, the frames of the window it has, and their rows."""
+    ego = filled[0][0]
+    detected = np.zeros((1, people, frames), np.bool_)
+    index = np.full((1, people, frames), -1)
+    contents = {f: getattr(ego, f) for f in ROW_FIELDS if getattr(ego, f) is not None}
+    arrays = {f: np.zeros((1, people, frames, *rows.shape[1:]), np.float32) for f, rows in contents.items()}
+    vectors: list[FloatArray] = []
+    for person, (tracklet, slots, rows) in enumerate(filled):
+        detected[0, person, slots] = tracklet.detected[rows]
+        for field, array in arrays.items():
+            array[0, person, slots] = getattr(tracklet, field)[rows]
+        used, index[0, person, slots] = used_entries(tracklet.appearance_index[rows])
+        vectors.append(tracklet.appearance[used])
+    tensors = {field: torch.from_numpy(array) for field, array in arrays.items()}
+    if ego.appearance.shape[1]:
+        appearance = np.zeros((1, people, max(map(len, vectors)), ego.appearance.shape[1]), np.float32)
+        for person, used_rows in enumerate(vectors):
+            appearance[0, person, : len(used_rows)] = used_rows
+        tensors |= {"appearance": torch.from_numpy(appearance), "appearance_index": torch.from_numpy(index)}
+    seen = torch.from_numpy(detected)
+    present = seen.any(dim=2)
+    present[:, 0] = True
+    return TokenBatch(present=present, detected=seen, **tensors)
 
 
-def collate(batches: Sequence[TokenBatch]) -> TokenBatch:
-    """Join samples into one batch, with no more slots than the sample with most people fills."""
-    people = max(int(batch.present.sum(dim=1).max()) for batch in batches)
-    names = batches[0].tensors()
-    if any(batch.tensors().keys() != names.keys() for batch in batches):
-        raise ValueError("samples of one batch must hold the same tensors")
-    joined = {name: [_slots(batch.tensors()[name], people) for batch in batches] for name in names}
-    return TokenBatch(**{name: torch.cat(tensors) for name, tensors in joined.items()})
-
-
-def _slots(tensor: Tensor, people: int) -> Tensor:
-    """Cut or zero-pad axis 1 to `people` slots."""
-    missing = people - tensor.shape[1]
-    if missing <= 0:
-        return tensor[:, :people]
-    return torch.cat([tensor, tensor.new_zeros(tensor.shape[0], missing, *tensor.shape[2:])], dim=1)
-
-
-class TrackletDataset(Dataset[TokenBatch]):
-    """Every tracklet once as the ego of a sample (B = 1).
-
-    Training: the window starts at random and the others come in random order, drawn anew each epoch from
-    (seed, epoch, index); tracklets without any label of the wanted source are no egos. Test: every tracklet,
-    in order, the window starting at `starts[index]` (0 where all fit into `frames`), others in order.
-    """
-
-    def __init__(
-        self,
-        tracklets: Sequence[Tracklet],
-        *,
-        frames: int,
-        people: int,
-        stats: Stats,
-        train: bool,
-        labels: LabelChoice = "any",
-        joints: bool = False,
-        starts: Sequence[int] | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.frames, self.people, self.train, self.seed, self.epoch = frames, people, train, seed, 0
-        self.prepared = [prepare(t, stats, labels=labels, joints=joints) for t in tracklets]
-        self.others = group_others(tracklets)
-        self.egos = [i for i, p in enumerate(self.prepared) if not train or p.label_weight.any()]
-        if starts is None and not train and any(len(t) > frames for t in tracklets):
-            raise ValueError(f"tracklets of more than {frames} frames need `starts` at test")
-        self.starts = list(starts) if starts is not None else [0] * len(self.prepared)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose random windows __getitem__ gives."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.egos)
-
-    def __getitem__(self, index: int) -> TokenBatch:
-        ego = self.egos[index]
-        start, others = self.starts[ego], self.others[ego]
-        if self.train:
-            generator = np.random.default_rng((self.seed, self.epoch, index))
-            start = int(generator.integers(max(len(self.prepared[ego]) - self.frames, 0) + 1))
-            others = generator.permutation(others).tolist()
-        return assemble_prepared(
-            self.prepared[ego],
-            (self.prepared[other] for other in others),
-            frames=self.frames,
-            people=self.people,
-            start=start,
-        )
-
-    def people_count(self, index: int) -> int:
-        """About how many slots item `index` fills, for BucketSampler."""
-        return min(1 + len(self.others[self.egos[index]]), self.people)
-
-
-class BucketSampler(Sampler[list[int]]):
-    """Batches of items with like numbers of people, so that collate trims; for DataLoader's `batch_sampler`.
-
-    Deterministic in (seed, epoch). Every item comes once an epoch; at most one batch is short.
-    """
-
-    def __init__(
-        self, counts: Sequence[int], batch_size: int, *, shuffle: bool = True, seed: int = 0
-    ) -> None:
-        self.counts, self.batch_size, self.shuffle = np.asarray(counts), batch_size, shuffle
-        self.seed, self.epoch = seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order __iter__ gives."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-len(self.counts) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.counts)) if self.shuffle else np.arange(len(self.counts))
-        order = order[np.argsort(self.counts[order], kind="stable")]
-        batches = [order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
-        if self.shuffle:
-            batches = [batches[i] for i in generator.permutation(len(batches))]
-        yield from batches
+def used_entries(index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The entries that an index (T,) names, and the same index into those alone."""
+    used = np.unique(index[index >= 0])
+    return used, np.where(index >= 0, np.searchsorted(used, index), -1)

@@ -6,7 +6,6 @@ import re
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lart_mini.errors import BadInput, atomic_path
-from lart_mini.safe_pickle import read_pickle
-
-FloatArray = NDArray[np.float32]
+from lart_mini.released_file import PUBLISHED_DEPTH_UNIT, FloatArray, ReleasedFile, depth_unit_told
 
 CLASSES = 80
 VECTOR_WIDTH = 229
 NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH = 0, 1, 2
 
 # The released spelling: <dataset>_<video id, 11 characters>_<key frame>_<track>_<length>
-NAME_PATTERN = re.compile(r"[a-z0-9]+-[a-z]+_(?P<video>.{11})_(?P<keyframe>\d{6})_(?P<track>\d+)_\d+")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9]+-[a-z]+_(?P<video>.{11})_(?P<keyframe>\d{6})_(?P<track>\d+)_\d+")
 NAME_EXPECTED = "<dataset>_<video, 11 characters>_<keyframe, 6 digits>_<track>_<length>"
 
 # Shape after the time axis and dtype of every per-frame field; appearance has a width of its own.
@@ -40,6 +37,9 @@ FRAME_FIELDS: dict[str, tuple[tuple[int, ...], type]] = {
     "labels": ((CLASSES,), np.float32),
     "label_source": ((), np.int8),
 }
+
+
+OPTIONAL_FIELDS = ("appearance", "camera")  # arrays along time that a tracklet may lack
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,8 @@ class Tracklet:
     labels: FloatArray  # (T, 80) in [0, 1], column = AVA id - 1
     label_source: NDArray[np.int8]  # (T,) 0 none, 1 pseudo, 2 ground truth
     appearance: FloatArray | None = None  # (T, D)
+    camera: FloatArray | None = None  # (T, 3) added to the joints; None: translation, its depth / 200
+    depth_unit: float = 1.0  # metres in one unit of the person-vector's depth; 200 in the published files
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -80,9 +82,19 @@ class Tracklet:
         return self.name.rsplit("_", 2)[0]
 
     def vector(self) -> FloatArray:
-        """Person-vectors (T, 229): global_orient 9, body_pose 207, betas 10, translation 3 (C.2.1)."""
+        """Person-vectors (T, 229): global_orient 9, body_pose 207, betas 10, place 3 (C.2.1).
+
+        The place is the translation, its depth in the unit that the tracklet's file has it in (`depth_unit`).
+        """
+        place = self.translation / np.array([1, 1, self.depth_unit], np.float64)
         pose = self.pose.reshape(len(self), 216)
-        return np.concatenate([pose, self.betas, self.translation], axis=1).astype(np.float32)
+        return np.concatenate([pose, self.betas, place], axis=1).astype(np.float32)
+
+    def camera_vectors(self) -> FloatArray:
+        """(T, 3) what the released code adds to the joints: `camera`, else x, y and depth / 200."""
+        if self.camera is not None:
+            return self.camera
+        return (self.translation / np.array([1, 1, PUBLISHED_DEPTH_UNIT], np.float32)).astype(np.float32)
 
     def validate(self, file: object | None = None) -> Tracklet:
         """Return the tracklet itself, or raise BadInput (naming `file`, else its name) on a wrong field."""
@@ -94,8 +106,47 @@ class Tracklet:
         if self.appearance is not None:
             width = self.appearance.shape[-1] if self.appearance.ndim == 2 else "D"
             _check_array(where, "appearance", self.appearance, (len(self), width), np.float32)
+        if self.camera is not None:
+            _check_array(where, "camera", self.camera, (len(self), 3), np.float32)
         _check_values(self, where)
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A tracklet's appearance and labels with each distinct row once: they hold for about 30 frames each."""
+
+    appearance: FloatArray | None  # (K, D)
+    appearance_index: NDArray[np.int64]  # (T,) into K, -1 where the vector is all zero or there is none
+    labels: FloatArray  # (L, 80)
+    label_index: NDArray[np.int64]  # (T,) into L, -1 where no class is labelled
+
+
+def tables(tracklet: Tracklet) -> Tables:
+    """The distinct rows of a tracklet's appearance and labels, in the order of their first frames."""
+    labels, label_index = _distinct(tracklet.labels)
+    if tracklet.appearance is None:
+        return Tables(None, np.full(len(tracklet), -1), labels, label_index)
+    return Tables(*_distinct(tracklet.appearance), labels, label_index)
+
+
+def _distinct(rows: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Rows that differ (K, D), without those of zeros, and which of them each row is (T,), else -1."""
+    starts = _run_starts(rows)
+    number: dict[bytes, int] = {}  # of a row's content
+    first: list[int] = []
+    entries = np.full(len(starts), -1)
+    for run, start in enumerate(starts.tolist()):
+        if rows[start].any():
+            entries[run] = number.setdefault(rows[start].tobytes(), len(number))
+            if len(first) < len(number):
+                first.append(start)
+    return rows[first], np.repeat(entries, np.diff(starts, append=len(rows)))
+
+
+def _run_starts(rows: NDArray[Any]) -> NDArray[np.intp]:
+    """Where a row (T, …) differs from the one before it, and 0."""
+    return np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
 
 
 def parse_name(name: str, file: object) -> dict[str, Any]:
@@ -129,6 +180,8 @@ def _check_values(tracklet: Tracklet, where: object) -> None:
         raise BadInput(where, "frame", "ascending frame numbers", "a number that does not rise")
     if (tracklet.frame_size <= 0).any():
         raise BadInput(where, "frame_size", "height and width above 0", tracklet.frame_size.tolist())
+    if tracklet.depth_unit not in (1.0, PUBLISHED_DEPTH_UNIT):
+        raise BadInput(where, "depth_unit", f"1 or {PUBLISHED_DEPTH_UNIT:g}", tracklet.depth_unit)
     if tracklet.labels.min() < 0 or tracklet.labels.max() > 1:
         found = f"{tracklet.labels.min():g} to {tracklet.labels.max():g}"
         raise BadInput(where, "labels", "values in [0, 1]", found)
@@ -149,178 +202,146 @@ def _check_values(tracklet: Tracklet, where: object) -> None:
 def read_released(path: str | Path) -> Tracklet:
     """A tracklet from a file in the released format, named as the file. Raises BadInput on anything wrong.
 
-    Ground-truth labels stand where `has_gt` is 2; pseudo labels where it is 1 and the file has them.
+    Ground-truth labels stand where `has_gt` is 2, elsewhere the pseudo labels of the file's table, which
+    count where `has_gt` is 1 and the table has some. Frame numbers are `fid`, or what the frames' names end
+    in where only those contain the key frame. Depth comes in metres: the published files hold it divided by
+    200 in `pose_shape` too, which shows in `camera` being equal to the person-vector's end (`depth_unit`).
     """
     path = Path(path)
     name = path.name.removesuffix(".pkl")
     identity = parse_name(name, path)
-    content = read_pickle(path)
-    if not isinstance(content, dict):
-        raise BadInput(path, "pickle", "a dict", type(content).__name__)
-    length = _array(path, content, "fid", None, ()).shape[0]
-
-    def rows(key: str, *shape: int) -> NDArray[Any]:
-        return _array(path, content, key, length, shape)
-
-    vector = rows("pose_shape", VECTOR_WIDTH)
-    detected = rows("has_detection") > 0
-    index = rows("apperance_index").astype(np.int64)
-    labels, source = _labels(path, rows("action_label_gt", CLASSES), rows("has_gt"), index, content)
+    file = ReleasedFile.read(path)
+    vector = file.rows("pose_shape", VECTOR_WIDTH)
+    detected = file.rows("has_detection") > 0
+    index = file.whole_numbers("apperance_index")
+    labels, source = _labels(file, index)
+    camera, depth_unit = file.camera(vector, detected)
     tracklet = Tracklet(
         name=name,
         **identity,
-        frame=rows("fid").astype(np.int64),
-        pose=vector[:, :216].reshape(length, 24, 3, 3).astype(np.float32),
+        frame=file.frame_numbers(identity["keyframe"]),
+        pose=vector[:, :216].reshape(-1, 24, 3, 3).astype(np.float32),
         betas=vector[:, 216:226].astype(np.float32),
-        translation=vector[:, 226:].astype(np.float32),
-        joints=rows("3d_joints", 45, 3).astype(np.float32),
+        translation=(vector[:, 226:] * np.array([1, 1, depth_unit])).astype(np.float32),
+        joints=file.rows("3d_joints", 45, 3).astype(np.float32),
         detected=detected,
-        box=rows("frame_bbox", 4).astype(np.float32),
-        frame_size=_frame_size(path, rows("frame_size", 2), detected),
-        confidence=rows("frame_conf").astype(np.float32),
+        box=file.rows("frame_bbox", 4).astype(np.float32),
+        frame_size=file.frame_size(detected),
+        confidence=file.rows("frame_conf").astype(np.float32),
         labels=labels,
         label_source=source,
-        appearance=_gather(path, content.get("apperance_dict"), "apperance_dict", index)[0],
+        appearance=file.looked_up("apperance_dict", index)[0],
+        camera=camera,
+        depth_unit=depth_unit,
     )
     return tracklet.validate(path)
 
 
-def _array(
-    path: Path, content: dict[Any, Any], key: str, length: int | None, shape: tuple[int, ...]
-) -> NDArray[Any]:
-    """content[key], list or array, as (T, *shape), dropping the released format's axis of one person."""
-    if key not in content:
-        raise BadInput(path, key, "to be there", "no such key")
-    try:
-        array = np.asarray(content[key])
-    except ValueError:  # a ragged list
-        raise BadInput(path, key, "rows of equal length", "a ragged list") from None
-    if array.dtype.kind not in "biuf":
-        raise BadInput(path, key, "numbers", array.dtype)
-    length = len(array) if length is None and array.ndim else length
-    if array.ndim == 0 or len(array) != length or array.size != length * prod(shape):
-        expected = ("T" if length is None else length, 1, *(shape or (1,)))
-        raise BadInput(path, key, f"shape {expected}", f"shape {array.shape}")
-    return array.reshape(length, *shape)
-
-
-def _gather(
-    path: Path, table: Any, key: str, index: NDArray[np.int64]
-) -> tuple[FloatArray | None, NDArray[np.bool_]]:
-    """Rows table[index] (T, D), zero where there is none, and where there is one (T,); None for no table."""
-    known = np.zeros(len(index), np.bool_)
-    if not table:
-        return None, known
-    if not isinstance(table, dict):
-        raise BadInput(path, key, "a dict", type(table).__name__)
-    vectors = {name: np.asarray(row).reshape(-1) for name, row in table.items()}
-    widths = {row.size for row in vectors.values()}
-    if len(widths) != 1 or any(row.dtype.kind not in "biuf" for row in vectors.values()):
-        raise BadInput(path, key, "numbers of one width", f"widths {sorted(widths)}")
-    gathered = np.zeros((len(index), widths.pop()), np.float32)
-    for row, name in enumerate(index.tolist()):
-        if name in vectors:
-            gathered[row], known[row] = vectors[name], True
-    return gathered, known
-
-
-def _labels(
-    path: Path, truth: NDArray[Any], has_gt: NDArray[Any], index: NDArray[np.int64], content: dict[Any, Any]
-) -> tuple[FloatArray, NDArray[np.int8]]:
+def _labels(file: ReleasedFile, index: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int8]]:
     """One label row and its source a frame: ground truth before pseudo label before none."""
-    pseudo, known = _gather(path, content.get("action_label_psudo"), "action_label_psudo", index)
+    truth, has_gt = file.rows("action_label_gt", CLASSES), file.whole_numbers("has_gt")
+    if not np.isin(has_gt, (NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH)).all():
+        raise BadInput(file.path, "has_gt", "0, 1 or 2", np.unique(has_gt).tolist())
+    pseudo, known = file.looked_up("action_label_psudo", index)
     if pseudo is not None and pseudo.shape[1] != CLASSES:
-        raise BadInput(path, "action_label_psudo", f"{CLASSES} columns", pseudo.shape[1])
-    labels = np.zeros((len(index), CLASSES), np.float32) if pseudo is None else pseudo
-    source = np.where((has_gt == PSEUDO_LABEL) & ~known, NO_LABEL, has_gt).astype(np.int8)
-    if (source != np.where((has_gt == PSEUDO_LABEL) & ~known, NO_LABEL, has_gt)).any():
-        raise BadInput(path, "has_gt", "0, 1 or 2", np.unique(has_gt).tolist())
-    labels[source == NO_LABEL] = 0
-    labels[source == GROUND_TRUTH] = truth[source == GROUND_TRUTH]
-    return labels, source
-
-
-def _frame_size(path: Path, sizes: NDArray[Any], detected: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The one (height, width) of the video, from the detected frames where there are any."""
-    distinct = np.unique(sizes[detected] if detected.any() else sizes, axis=0)
-    if len(distinct) != 1:
-        raise BadInput(path, "frame_size", "one size in all frames", distinct.tolist())
-    return distinct[0].astype(np.int64)
+        raise BadInput(file.path, "action_label_psudo", f"{CLASSES} columns", pseudo.shape[1])
+    labels = np.zeros((file.length, CLASSES), np.float32) if pseudo is None else pseudo
+    labels[has_gt == GROUND_TRUTH] = truth[has_gt == GROUND_TRUTH]
+    return labels, np.where((has_gt == PSEUDO_LABEL) & ~known, NO_LABEL, has_gt).astype(np.int8)
 
 
 def write_released(tracklet: Tracklet, path: str | Path, compress: bool = False) -> None:
     """Write a tracklet as a released file: a joblib pickle, `compress`ed by zlib or plain.
 
-    What read_released reads back is equal to the last bit, but for labels of frames whose label_source is 0.
-    A Tracklet does not hold `camera_bbox`, which nothing in LART reads: zeros are written.
+    What read_released reads back is equal to the last bit; a `camera` that repeats the translation comes back
+    as None. The released code reads it too, where it has appearance for all detections, as that code expects.
+    A Tracklet does not hold `camera_bbox`, which nothing in LART reads: zeros are written. Raises BadInput
+    for a `camera` that would make readers mistake the depth unit.
     """
     if Path(path).name != f"{tracklet.name}.pkl":
         raise BadInput(path, "file name", f"{tracklet.name}.pkl", Path(path).name)
     content = _released_content(tracklet.validate())
+    told = depth_unit_told(content["pose_shape"][:, 0], content["camera"][:, 0], tracklet.detected)
+    if told != tracklet.depth_unit:
+        raise BadInput(path, "camera", f"one that tells the depth unit {tracklet.depth_unit:g}", f"{told:g}")
     with atomic_path(path) as temporary:
         joblib.dump(content, temporary, compress=("zlib", 3) if compress else 0)
 
 
 def _released_content(tracklet: Tracklet) -> dict[str, Any]:
     length = len(tracklet)
-    index, appearance, pseudo = _tables(tracklet)
+    index, appearance, pseudo = _released_tables(tracklet)
     truth = np.where((tracklet.label_source == GROUND_TRUTH)[:, None], tracklet.labels, 0)
+    vector = tracklet.vector()
+    if tracklet.depth_unit != 1:
+        # In float64, as published: in float32 the depth would lose its last bit.
+        vector = np.c_[vector[:, :226], tracklet.translation / np.array([1, 1, tracklet.depth_unit])]
     per_frame: dict[str, NDArray[Any]] = {
         "fid": tracklet.frame[:, None],
-        "pose_shape": tracklet.vector(),
+        "pose_shape": vector,
         "3d_joints": tracklet.joints,
-        "camera": tracklet.translation / np.array([1, 1, 200], np.float32),  # the released unit of depth
+        "camera": tracklet.camera_vectors(),
         "camera_bbox": np.zeros((length, 3), np.float32),
         "action_label_gt": truth.astype(np.float32),
         "has_gt": tracklet.label_source[:, None].astype(np.int64),
         "has_detection": tracklet.detected[:, None].astype(np.int64),
         "apperance_index": index[:, None],
-        "frame_size": np.tile(tracklet.frame_size, (length, 1)),
-        "frame_bbox": tracklet.box,
-        "frame_conf": tracklet.confidence[:, None],
     }
     return {key: rows[:, None] for key, rows in per_frame.items()} | {
         "action_label_psudo": pseudo,
         "apperance_dict": appearance,
+        # Lists, since the released code appends to them at test.
         "frame_name": [f"{frame:06d}.jpg" for frame in tracklet.frame.tolist()],
+        "frame_size": list(np.tile(tracklet.frame_size, (length, 1))),
+        "frame_bbox": list(tracklet.box),
+        "frame_conf": tracklet.confidence.tolist(),
     }
 
 
-def _tables(tracklet: Tracklet) -> tuple[NDArray[np.int64], dict[int, FloatArray], dict[int, FloatArray]]:
-    """apperance_index (T,) and its two dicts: runs of equal frames share the entry of their first frame."""
-    is_pseudo = tracklet.label_source == PSEUDO_LABEL
-    kinds = [is_pseudo[:, None], np.where(is_pseudo[:, None], tracklet.labels, 0)]
-    if tracklet.appearance is not None:
-        kinds.append(tracklet.appearance)
-    state = np.concatenate(kinds, axis=1)
-    starts = np.flatnonzero(np.r_[True, (state[1:] != state[:-1]).any(axis=1)])
-    index = starts[np.searchsorted(starts, np.arange(len(tracklet)), side="right") - 1].astype(np.int64)
+def _released_tables(
+    tracklet: Tracklet,
+) -> tuple[NDArray[np.int64], dict[int, FloatArray], dict[int, FloatArray]]:
+    """apperance_index (T,) and its two dicts: runs of equal frames share the entry of their first frame.
+
+    The released code looks every index but -1 up in both.
+    """
+    source = tracklet.label_source
+    told = np.where((source == GROUND_TRUTH)[:, None], 0, tracklet.labels)
+    needed = (source == PSEUDO_LABEL) | told.any(axis=1)
+    kinds = [needed[:, None], told] + ([] if tracklet.appearance is None else [tracklet.appearance])
+    starts = _run_starts(np.concatenate(kinds, axis=1))
+    index = np.repeat(starts, np.diff(starts, append=len(tracklet))).astype(np.int64)
     if tracklet.appearance is None:
-        index[~is_pseudo] = -1
-    pseudo = {int(s): tracklet.labels[s : s + 1] for s in starts if is_pseudo[s]}
-    if tracklet.appearance is None:
-        return index, {}, pseudo
-    return index, {int(s): tracklet.appearance[s : s + 1] for s in starts}, pseudo
+        index[~needed] = -1
+    used = np.unique(index[index >= 0]).tolist()
+    rows = tracklet.appearance
+    appearance = {} if rows is None else {start: rows[start : start + 1] for start in used}
+    return index, appearance, {start: told[start : start + 1] for start in used}
 
 
 def save_tracklets(tracklets: Iterable[Tracklet], path: str | Path) -> None:
     """Write tracklets into one .npz, every field concatenated along time.
 
     Each field takes the smallest dtype that loses nothing (labels of 0 and 1 become uint8). The file is
-    written whole or not at all, and equal byte for byte for equal tracklets. Appearance must be of one width.
+    written whole or not at all, and equal byte for byte for equal tracklets. Appearance must be of one width;
+    what no tracklet has is not in the file.
     """
     kept = [tracklet.validate() for tracklet in tracklets]
-    with_appearance = [t.appearance for t in kept if t.appearance is not None]
-    widths = sorted({array.shape[1] for array in with_appearance})
+    widths = sorted({t.appearance.shape[1] for t in kept if t.appearance is not None})
     if len(widths) > 1:
         raise BadInput(path, "appearance", "one width", widths)
     arrays: dict[str, NDArray[Any]] = {
         "name": np.array([t.name for t in kept], np.str_),
         "length": np.array([len(t) for t in kept], np.int64),
         "frame_size": np.array([t.frame_size for t in kept], np.int64).reshape(-1, 2),
-        "has_appearance": np.array([t.appearance is not None for t in kept], np.bool_),
-        "appearance": _smallest(np.concatenate([np.empty((0, *widths), np.float32), *with_appearance])),
     }
+    if any(t.depth_unit != 1 for t in kept):
+        arrays["depth_unit"] = np.array([t.depth_unit for t in kept])
+    for field in OPTIONAL_FIELDS:
+        given = [getattr(t, field) for t in kept if getattr(t, field) is not None]
+        if given:
+            arrays[f"has_{field}"] = np.array([getattr(t, field) is not None for t in kept])
+            arrays[field] = _smallest(np.concatenate(given))
     for field, (shape, dtype) in FRAME_FIELDS.items():
         rows = [np.empty((0, *shape), dtype), *(getattr(t, field) for t in kept)]
         arrays[field] = _smallest(np.concatenate(rows))
@@ -343,38 +364,41 @@ def _smallest(array: NDArray[Any]) -> NDArray[Any]:
 def load_tracklets(path: str | Path) -> list[Tracklet]:
     """What save_tracklets wrote. Raises BadInput for a file that is no such store or has a wrong field."""
     dtypes: dict[str, Any] = {"name": np.str_, "length": np.int64, "frame_size": np.int64}
-    dtypes |= {"has_appearance": np.bool_, "appearance": np.float32}
     dtypes |= {field: dtype for field, (_, dtype) in FRAME_FIELDS.items()}
+    optional: dict[str, Any] = {"depth_unit": np.float64} | dict.fromkeys(OPTIONAL_FIELDS, np.float32)
+    optional |= {f"has_{field}": np.bool_ for field in OPTIONAL_FIELDS}
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = sorted(dtypes.keys() - set(archive.files))
             if missing:
                 raise BadInput(path, missing[0], "to be there", "no such array")
+            dtypes |= {field: dtype for field, dtype in optional.items() if field in archive.files}
             arrays = {field: archive[field].astype(dtype, copy=False) for field, dtype in dtypes.items()}
     except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         if isinstance(error, BadInput):
             raise
         raise BadInput(path, "file", "a store of tracklets (.npz)", type(error).__name__) from None
-    ends = np.cumsum(arrays["length"])
     for field in FRAME_FIELDS:
         if len(arrays[field]) != arrays["length"].sum():
             raise BadInput(path, field, f"{arrays['length'].sum()} rows", len(arrays[field]))
-    appearance_ends = np.cumsum(arrays["length"] * arrays["has_appearance"])
-    return [_unpack(path, arrays, i, ends[i], appearance_ends[i]) for i in range(len(ends))]
+    ends = {"": np.cumsum(arrays["length"])}
+    for field in OPTIONAL_FIELDS:
+        if f"has_{field}" in arrays:
+            ends[field] = np.cumsum(arrays["length"] * arrays[f"has_{field}"])
+    return [
+        _unpack(path, arrays, i, {field: int(end[i]) for field, end in ends.items()})
+        for i in range(len(arrays["length"]))
+    ]
 
 
-def _unpack(
-    path: str | Path, arrays: dict[str, NDArray[Any]], i: int, end: int, appearance_end: int
-) -> Tracklet:
-    """Tracklet `i`, as views into the store's arrays."""
+def _unpack(path: str | Path, arrays: dict[str, NDArray[Any]], i: int, ends: dict[str, int]) -> Tracklet:
+    """Tracklet `i`, as views into the store's arrays; `ends` of its rows, under "" of the fields all have."""
     name, length = str(arrays["name"][i]), int(arrays["length"][i])
-    appearance = arrays["appearance"][appearance_end - length : appearance_end]
-    rows: dict[str, Any] = {field: arrays[field][end - length : end] for field in FRAME_FIELDS}
-    tracklet = Tracklet(
-        name=name,
-        **parse_name(name, path),
-        frame_size=arrays["frame_size"][i],
-        appearance=appearance if arrays["has_appearance"][i] else None,
-        **rows,
-    )
+    rows: dict[str, Any] = {field: arrays[field][ends[""] - length : ends[""]] for field in FRAME_FIELDS}
+    for field in OPTIONAL_FIELDS:
+        if field in ends and arrays[f"has_{field}"][i]:
+            rows[field] = arrays[field][ends[field] - length : ends[field]]
+    if "depth_unit" in arrays:
+        rows["depth_unit"] = float(arrays["depth_unit"][i])
+    tracklet = Tracklet(name=name, **parse_name(name, path), frame_size=arrays["frame_size"][i], **rows)
     return tracklet.validate(f"{path} ({name})")

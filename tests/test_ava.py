@@ -42,6 +42,8 @@ def test_class_table() -> None:
 @settings(derandomize=True, deadline=None, max_examples=50)
 def test_clock(second: int) -> None:
     assert ava.second(ava.keyframe(second)) == second and ava.keyframe(902) == 60
+    about = np.arange(ava.keyframe(second) - 15, ava.keyframe(second) + 15)
+    assert (ava.nearest_keyframe(about) == ava.keyframe(second)).all()
     with pytest.raises(BadInput, match="multiple of 30"):
         ava.second(ava.keyframe(second) + 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,23 @@ def test_a_config_that_makes_no_model_is_refused(tmp_path: Path, config: str) ->
     save_file(tensors, path, header | {"config": config})
     with pytest.raises(BadInput, match="config: expected a LARTConfig"):
         load_checkpoint(path)
+
+
+def test_a_config_of_another_version_is_refused_by_field(tmp_path: Path) -> None:
+    path, _, _ = saved(tmp_path)
+    tensors, header = contents(path)
+    config = json.loads(header["config"])
+    earlier = {name: value for name, value in config.items() if name != "undetected"}
+    for changed, field in ((earlier, "without undetected"), (config | {"depht": 3}, "depht")):
+        save_file(tensors, path, header | {"config": json.dumps(changed)})
+        with pytest.raises(BadInput, match=f"config: expected a LARTConfig, found .*{field}"):
+            load_checkpoint(path)
+
+
+def test_a_trained_encoding_and_hidden_widths_come_back(tmp_path: Path) -> None:
+    model = LART(replace(CONFIG, encoding_trained=True, pose_hidden=(5, 7), encoding_order="person first"))
+    torch.nn.init.normal_(model.encoding)
+    stats = Stats(*np.ones((2, 229), np.float32))
+    save_checkpoint(tmp_path / "lart.safetensors", model, stats)
+    loaded, _, _ = load_checkpoint(tmp_path / "lart.safetensors")
+    assert loaded.config == model.config and torch.equal(loaded.encoding, model.encoding)

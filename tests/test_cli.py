@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from notebook_kit import RECORDING, write_notebook, write_project
+from store_source import WIDTH, write_source
+from test_released import make_weights, write
 
-from lart_mini import __version__, cli
+from lart_mini import __version__, ava, cli
+from lart_mini.checkpoints import load_released, save_checkpoint
+from lart_mini.convert import convert
+from lart_mini.model import LART, LARTConfig
+from lart_mini.store import Store
+from lart_mini.tokens import Stats, assemble, load_stats
 
-COMMANDS = ("reproduce", "evaluate", "info", "validate", "train", "predict")
+COMMANDS = ("reproduce", "evaluate", "info", "convert", "validate", "train", "predict")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -48,16 +57,12 @@ def test_reproduce_ends_with_the_score_or_one_line(
 
 def test_validate_names_each_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "validate", tmp_path)
-    assert code == 2 and "expected tracklet files *.pkl, found none" in err
+    assert code == 2 and "expected tracklet files *.pkl, or a store, found neither" in err
     bad = tmp_path / "ava-val_0123456789a_000150_3_128.pkl"
     bad.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     code, out, err = run(capsys, "validate", bad)
-    assert (
-        code == 2
-        and out == "0 of 1 files are valid, 0 frames\n"
-        and len(err.splitlines()) == 1
-        and bad.name in err
-    )
+    assert code == 2 and out.endswith("problems: 1\n")
+    assert len(err.splitlines()) == 1 and bad.name in err and "os.system" in err
 
 
 def test_bad_csv_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,3 +77,75 @@ def test_bad_csv_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_info_refuses_an_unknown_size(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "info", "--size", "huge")
     assert code == 2 and len(err.splitlines()) == 1 and "huge" in err
+
+
+def test_convert_tells_what_it_skipped_and_validate_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, store = write_source(tmp_path / "source"), tmp_path / "store"
+    (source / "ava-val_0123456789a_000150_3_128.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    code, out, err = run(capsys, "convert", source, store, "--jobs", "1")
+    assert (code, out) == (0, f"10 tracklets, 176 frames, 1 files skipped: {store}\n")
+    assert len(err.splitlines()) == 1 and err.startswith("skipped ava-val_0123456789a") and "os.system" in err
+    code, out, err = run(capsys, "validate", store)
+    assert code == 0 and err == "" and "ava-train" in out and out.endswith("problems: 0\n")
+    (store / "parts" / "part-00000" / "frames.npy").unlink()
+    code, out, err = run(capsys, "validate", store)
+    assert code == 2 and len(err.splitlines()) == 1 and "frames.npy" in err
+    (store / "index.parquet").unlink()
+    for command in (["validate", store], ["convert", source / "0", store]):
+        code, _, err = run(capsys, *command)
+        assert code == 2 and len(err.splitlines()) == 1
+
+
+def test_the_published_checkpoint_scores_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    convert(write_source(tmp_path / "source"), tmp_path / "store", jobs=1)
+    weights = make_weights(depth=1, heads=16, head_width=64, appearance=WIDTH, table=(250, 10))
+    checkpoint = write(tmp_path / "lart.ckpt", weights)
+    np.save(tmp_path / "mean_std.npy", np.stack([np.zeros((1, 226)), np.ones((1, 226))]))
+    asked = [
+        "predict",
+        "--checkpoint",
+        checkpoint,
+        "--tracklets",
+        tmp_path / "store",
+        "--out",
+        tmp_path / "o.csv",
+    ]
+    code, _, err = run(capsys, *asked)
+    assert code == 2 and "--stats: file: expected mean_std.npy" in err and not (tmp_path / "o.csv").exists()
+    code, out, err = run(capsys, *asked, "--stats", tmp_path / "mean_std.npy", "--confidence", "0.5")
+    assert code == 0 and err == ""
+    members = list(Store(tmp_path / "store"))
+    wanted = []
+    model, stats = load_released(checkpoint, people=5, frames=125), load_stats(tmp_path / "mean_std.npy")
+    for one in members:
+        (row,) = np.flatnonzero(one.frame == one.keyframe) if one.keyframe in one.frame else (None,)
+        if row is None or not one.detected[row] or one.confidence[row] < 0.5:
+            continue
+        others = [t for t in members if t.scene == one.scene and t is not one]
+        batch = assemble(one, others, frames=125, people=5, stats=stats, profile="released")
+        with torch.no_grad():
+            scores = model(batch)[0, 0, : len(one)].sigmoid()
+        wanted.append(scores[max(0, row - 6) : row + 6].mean(dim=0))
+    rows = ava.read_detections(tmp_path / "o.csv")
+    assert len(wanted) > 1 and out == f"{len(wanted)} boxes of 10 tracklets: {tmp_path / 'o.csv'}\n"
+    np.testing.assert_allclose(rows["score"].to_numpy(), torch.cat(wanted), atol=1e-5)
+    code, _, err = run(capsys, *asked, "--stats", tmp_path / "mean_std.npy", "--keyframes", "some")
+    assert code == 2 and len(err.splitlines()) == 1
+
+
+def test_a_model_of_other_appearance_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_source(tmp_path / "source")
+    model = LART(LARTConfig(width=16, depth=1, heads=2, pose_width=8, appearance=9, appearance_width=8))
+    stats = Stats(np.zeros(229, np.float32), np.ones(229, np.float32))
+    save_checkpoint(tmp_path / "m.safetensors", model, stats)
+    asked = ["predict", "--checkpoint", tmp_path / "m.safetensors", "--out", tmp_path / "o.csv"]
+    code, _, err = run(capsys, *asked, "--tracklets", source)
+    assert code == 2 and not (tmp_path / "o.csv").exists()
+    assert (
+        err
+        == f"lart-mini: tracklets: appearance: expected width 9, which the model reads, found width {WIDTH}\n"
+    )

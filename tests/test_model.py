@@ -12,10 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import lart as literal
+from reference.dense import DenseLART
 from torch import Tensor
 
-from lart_mini.model import LART, LARTConfig, attention_mask, positional_encoding, random_mask
-from lart_mini.tokens import TokenBatch, collate
+from lart_mini.datasets import collate
+from lart_mini.errors import BadInput
+from lart_mini.masks import attention_mask, roles
+from lart_mini.model import LART, LARTConfig, positional_encoding
+from lart_mini.tokens import TokenBatch, random_mask
 
 SMALL = LARTConfig(people=5, frames=6, width=16, depth=2, heads=4, pose_width=12, classes=7, dropout=0.1)
 
@@ -70,27 +74,40 @@ def assert_equal(a: Tensor, b: Tensor) -> None:
         {"norm": "pre"},
         {"gaps_attended": False},
         {"pose_width": 16},
+        {"pose_hidden": (9,)},
         {"appearance": 5, "appearance_width": 4},
+        {"joints_width": 4, "joints_hidden": ()},
+        {"encoding_order": "person first"},
+        {"encoding_trained": True},
+        {"token_order": "time"},
+        {"head_width": 3, "qkv_bias": False},
     ],
     ids=str,
 )
 def test_equals_the_literal_version(training: bool, changes: dict) -> None:
     model = make_model(replace(SMALL, **changes))
     batch = make_batch()
-    if model.config.appearance:
-        batch = replace(batch, appearance=torch.randn(*batch.detected.shape, 5, dtype=torch.float64))
+    for name, width in (
+        ("appearance", model.config.appearance),
+        ("joints", 135 * bool(model.config.joints_width)),
+    ):
+        if width:
+            extra = torch.randn(*batch.detected.shape, width, dtype=torch.float64)
+            batch = replace(batch, **{name: extra})
     if training:
         batch = batch.with_mask(mask_of(batch))
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    found = logits_of(model, batch)
+    found, computed = logits_of(model, batch), roles(batch)[0]
+    assert (found[~computed] == 0).all() and not computed.all()
     for i in range(len(batch)):
         arrays = {
             name: None if getattr(batch, name) is None else getattr(batch, name)[i].numpy()
-            for name in ("pose", "present", "detected", "masked", "appearance")
+            for name in ("pose", "present", "detected", "masked", "joints", "appearance")
         }
         expected = literal.lart(weights, model.config, literal.Sample(**arrays))
+        told = computed[i].numpy()
         # The encoding is kept in float32, hence not closer.
-        np.testing.assert_allclose(found[i].numpy(), expected, atol=1e-5)
+        np.testing.assert_allclose(found[i].numpy()[told], expected[told], atol=1e-5)
 
 
 def test_float32_is_close_to_float64() -> None:
@@ -118,11 +135,31 @@ def test_attention_maps_are_what_forward_mixes_with(training: bool, norm: Litera
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 2, 4, 18, dtype=torch.float64))
     allowed = attention_mask(batch)
     assert ((maps > 0) == allowed[None, :, None]).all()
-    x, block = model.tokens(batch), model.blocks[0]
+    plan, block = model.plan(batch, every=True), model.blocks[0]
+    x = model.tokens(batch, plan)
     x = block.norm1(x) if norm == "pre" else x
     value = block.attention.split(x)[2]
     mixed = block.attention.out((maps[0] @ value).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(block.attention(x, model.blocked(batch)), mixed)
+    torch.testing.assert_close(block.attention(x, plan.mask), mixed)
+
+
+def test_attention_maps_of_the_released_model_are_uniform_where_nothing_may_be_attended_to() -> None:
+    model, batch = make_model(replace(SMALL, undetected="computed")), make_batch()
+    batch = batch.with_mask(mask_of(batch))
+    maps, plan = model.attention_maps(batch), model.plan(batch)
+    nowhere = ~batch.detected.flatten(1)[None, :, None].expand(maps.shape[:-1])
+    torch.testing.assert_close(maps[nowhere], torch.full_like(maps[nowhere], 1 / 18))
+    x, attention = model.tokens(batch, plan), model.blocks[0].attention
+    mixed = attention.out((maps[0] @ attention.split(x)[2]).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x, plan.mask, plan.uniform), mixed)
+
+
+def test_attention_maps_follow_the_order_of_the_tokens() -> None:
+    batch = make_batch()
+    maps = make_model().attention_maps(batch).unflatten(-1, (3, 6)).unflatten(-3, (3, 6))
+    other = make_model(replace(SMALL, token_order="time")).attention_maps(batch)
+    other = other.unflatten(-1, (6, 3)).unflatten(-3, (6, 3))  # (…, time, person, time, person)
+    assert_equal(other.transpose(-1, -2).transpose(-3, -4), maps)
 
 
 # --- what must not move does not
@@ -261,6 +298,105 @@ def test_random_mask_repeats_with_its_seed_and_reaches_everybody() -> None:
     assert (share > 0.15).all() and (share < 0.65).all()
 
 
+# --- packing
+
+
+def dense_logits(model: LART, batch: TokenBatch) -> Tensor:
+    """What the model would say with every token computed."""
+    plan = model.plan(batch, every=True)
+    x = model.tokens(batch, plan)
+    for block in model.blocks:
+        x = block(x, plan.mask)
+    return model.head(x).unflatten(1, batch.detected.shape[1:])
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=4),
+    st.sampled_from([None, 0.0, 0.4, 1.0]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_packed_equals_dense(
+    people: list[int], ratio: float | None, share: float, gaps_attended: bool, seed: int
+) -> None:
+    """In logits and gradients, whoever is detected or masked, nobody and everybody too."""
+    model = make_model(replace(SMALL, gaps_attended=gaps_attended))
+    batch = make_batch(tuple(people), seed=seed)
+    detected = torch.rand(batch.detected.shape, generator=torch.Generator().manual_seed(seed)) < share
+    batch = replace(batch, detected=detected & batch.present[..., None])
+    if ratio is not None:
+        batch = batch.with_mask(mask_of(batch, ratio, seed))
+    told = roles(batch)[0]
+    gradients = []
+    for logits in (model(batch), dense_logits(model, batch)):
+        assert logits.isfinite().all()
+        model.zero_grad()
+        (logits * told[..., None]).square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    torch.testing.assert_close(model(batch)[told], dense_logits(model, batch)[told], rtol=0, atol=1e-10)
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_gradients_equal_those_of_the_literal_training_step(norm: Literal["post", "pre"]) -> None:
+    """The yardstick of benchmarks/train_step.py computes every token and writes every mask out."""
+    model = make_model(replace(SMALL, norm=norm, appearance=5, appearance_width=4))
+    dense = DenseLART(model.config).double().eval()
+    dense.load_state_dict(model.state_dict())
+    batch = make_batch()
+    appearance = torch.randn(2, 3, 6, 5, dtype=torch.float64)
+    masked, told = mask_of(batch), batch.detected
+    outputs = (
+        model(replace(batch, appearance=appearance, masked=masked)),
+        dense(batch.pose, batch.detected, masked, appearance),
+    )
+    torch.testing.assert_close(outputs[0][told], outputs[1][told], rtol=0, atol=1e-5)
+    for output in outputs:
+        output[told].square().sum().backward()
+    theirs = dict(dense.named_parameters())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_packing_leaves_out_what_nobody_reads() -> None:
+    """Of 2 x 36 tokens: 20 and 9 detected, of which 12 and 5 are not masked."""
+    detected, masked = torch.zeros(2, 2, 18, dtype=torch.bool), torch.zeros(2, 2, 18, dtype=torch.bool)
+    detected[0, :, 3:13], detected[1, 1, :9] = True, True
+    masked[0, 1, 5:13], masked[1, 1, 5:9] = True, True
+    batch = replace(make_batch((2, 2), frames=18, slots=2), detected=detected, masked=masked)
+    plan = make_model(replace(SMALL, frames=18)).plan(batch)
+    assert plan.tokens is not None and plan.real is not None and plan.mask is not None
+    assert plan.tokens.shape == (2, 24) and plan.mask.shape == (2, 1, 1, 16)  # multiples of 8
+    assert plan.real.sum(1).tolist() == [20, 9] and plan.mask.sum((1, 2, 3)).tolist() == [12, 5]
+    assert torch.equal(plan.take(detected.flatten(1)), plan.real)
+    visible = plan.take((detected & ~masked).flatten(1))[:, :16]
+    assert torch.equal(visible, plan.mask[:, 0, 0])
+
+
+def test_no_mask_where_it_would_block_nothing() -> None:
+    batch = make_batch((3, 3))
+    everybody = replace(batch, detected=torch.ones_like(batch.detected))
+    assert make_model().plan(everybody).mask is None
+    same = replace(batch, detected=torch.ones_like(batch.detected)).with_mask(
+        torch.zeros_like(batch.detected)
+    )
+    same.detected[:, 1, 2:] = False
+    plan = make_model().plan(same)
+    assert plan.mask is None and plan.tokens is not None and plan.tokens.shape == (2, 14)
+
+
+def test_compiling_changes_nothing() -> None:
+    """Batches of different sizes through torch.compile, without a compiler behind it."""
+    model = make_model()
+    compiled = torch.compile(model, backend="eager", dynamic=True)
+    for people, slots in (((3, 2), 3), ((1, 2, 2), 2)):
+        batch = make_batch(people, slots=slots)
+        for told in (batch, batch.with_mask(mask_of(batch))):
+            assert_equal(compiled(told), model(told))
+
+
 # --- training, presets, refusals
 
 
@@ -284,6 +420,20 @@ def test_drop_path_skips_whole_branches_in_training_only() -> None:
     torch.manual_seed(0)
     kept = block.branch(torch.ones(1000, 1, 1))
     assert set(kept.unique().tolist()) == {0.0, 2.0} and 0.9 < float(kept.mean()) < 1.1
+
+
+def test_inner_dropout_moves_from_the_encoding_into_the_halves() -> None:
+    for inner in (False, True):
+        model = make_model(replace(SMALL, dropout=0.5, inner_dropout=inner)).train()
+        batch, block = make_batch(), model.blocks[0]
+        plan = model.plan(batch)
+        x = model.tokens(batch, plan)
+        varies = [
+            not torch.equal(model.tokens(batch, plan), x),
+            not torch.equal(block.attention(x), block.attention(x)),
+            not torch.equal(block.mlp(x), block.mlp(x)),
+        ]
+        assert varies == [not inner, inner, inner]
 
 
 def test_indexed_appearance_equals_appearance_by_frame() -> None:
@@ -313,7 +463,13 @@ def test_presets() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"width": 30}, "divisible"), ({"norm": "both"}, "norm"), ({"appearance": 5}, "appearance_width")],
+    [
+        ({"width": 30}, "divisible"),
+        ({"heads": 3}, "divisible"),
+        ({"norm": "both"}, "norm must be 'post' or 'pre', not 'both'"),
+        ({"token_order": "frame"}, "token_order must be"),
+        ({"appearance": 5}, "appearance_width"),
+    ],
 )
 def test_configs_that_do_not_fit_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -323,12 +479,19 @@ def test_configs_that_do_not_fit_are_refused(changes: dict, message: str) -> Non
 
 
 def test_batches_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="at most 2 people in 6 frames, the batch has 3 in 6"):
-        make_model(replace(SMALL, people=2))(make_batch())
+    batch = make_batch()
+    with pytest.raises(BadInput, match="batch: size: expected at most 2 people in 6 frames, found 3 in 6"):
+        make_model(replace(SMALL, people=2))(batch)
     model = make_model(replace(SMALL, appearance=5, appearance_width=4))
-    with pytest.raises(ValueError, match="reads appearance of width 5, the batch has none"):
-        model(make_batch())
-    with pytest.raises(ValueError, match="the batch has width 6"):
-        model(replace(make_batch(), appearance=torch.zeros(2, 3, 6, 6, dtype=torch.float64)))
-    with pytest.raises(ValueError, match="joints"):
-        make_model(replace(SMALL, joints_width=4))(make_batch())
+    with pytest.raises(BadInput, match="batch: appearance: expected width 5, found none"):
+        model(batch)
+    with pytest.raises(BadInput, match="batch: appearance: expected width 5, found width 6"):
+        model(replace(batch, appearance=torch.zeros(2, 3, 6, 6, dtype=torch.float64)))
+    with pytest.raises(BadInput, match="batch: joints: expected width 135, found none"):
+        make_model(replace(SMALL, joints_width=4))(batch)
+    with pytest.raises(BadInput, match="batch: pose: expected width 229, found width 226"):
+        make_model()(replace(batch, pose=batch.pose[..., :226]))
+    wide = replace(batch, labels=torch.zeros(2, 3, 6, 81))
+    with pytest.raises(BadInput, match="batch: labels: expected width 7, found width 81"):
+        make_model()(wide.with_mask(batch.detected))
+    make_model()(wide)  # labels are not looked at when predicting

@@ -25,6 +25,8 @@ BOX = np.tile([100.0, 50, 60, 200], (FRAMES, 1))
 POINTS = JOINTS[..., :2] * 100 + 100
 MASK = RNG.random((8, 8)) < 0.5
 WEIGHTS = RNG.dirichlet(np.ones(8), size=(3, 8))
+DIFFERENCES = {"a": np.array([1.0, -2]), "b": np.array([30.0])}
+HALF = {"a": 3.0, "b": None}
 
 
 def every_figure() -> dict[str, Figure]:
@@ -46,6 +48,7 @@ def every_figure() -> dict[str, Figure]:
         "precision": plots_model.precision_recall({"a": curve}, title="t"),
         "classes": plots_model.class_bars(bars, ["x", "y"], ["PM", "PI"], title="t"),
         "ladder": plots_model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
+        "differences": plots_model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t"),
         "counts": plots_model.class_counts({"train": np.array([3, 4])}, ["x", "y"], title="t"),
     }  # fmt: skip
 

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_source import WIDTH, member, write_source
 
 from lart_mini import ava
+from lart_mini import predict as predict_module
+from lart_mini.convert import convert
+from lart_mini.datasets import TrackletDataset
+from lart_mini.errors import BadInput
 from lart_mini.evaluation import evaluate, evaluate_files
 from lart_mini.mini_ava import MiniAva
 from lart_mini.model import LART, LARTConfig
-from lart_mini.predict import KeyBoxes, at_key_boxes, ava_rows, dense_scores, key_boxes, pooled
-from lart_mini.tokens import TrackletDataset, stats_of
+from lart_mini.predict import (
+    KeyBoxes,
+    at_key_boxes,
+    ava_rows,
+    box_scores,
+    dense_scores,
+    key_boxes,
+    pooled,
+    profile_of,
+    samples_of,
+    windows,
+)
+from lart_mini.store import Store
+from lart_mini.tokens import ASSEMBLIES, assemble, stats_of
 from lart_mini.tracklets import Tracklet
 
 
@@ -95,6 +116,133 @@ def test_dense_scores_depend_on_neither_batches_nor_order(scored: list[Tracklet]
         np.testing.assert_allclose(many[tracklet.name], row, atol=1e-5)
         np.testing.assert_allclose(other[tracklet.name], row, atol=1e-5)
     assert not model.training
+
+
+def small(**changes: Any) -> LART:
+    torch.manual_seed(0)
+    config: dict[str, Any] = {
+        "people": 3,
+        "width": 16,
+        "depth": 1,
+        "heads": 2,
+        "pose_width": 16,
+        "frames": 12,
+    }
+    return LART(LARTConfig(**config | changes)).eval()
+
+
+def people() -> list[Tracklet]:
+    """Shorter and longer than 12 frames, two of one scene."""
+    sizes = [(60, 0, 50, 9), (60, 1, 45, 50), (90, 0, 85, 12), (120, 4, 55, 31)]
+    return [member(*size) for size in sizes]
+
+
+def test_named_key_frames_and_confident_boxes_alone_are_scored_on_request() -> None:
+    found = np.ones(80, bool)
+    one = replace(member(60, 0, 50, 80), detected=found, confidence=np.linspace(0, 1, 80, dtype=np.float32))
+    assert key_boxes([one]).table["second"].to_list() == [902, 903, 904]
+    assert key_boxes([one], "named").t.tolist() == [10] and key_boxes([one], "named", 0.2).t.tolist() == []
+    # Frames 60, 90 and 120 have confidence 10/79, 40/79 and 70/79; the bound itself is enough.
+    assert key_boxes([one], confidence=float(one.confidence[40])).t.tolist() == [40, 70]
+    missed = replace(one, detected=np.arange(80) != 10)
+    assert len(key_boxes([missed], "named").table) == 0
+    with pytest.raises(BadInput, match=r"expected all \| named, found some"):
+        key_boxes([one], "some")
+
+
+@given(st.integers(1, 300), st.integers(1, 130), st.sampled_from(["paper", "released"]))
+@settings(derandomize=True, deadline=None, max_examples=150)
+def test_each_frame_is_scored_where_it_is_most_central(length: int, frames: int, profile: str) -> None:
+    starts, owner = windows(length, frames, ASSEMBLIES[profile])
+    assert starts[0] == 0 and len(owner) == length and set(owner) <= set(range(len(starts)))
+    place = np.arange(length) - np.array(starts)[owner]
+    assert (place >= 0).all() and (place < frames).all()
+    assert starts[-1] + frames == length or (length <= frames and starts == [0])
+    if profile == "released":
+        assert (owner[:frames] == 0).all()
+    else:
+        reach = np.array([[min(t - s, s + frames - 1 - t) for s in starts] for t in range(length)])
+        if length > frames:
+            np.testing.assert_array_equal(reach[np.arange(length), owner], reach.max(axis=1))
+            inner = slice(frames // 2, length - frames // 2)
+            assert (reach.max(axis=1)[inner] >= frames // 4 - 1).all()
+
+
+@pytest.mark.parametrize("profile", ["paper", "released"])
+def test_long_tracklets_are_scored_window_by_window(profile: str) -> None:
+    members, model = people(), small()
+    stats = stats_of(members)
+    samples = samples_of(members, model.config, stats, profile)  # type: ignore[arg-type]
+    scores = dense_scores(model, samples, batch_size=3, progress=False)
+    assembly = ASSEMBLIES[profile]
+    for i, (one, rows) in enumerate(zip(members, scores, strict=True)):
+        others = [t for t in members if t.scene == one.scene and t is not one]
+        starts, owner = windows(len(one), 12, assembly)
+        assert rows.shape == (len(one), 60)
+        for number, start in enumerate(starts):
+            batch = assemble(one, others, frames=12, people=3, stats=stats, profile=assembly, start=start)
+            with torch.no_grad():
+                wanted = model(batch)[0, 0].sigmoid().numpy()
+            t = np.flatnonzero(owner == number)
+            np.testing.assert_allclose(rows[t], wanted[t - start], atol=1e-5)
+        np.testing.assert_allclose(dense_scores(model, samples, only=[i], progress=False)[0], rows, atol=1e-5)
+
+
+def test_box_scores_are_the_pooled_dense_scores_some_tracklets_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    members, model = people(), small()
+    samples = samples_of(members, model.config, stats_of(members), "paper")
+    boxes = key_boxes([replace(t, detected=np.ones(len(t), bool)) for t in members])
+    assert len(set(boxes.tracklet.tolist())) == 3 and len(boxes.table) == 4
+    wanted = at_key_boxes(dense_scores(model, samples, progress=False), boxes)
+    for at_once in (1, 2, 256):
+        monkeypatch.setattr(predict_module, "AT_ONCE", at_once)
+        np.testing.assert_allclose(box_scores(model, samples, boxes, progress=False), wanted, atol=1e-5)
+
+
+def test_a_store_gives_the_scores_of_its_tracklets(tmp_path: Path) -> None:
+    convert(write_source(tmp_path / "source"), tmp_path / "store", jobs=1, part_size=3)
+    store = Store(tmp_path / "store")
+    members = list(store)
+    model = small(joints_width=8, appearance=WIDTH, appearance_width=8, width=32)
+    _, assembly = profile_of("released", model.config)
+    stats = stats_of(members)
+    one, other = (samples_of(kept, model.config, stats, assembly) for kept in (store, members))
+    for a, b in zip(*(dense_scores(model, s, 4, progress=False) for s in (one, other)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_evaluated_columns_of_80_classes_are_taken() -> None:
+    members = people()[:1]
+    model = small(classes=80)
+    samples = samples_of(members, model.config, stats_of(members), "paper")
+    (rows,) = dense_scores(model, samples, progress=False)
+    with torch.no_grad():
+        wanted = model(assemble(members[0], [], frames=12, people=3, stats=stats_of(members)))[0, 0].sigmoid()
+    np.testing.assert_allclose(rows, wanted[:9, np.array(ava.EVALUATED) - 1], atol=1e-6)
+
+
+def test_appearance_that_the_model_does_not_read_is_refused() -> None:
+    members = people()
+    bare = [replace(t, appearance=None) for t in members]
+    config = LARTConfig(appearance=9, appearance_width=8)
+    with pytest.raises(
+        BadInput, match=f"appearance: expected width 9, which the model reads, found width {WIDTH}"
+    ):
+        samples_of(members, config, stats_of(members), "paper")
+    with pytest.raises(BadInput, match="which the model reads, found none"):
+        samples_of(bare, config, stats_of(members), "paper")
+    assert len(samples_of(members, LARTConfig(), stats_of(members), "paper")) == 4
+
+
+def test_the_profile_is_the_models_own_unless_asked_for() -> None:
+    assert profile_of(None, LARTConfig.paper()) == ("paper", ASSEMBLIES["paper"])
+    assert profile_of(None, LARTConfig.released()) == ("released", ASSEMBLIES["released"])
+    assert profile_of("paper", LARTConfig.released()) == ("paper", replace(ASSEMBLIES["paper"], joints=True))
+    assert not profile_of("released", LARTConfig.paper())[1].joints
+    with pytest.raises(BadInput, match=r"expected paper \| released, found both"):
+        profile_of("both", LARTConfig())
 
 
 @pytest.mark.parametrize("split", ["ava-train", "ava-val", "ava-test"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lart_mini import mini_ava, samples
+from lart_mini.datasets import group_others
 from lart_mini.samples import FOLDER, STEPS, Sample
-from lart_mini.tokens import group_others
 from lart_mini.tracklets import Tracklet, read_released, write_released
 
 MOST_BYTES = 1_500_000

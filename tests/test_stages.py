@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from lart_mini.evaluation import evaluate_files
 from lart_mini.mini_ava import MiniAva
 from lart_mini.model import LARTConfig
 from lart_mini.predict import key_boxes
-from lart_mini.stages import Recipe, Trained, finetune, pretrain, scores_of
+from lart_mini.stages import Recipe, Trained, assembly_for, finetune, pretrain, scores_of
+from lart_mini.tokens import ASSEMBLIES
 from lart_mini.tracklets import write_released
 
 SMALL = LARTConfig(people=2, width=16, depth=1, heads=2, pose_width=16)
@@ -29,7 +31,7 @@ def small(tiny: MiniAva, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniAva]:
     """The recipe `quick()` can be run: its size is in the cache, its preset has a few thousand weights."""
     monkeypatch.setitem(mini_ava.SIZES, "tiny", TINY)
     monkeypatch.setenv("LART_MINI_CACHE", str(tiny.path.parent))
-    monkeypatch.setitem(stages.PRESETS, "small", lambda: SMALL)
+    monkeypatch.setitem(stages.PRESETS, "small", partial(replace, SMALL))
     yield tiny
     stages.labelled.cache_clear()
     stages.taught.cache_clear()
@@ -44,7 +46,7 @@ def weights(trained: Trained) -> torch.Tensor:
 
 
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(stages, "fit", lambda *_, **__: pytest.fail("trained again"))
 
 
 def test_the_same_recipe_reads_its_checkpoints(
@@ -79,7 +81,7 @@ def test_a_changed_preset_trains_anew(
 ) -> None:
     pretrain(quick(), tmp_path, progress=False)
     wider = replace(SMALL, width=24)
-    monkeypatch.setitem(stages.PRESETS, "small", lambda: wider)
+    monkeypatch.setitem(stages.PRESETS, "small", partial(replace, wider))
     assert pretrain(quick(), tmp_path, progress=False).model.config == wider
 
 
@@ -102,6 +104,38 @@ def test_pretraining_sees_training_videos_and_pseudo_labels_only(small: MiniAva)
     assert len(pretraining) == len(members)
     # Fine-tuning gives a loss to no token of a tracklet that has pseudo labels.
     assert len(stages.training_set(members, stats, SMALL, 0, "finetune")) == 0
+
+
+def test_a_stopped_stage_goes_on_and_leaves_no_state(
+    small: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, fit, states = pretrain(quick(), progress=False), stages.fit, []
+
+    def stopped(*arguments: object, **options: object) -> None:
+        fit(*arguments, **options)  # type: ignore[arg-type]
+        states.append(options["checkpoint"])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "fit", stopped)
+        for recipe in (quick(), quick(lr=5e-3)):
+            with pytest.raises(KeyboardInterrupt):
+                pretrain(recipe, tmp_path, progress=False)
+    assert sorted(tmp_path.iterdir()) == sorted(states) and len(set(states)) == 2, "each recipe has its own"
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", lambda *_: pytest.fail("trained again"))
+        again = pretrain(quick(), tmp_path, progress=False)
+    assert torch.equal(weights(again), weights(whole))
+    assert [p.name for p in tmp_path.iterdir()] == ["pretrain-seed0.safetensors"]
+
+
+def test_samples_are_put_together_as_the_model_asks() -> None:
+    paper = assembly_for(SMALL, train=True)
+    assert paper == ASSEMBLIES["paper"] == assembly_for(SMALL, train=False)
+    computed = replace(SMALL, undetected="computed", joints_width=8)
+    assert assembly_for(computed, train=False) == ASSEMBLIES["released"]
+    assert assembly_for(computed, train=True) == replace(ASSEMBLIES["released"], last_frame="dropped")
+    assert not assembly_for(replace(computed, joints_width=0), train=True).joints
 
 
 def test_the_control_mixes_labels_and_nothing_else(small: MiniAva, tmp_path: Path) -> None:
@@ -184,12 +218,10 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(
     pretrain(quick(), tmp_path, progress=False)
     checkpoint, out = tmp_path / "pretrain-seed0.safetensors", tmp_path / "detections.csv"
     (tmp_path / "empty").mkdir()
-    long = small.path / "kinetics-train.npz"
     for model, people, named in (
         (checkpoint, tmp_path / "empty", "tracklet files"),
         (checkpoint, tmp_path / "absent.npz", "absent.npz"),
-        (checkpoint, long, "at most 128 frames, found 300"),
-        (long, small.path / "ava-val.npz", "safetensors"),
+        (small.path / "ava-val.npz", small.path / "ava-val.npz", "published checkpoint"),
     ):
         code, _, err = run(capsys, "predict", "--checkpoint", model, "--tracklets", people, "--out", out)
         assert code == 2 and len(err.splitlines()) == 1 and named in err

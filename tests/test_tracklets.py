@@ -1,13 +1,11 @@
-"""Tracklets: validation, the released files (round trip, and nothing executed), the packed store."""
+"""Tracklets: validation, tables of distinct rows, the packed .npz file."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import fields, replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 
@@ -16,9 +14,8 @@ from lart_mini.tracklets import (
     FRAME_FIELDS,
     Tracklet,
     load_tracklets,
-    read_released,
     save_tracklets,
-    write_released,
+    tables,
 )
 
 
@@ -82,6 +79,53 @@ def test_every_field_is_held_to_its_shape_and_dtype(field: str) -> None:
         replace(tracklet, **{field: array.astype(np.complex64)}).validate()
 
 
+def test_the_vector_has_its_depth_in_the_files_unit() -> None:
+    tracklet = make_tracklet()
+    divided = replace(tracklet, depth_unit=200.0).validate()
+    np.testing.assert_array_equal(divided.translation, tracklet.translation)
+    np.testing.assert_allclose(divided.vector()[:, 228], tracklet.translation[:, 2] / 200, rtol=1e-6)
+    np.testing.assert_array_equal(divided.vector()[:, :228], tracklet.vector()[:, :228])
+    for one in (tracklet, divided):
+        np.testing.assert_allclose(one.camera_vectors(), tracklet.translation / [1, 1, 200], rtol=1e-6)
+    camera = tracklet.translation + 1
+    assert replace(tracklet, camera=camera).camera_vectors() is camera
+
+
+def test_optional_fields_are_checked() -> None:
+    tracklet = make_tracklet()
+    with pytest.raises(BadInput, match="depth_unit: expected 1 or 200, found 100"):
+        replace(tracklet, depth_unit=100.0).validate()
+    with pytest.raises(BadInput, match=r"camera: expected shape \(20, 3\)"):
+        replace(tracklet, camera=tracklet.translation[1:]).validate()
+    with pytest.raises(BadInput, match="camera: expected finite numbers"):
+        replace(tracklet, camera=tracklet.translation * np.float32(np.nan)).validate()
+
+
+@pytest.mark.parametrize("width", [60, 81])
+def test_labels_of_another_width_are_refused(width: int) -> None:
+    with pytest.raises(BadInput, match=rf"labels: expected shape \(20, 80\), found shape \(20, {width}\)"):
+        replace(make_tracklet(), labels=np.zeros((20, width), np.float32)).validate()
+
+
+def test_tables_hold_each_row_once_and_give_it_back() -> None:
+    tracklet = make_tracklet(30, appearance=6)
+    appearance = np.repeat(np.arange(6, dtype=np.float32), 5)[:, None] % 4 * np.ones(6, np.float32)
+    packed = tables(replace(tracklet, appearance=appearance).validate())
+    assert packed.appearance is not None
+    assert packed.appearance[:, 0].tolist() == [1, 2, 3]  # 0 is nobody's vector, and 1 comes again
+    assert packed.appearance_index[::5].tolist() == [-1, 0, 1, 2, -1, 0]
+    for rows, table, index in (
+        (appearance, packed.appearance, packed.appearance_index),
+        (tracklet.labels, packed.labels, packed.label_index),
+    ):
+        padded = np.concatenate([table, np.zeros_like(table[:1])])
+        np.testing.assert_array_equal(padded[index], rows)
+        assert len(np.unique(table, axis=0)) == len(table) and table.any(axis=1).all()
+    bare = tables(replace(make_tracklet(), labels=np.zeros((20, 80), np.float32)))
+    assert bare.appearance is None and bare.labels.shape == (0, 80)
+    assert set(bare.appearance_index) == set(bare.label_index) == {-1}
+
+
 def changed(tracklet: Tracklet, field: str, row: int, value: object) -> Tracklet:
     array = getattr(tracklet, field).copy()
     array[row] = value
@@ -119,166 +163,6 @@ def test_a_name_that_disagrees_is_refused() -> None:
         replace(make_tracklet(), name="somebody").validate()
 
 
-@pytest.mark.parametrize("compress", [False, True])
-@pytest.mark.parametrize("appearance", [0, 6])
-def test_released_round_trip_is_exact(tmp_path: Path, compress: bool, appearance: int) -> None:
-    tracklet = make_tracklet(appearance=appearance)
-    path = tmp_path / f"{tracklet.name}.pkl"
-    write_released(tracklet, path, compress)
-    assert_same(tracklet, read_released(path))
-    assert os.listdir(tmp_path) == [path.name]
-
-
-def test_released_files_are_what_joblib_reads(tmp_path: Path) -> None:
-    tracklet = make_tracklet(appearance=6)
-    path = tmp_path / f"{tracklet.name}.pkl"
-    write_released(tracklet, path)
-    content = joblib.load(path)
-    shapes = {
-        "fid": (20, 1, 1), "pose_shape": (20, 1, 229), "3d_joints": (20, 1, 45, 3), "camera": (20, 1, 3),
-        "camera_bbox": (20, 1, 3), "action_label_gt": (20, 1, 80), "has_gt": (20, 1, 1),
-        "has_detection": (20, 1, 1), "apperance_index": (20, 1, 1), "frame_size": (20, 1, 2),
-        "frame_bbox": (20, 1, 4), "frame_conf": (20, 1, 1),
-    }  # fmt: skip
-    assert {key: content[key].shape for key in shapes} == shapes
-    assert content.keys() - shapes.keys() == {"action_label_psudo", "apperance_dict", "frame_name"}
-    assert len(content["frame_name"]) == 20
-    assert {row.shape for row in content["apperance_dict"].values()} == {(1, 6)}
-    assert {row.shape for row in content["action_label_psudo"].values()} == {(1, 80)}
-    np.testing.assert_array_equal(content["camera"][:, 0, 2], tracklet.translation[:, 2] / np.float32(200))
-
-
-def released_content(tmp_path: Path) -> tuple[Path, dict]:
-    tracklet = make_tracklet(appearance=6)
-    path = tmp_path / f"{tracklet.name}.pkl"
-    write_released(tracklet, path)
-    return path, joblib.load(path)
-
-
-def test_lists_numpy_scalars_and_plain_pickles_are_read(tmp_path: Path) -> None:
-    path, content = released_content(tmp_path)
-    expected = read_released(path)
-    content["frame_size"] = [[240, 320]] * 20
-    content["frame_bbox"] = [row[0] for row in content["frame_bbox"]]
-    content["frame_conf"] = list(content["frame_conf"][:, 0, 0])  # np.float32 scalars
-    content["pose_shape"] = np.asfortranarray(content["pose_shape"])
-    joblib.dump(content, path, compress=3)
-    assert_same(expected, read_released(path))
-    for protocol in (3, 4, 5):
-        joblib.dump(content, path, protocol=protocol)
-        assert_same(expected, read_released(path))
-    for protocol in (3, 4):
-        path.write_bytes(pickle.dumps(content, protocol=protocol))
-        assert_same(expected, read_released(path))
-
-
-def test_pseudo_labels_and_appearance_may_be_missing(tmp_path: Path) -> None:
-    path, content = released_content(tmp_path)
-    content["action_label_psudo"], content["apperance_dict"] = {}, {}
-    joblib.dump(content, path)
-    tracklet = read_released(path)
-    assert tracklet.appearance is None
-    assert set(tracklet.label_source.tolist()) == {0, 2}
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("pose_shape", None, "no such key"),
-        ("pose_shape", np.zeros((20, 1, 226)), r"expected shape \(20, 1, 229\), found shape \(20, 1, 226\)"),
-        ("frame_conf", [1.0] * 19, r"expected shape \(20, 1, 1\), found shape \(19,\)"),
-        ("frame_bbox", [[1, 2], [3]], "ragged"),
-        ("frame_bbox", ["a"] * 20, "expected numbers"),
-        ("action_label_gt", np.zeros((20, 1, 81)), "action_label_gt: expected shape"),
-        ("action_label_psudo", {0: np.zeros((1, 60))}, "expected 80 columns, found 60"),
-        ("apperance_dict", {0: np.zeros((1, 6)), 7: np.zeros((1, 5))}, "one width"),
-        ("has_gt", np.full((20, 1, 1), 300), "expected 0, 1 or 2"),
-        ("pose_shape", np.full((20, 1, 229), np.nan), "pose: expected finite numbers"),
-        ("frame_size", [[240, 320]] * 10 + [[480, 640]] * 10, "one size in all frames"),
-    ],
-)
-def test_bad_released_files_name_file_and_field(
-    tmp_path: Path, key: str, value: object, message: str
-) -> None:
-    path, content = released_content(tmp_path)
-    if value is None:
-        del content[key]
-    else:
-        content[key] = value
-    joblib.dump(content, path)
-    with pytest.raises(BadInput, match=message) as caught:
-        read_released(path)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-class Runs:
-    """Unpickling this with pickle or joblib would make a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("compress", [0, 3])
-@pytest.mark.parametrize("inside_array", [False, True])
-def test_nothing_in_a_pickle_is_run(tmp_path: Path, compress: int, inside_array: bool) -> None:
-    path, content = released_content(tmp_path)
-    trap = Runs(tmp_path / "executed")
-    content["frame_name"] = np.array([trap], object) if inside_array else [trap]
-    joblib.dump(content, path, compress=compress)
-    with pytest.raises(BadInput, match=r"containers only, found (dtype 'O8'|posix\.mkdir|nt\.mkdir)"):
-        read_released(path)
-    assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize(
-    ("stream", "message"),
-    [
-        (b"cos\nsystem\n(S'true'\ntR.", "found os.system"),
-        (b"cbuiltins\neval\n(S'1'\ntR.", "found builtins.eval"),
-        (b"cnumpy\nload\n.", "found numpy.load"),
-        (b"\x80\x04\x8c\x05numpy\x8c\x0cndarray.dump\x93.", "found numpy.ndarray.dump"),
-        (b"cnumpy\ndtype\n(S'f8'\ntR}b.", "dtype of state"),
-        (b"cnumpy\ndtype\n(S'V8'\ntR.", "found dtype 'V8'"),
-        (b"(ios\nsystem\n.", "found os.system"),
-        (b"\x80\x02\x82\x01.", "expected a joblib pickle of numpy data"),
-        (b"Pperson\n.", "expected a joblib pickle"),
-        (b"hello", "expected a joblib pickle"),
-        (b"", "truncated"),
-        (b"\x78\x9cgarbage", "expected a joblib pickle"),
-        (b"N.", "expected a dict, found NoneType"),
-    ],
-)
-def test_foreign_files_are_refused_in_one_line(tmp_path: Path, stream: bytes, message: str) -> None:
-    path = tmp_path / "ava-train_abcdefghijk_000150_3_20.pkl"
-    path.write_bytes(stream)
-    with pytest.raises(BadInput, match=message):
-        read_released(path)
-
-
-@pytest.mark.parametrize("compress", [0, 3])
-def test_truncated_files_are_refused(tmp_path: Path, compress: int) -> None:
-    path, content = released_content(tmp_path)
-    joblib.dump(content, path, compress=compress)
-    whole = path.read_bytes()
-    for size in (1, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:size])
-        with pytest.raises(BadInput, match="pickle"):
-            read_released(path)
-
-
-def test_a_file_that_claims_a_huge_array_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ava-train_abcdefghijk_000150_3_20.pkl"
-    joblib.dump({"fid": np.zeros(3)}, path)
-    shape = b"K\x03\x85"  # the tuple (3,)
-    assert path.read_bytes().count(shape) == 1
-    path.write_bytes(path.read_bytes().replace(shape, b"\x8a\x06\xff\xff\xff\xff\xff\x00\x85"))
-    with pytest.raises(BadInput, match="pickle"):
-        read_released(path)
-
-
 def test_store_round_trip_is_exact_and_reproducible(tmp_path: Path) -> None:
     tracklets = [
         make_tracklet(20, 0, track=1), make_tracklet(7, 1, track=2, appearance=6),
@@ -291,6 +175,11 @@ def test_store_round_trip_is_exact_and_reproducible(tmp_path: Path) -> None:
     assert len(loaded) == 4
     for before, after in zip(tracklets, loaded, strict=True):
         assert_same(before, after)
+    camera = tracklets[2].translation + 1
+    given = [tracklets[0], replace(tracklets[2], camera=camera), replace(tracklets[1], depth_unit=200.0)]
+    save_tracklets(given, tmp_path / "given.npz")
+    for before, after in zip(given, load_tracklets(tmp_path / "given.npz"), strict=True):
+        assert_same(before, after)
     save_tracklets([], tmp_path / "none.npz")
     assert load_tracklets(tmp_path / "none.npz") == []
 
@@ -300,6 +189,7 @@ def test_store_keeps_binary_labels_in_a_byte(tmp_path: Path) -> None:
     save_tracklets([replace(tracklet, labels=np.round(tracklet.labels))], tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as archive:
         assert archive["labels"].dtype == np.uint8
+        assert not {"appearance", "camera", "depth_unit"} & set(archive.files)
 
 
 def test_store_writes_nothing_bad_and_reads_nothing_bad(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +14,12 @@ import torch
 from torch import nn
 
 from lart_mini import train
+from lart_mini.datasets import TrackletDataset
+from lart_mini.errors import BadInput
 from lart_mini.mini_ava import MiniAva
 from lart_mini.model import LART, LARTConfig
-from lart_mini.tokens import TokenBatch, TrackletDataset, stats_of
+from lart_mini.optimizers import rate_factor
+from lart_mini.tokens import TokenBatch, stats_of
 from lart_mini.train import TrainConfig, fit, masked_bce, parameter_groups, schedule
 
 SMALL = LARTConfig(people=2, frames=16, width=32, depth=2, heads=2, pose_width=24)
@@ -63,12 +68,75 @@ def test_without_layer_decay_all_rates_are_equal() -> None:
     assert {group["scale"] for group in parameter_groups(small(), TrainConfig())} == {1.0}
 
 
+def test_layer_decay_as_released_reaches_the_encoders_only() -> None:
+    model = small(encoding_trained=True)
+    config = TrainConfig(layer_decay=0.5, layer_decay_as="released", weight_decay=0.1)
+    rates, decays = settings(model, config)
+    for name, rate in rates.items():
+        assert rate == (1.0 if name.startswith(("blocks.", "head.")) else 0.5**3), name
+    assert rates == settings(model, replace(config, decayed="all"))[0]
+    assert decays["mask_token"] == decays["head.bias"] == decays["blocks.0.norm1.weight"] == 0
+    assert decays["encoding"] == decays["head.weight"] == 0.1
+    assert set(settings(model, replace(config, decayed="all"))[1].values()) == {0.1}
+
+
+def test_a_trained_encoding_learns_as_the_encoders_do() -> None:
+    rates, _ = settings(small(encoding_trained=True), TrainConfig(layer_decay=0.9))
+    assert rates["encoding"] == rates["pose_encoder.0.weight"] == pytest.approx(0.9**3)
+
+
+def settings(model: LART, config: TrainConfig) -> tuple[dict[str, float], dict[str, float]]:
+    """Scale of the learning rate, and weight decay, by parameter."""
+    groups = parameter_groups(model, config)
+    by_id = {id(p): (group["scale"], group["weight_decay"]) for group in groups for p in group["params"]}
+    pairs = {name: by_id[id(p)] for name, p in model.named_parameters()}
+    return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+
+
 def test_schedule_rises_in_a_line_and_falls_as_half_a_cosine() -> None:
     factors = [schedule(step, 100, 20) for step in range(100)]
     np.testing.assert_allclose(factors[:20], np.arange(1, 21) / 20)
     np.testing.assert_allclose(factors[20:], 0.5 * (1 + np.cos(np.pi * np.arange(80) / 80)))
     assert factors[20] == 1 and factors[60] == pytest.approx(0.5) and 0 < factors[-1] < 1e-3
     assert schedule(0, 10, 0) == 1 and schedule(0, 1, 1) == 1
+
+
+def test_schedule_by_epoch_is_the_released_one() -> None:
+    config = TrainConfig(epochs=30, warmup_epochs=5, schedule_by="epoch")
+    factors = np.array([rate_factor(config, step, 4) for step in range(120)]).reshape(30, 4)
+    assert (factors == factors[:, :1]).all()
+    wanted = [0.2, 0.4, 0.6, 0.8, 1.0]
+    wanted += [0.5 * (1 + math.cos(math.pi * (e + 1 - 5) / 25)) for e in range(5, 30)]
+    np.testing.assert_allclose(factors[:, 0], wanted)
+    assert factors[-1, 0] == pytest.approx(0, abs=1e-12)
+    by_step = replace(config, schedule_by="step")
+    assert [rate_factor(by_step, s, 4) for s in range(120)] == [schedule(s, 120, 20) for s in range(120)]
+
+
+def test_released_settings() -> None:
+    first, second = TrainConfig.released("pretrain"), TrainConfig.released("finetune")
+    assert (first.batch_size, first.lr, first.mask_ratio, first.layer_decay) == (512, 2e-4, 0.4, 1.0)
+    assert (second.batch_size, second.lr, second.mask_ratio, second.layer_decay) == (64, 7e-4, 0.0, 0.95)
+    assert (first.decayed, second.decayed) == ("all", "matrices")
+    for config in (first, second):
+        assert (config.epochs, config.warmup_epochs, config.schedule_by) == (30, 5, "epoch")
+        assert (config.loss_scale, config.clip, config.ema, config.drop_path) == (10, 2, 0.9999, 0.4)
+        assert not config.ema_warmup
+    # The learning rate of pre-training goes with the batch, unless it is given.
+    assert TrainConfig.released("pretrain", batch_size=64).lr == pytest.approx(2.5e-5)
+    assert TrainConfig.released("finetune", batch_size=8).lr == 7e-4
+    assert TrainConfig.released("pretrain", lr=1e-3, ema=0.0) == replace(first, lr=1e-3, ema=0.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"layer_decay_as": "x"}, {"schedule_by": "day"}, {"decayed": "no"}, {"accumulate": 0}, {"epochs": -1}],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict) -> None:
+    with pytest.raises(BadInput, match=next(iter(changes))):
+        TrainConfig(**changes)
+    with pytest.raises(BadInput, match="stage"):
+        TrainConfig.released("both")
 
 
 def test_table_7() -> None:
@@ -122,6 +190,15 @@ def test_loss_ignores_undetected_and_unlabelled_tokens_but_not_masked_ones() -> 
     assert torch.equal(masked_bce(logits, masked), masked_bce(logits, batch))
 
 
+def test_losses_of_parts_add_up_to_the_whole() -> None:
+    batch, logits = batch_and_logits()
+    tokens = (batch.label_weight * batch.detected).sum()
+    parts = [
+        masked_bce(logits[i : i + 1], train._rows(batch, i, i + 1), tokens) for i in range(len(batch))
+    ]
+    assert sum(parts) == pytest.approx(masked_bce(logits, batch).item())
+
+
 def test_loss_of_nothing_is_zero() -> None:
     batch, logits = batch_and_logits()
     assert masked_bce(logits, replace(batch, label_weight=torch.zeros(2, 2, 5))) == 0
@@ -140,6 +217,18 @@ def test_equal_seeds_give_equal_weights_to_the_bit(handful: TrackletDataset) -> 
     assert not torch.equal(results[0][0], results[2][0])
 
 
+def test_every_step_and_process_has_its_own_chance(handful: TrackletDataset) -> None:
+    drawn = {train._chance(seed, step, process) for seed in (0, 1) for step in (0, 1) for process in (0, 1)}
+    assert len(drawn) == 8 and train._chance(3, 4, 5) == train._chance(3, 4, 5)
+    # What was drawn before does not matter.
+    histories = []
+    for before in (0, 7):
+        model = small(0, dropout=0.2)
+        torch.manual_seed(before)
+        histories.append(fit(model, handful, SHORT, progress=False).loss)
+    assert histories[0] == histories[1]
+
+
 def test_history_tells_the_rates_of_the_schedule(handful: TrackletDataset) -> None:
     model = small()
     history = fit(model, handful, replace(SHORT, epochs=3, lr=2e-3, warmup_epochs=1), progress=False)
@@ -154,6 +243,49 @@ def test_a_handful_of_tracklets_can_be_learnt_by_heart(handful: TrackletDataset)
     config = TrainConfig.finetune(epochs=200, batch_size=6, lr=3e-3, warmup_epochs=20, drop_path=0.0)
     history = fit(model, handful, config, progress=False)
     assert np.mean(history.loss[-5:]) < 0.1 * np.mean(history.loss[:3])
+
+
+def test_loss_scale_acts_before_clipping(handful: TrackletDataset) -> None:
+    config = replace(SHORT, epochs=1, batch_size=6, warmup_epochs=0)
+    gradients = []
+    for changes in ({"clip": 0.0}, {"clip": 0.0, "loss_scale": 10.0}, {"clip": 0.01, "loss_scale": 10.0}):
+        model = small(dropout=0.0)
+        history = fit(model, handful, replace(config, **changes), progress=False)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        assert history.loss == pytest.approx(fit(small(dropout=0.0), handful, config, False).loss)
+    torch.testing.assert_close(gradients[1], 10 * gradients[0])
+    assert gradients[2].norm() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_masks_come_with_the_data(handful: TrackletDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TokenBatch] = []
+    monkeypatch.setattr(train, "_whole", lambda batch: (seen.append(batch), batch)[1])
+    fit(small(), handful, replace(SHORT, epochs=1, mask_ratio=0.5), progress=False)
+    for batch in seen:
+        assert batch.masked is not None
+        detected = batch.detected.flatten(1).sum(1)
+        assert torch.equal(batch.masked.flatten(1).sum(1), (detected * 0.5).long())
+
+
+def test_compiled_it_learns_the_same_under_the_same_names(
+    handful: TrackletDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Traced as for the compiler, but run by torch itself: minutes less, and no compiler needed.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    plain, compiled = small(depth=1, dropout=0.0), small(depth=1, dropout=0.0)
+    config = replace(SHORT, epochs=1, ema=0.5)
+    wanted = fit(plain, handful, config, progress=False)
+    found = fit(compiled, handful, replace(config, compile=True), False, checkpoint=tmp_path / "state")
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
+    torch.testing.assert_close(weights(compiled), weights(plain), rtol=1e-4, atol=1e-5)
+    kept = torch.load(tmp_path / "state", weights_only=True)
+    assert kept["model"].keys() == kept["average"].keys() == plain.state_dict().keys()
+
+
+def test_nothing_to_learn_is_refused(handful: TrackletDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handful, "egos", [])
+    with pytest.raises(BadInput, match="label of the wanted source"):
+        fit(small(), handful, SHORT, progress=False)
 
 
 def test_drop_path_is_set_for_the_stage(handful: TrackletDataset) -> None:
@@ -193,3 +325,9 @@ def test_fit_ends_with_the_average_of_its_weights(
         average = decay * average + (1 - decay) * now
     torch.testing.assert_close(weights(averaged), average)
     assert not torch.equal(weights(averaged), weights(plain))
+
+
+def test_the_released_average_is_as_long_from_the_first_step_on() -> None:
+    config = TrainConfig(ema=0.9)
+    assert [train._decay(config, n) for n in (1, 90, 1000)] == [1 / 11, 0.9, 0.9]
+    assert [train._decay(replace(config, ema_warmup=False), n) for n in (1, 1000)] == [0.9, 0.9]

@@ -18,12 +18,13 @@ Weights = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: pose (P, T, 229), present (P,), detected and masked (P, T), appearance (P, T, D)."""
+    """One sample: pose (P, T, 229), present (P,), detected, masked (P, T), joints, appearance (P, T, …)."""
 
     pose: np.ndarray
     present: np.ndarray
     detected: np.ndarray
     masked: np.ndarray | None
+    joints: np.ndarray | None = None
     appearance: np.ndarray | None = None
 
 
@@ -40,7 +41,7 @@ def position(t: int, i: int, width: int) -> np.ndarray:
 
 
 def linear(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return weights[f"{name}.weight"] @ x + weights[f"{name}.bias"]
+    return weights[f"{name}.weight"] @ x + weights.get(f"{name}.bias", 0)
 
 
 def layer_norm(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
@@ -49,10 +50,11 @@ def layer_norm(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
 
 
 def encoder(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
-    """Two hidden layers, ReLU (C.2.1)."""
-    for layer in (0, 2):
+    """Linear layers numbered 0, 2, … with ReLU between; the paper has two hidden ones (C.2.1)."""
+    last = max(int(key.split(".")[1]) for key in weights if key.startswith(f"{name}."))
+    for layer in range(0, last, 2):
         x = np.maximum(linear(weights, f"{name}.{layer}", x), 0)
-    return linear(weights, f"{name}.4", x)
+    return linear(weights, f"{name}.{last}", x)
 
 
 def gelu(x: float) -> float:
@@ -68,12 +70,17 @@ def token(weights: Weights, config: Any, sample: Sample, i: int, t: int) -> np.n
         content = weights["mask_token"]
     else:
         content = encoder(weights, "pose_encoder", sample.pose[i, t])
-        if sample.appearance is not None:
-            seen = encoder(weights, "appearance_encoder", sample.appearance[i, t])
-            content = np.concatenate([content, seen])
+        for name in ("joints", "appearance"):
+            if (extra := getattr(sample, name)) is not None:
+                content = np.concatenate([content, encoder(weights, f"{name}_encoder", extra[i, t])])
         if "project.weight" in weights:
             content = linear(weights, "project", content)
-    return content + position(t, i, config.width)
+    if config.encoding_trained:
+        return content + weights["encoding"][i, t]
+    place = position(t, i, config.width)
+    if config.encoding_order == "person first":
+        place = np.roll(place, config.width // 2)
+    return content + place
 
 
 def may_attend(config: Any, sample: Sample, query: tuple[int, int], key: tuple[int, int]) -> bool:
@@ -91,14 +98,14 @@ def attention(
     weights: Weights, name: str, config: Any, sample: Sample, tokens: dict[tuple[int, int], np.ndarray]
 ) -> dict[tuple[int, int], np.ndarray]:
     """Self-attention, the softmax written out for each head and each token."""
-    size = config.width // config.heads
+    size = config.head_width or config.width // config.heads
     projected = {where: linear(weights, f"{name}.qkv", x) for where, x in tokens.items()}
     output = {}
     for query in tokens:
         keys = [key for key in tokens if may_attend(config, sample, query, key)] or [query]
         heads = []
         for head in range(config.heads):
-            q, k, v = (slice(part * config.width + head * size, None) for part in range(3))
+            q, k, v = (slice((part * config.heads + head) * size, None) for part in range(3))
             asked = projected[query][q][:size]
             exponents = [math.exp(asked @ projected[key][k][:size] / math.sqrt(size)) for key in keys]
             total = sum(exponents)

@@ -1,0 +1,208 @@
+"""Detections: who was seen in each frame, before anybody knows who is who.
+
+The paper detects people in every frame and lifts each to 3D (section 3, supplement B.1: Mask R-CNN, HMR 2.0).
+mini_ava has no pixels, so `detect` says what a detector and HMR would deliver of a filmed scene: boxes, poses
+and places with the errors that `faults.Faults` states, colours as they look in the light of the moment,
+misses and false positives, in no particular order. `lart_mini.tracking` makes tracks of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lart_mini.errors import BadInput
+from lart_mini.faults import Faults, Track, _false, _follow, _inside, drift
+from lart_mini.scenes import Array, Camera, Filmed
+
+PARTS = 8  # of the body, each of one colour
+FEWEST = 0.1  # visible share from which on a key frame's ground-truth box is handed out
+
+# Shape of a row and dtype of every field; appearance has a width of its own.
+ROW_FIELDS: dict[str, tuple[tuple[int, ...] | None, type]] = {
+    "frame": ((), np.int64),
+    "box": ((4,), np.float32),
+    "confidence": ((), np.float32),
+    "pose": ((24, 3, 3), np.float32),
+    "betas": ((10,), np.float32),
+    "translation": ((3,), np.float32),
+    "appearance": (None, np.float32),
+    "given": ((), np.bool_),
+    "actor": ((), np.int64),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """N detections of one video, ordered by frame; within a frame the order means nothing."""
+
+    frame: NDArray[np.int64]  # (N,) frame numbers, never falling
+    box: Array  # (N,4) x, y, w, h pixels
+    confidence: Array  # (N,) of the detector, in [0, 1]
+    pose: Array  # (N,24,3,3) local rotations, joint 0 in the camera frame
+    betas: Array  # (N,10) SMPL shape
+    translation: Array  # (N,3) metres, camera frame: x right, y down, z forward
+    appearance: Array  # (N,A) what the person looks like; A may be 0
+    given: NDArray[np.bool_]  # (N,) the box is ground truth, handed to the tracker at a key frame
+    actor: NDArray[np.int64]  # (N,) who it is, −1 for nobody real or not known: for judging only
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __getitem__(self, rows: Any) -> Detections:
+        """The detections of `rows`: a slice, a mask (N,) or row numbers."""
+        return Detections(*(array[rows] for array in vars(self).values()))
+
+    def window(self, first: int, length: int) -> Detections:
+        """Those of frames [first, first + length)."""
+        return self[slice(*np.searchsorted(self.frame, [first, first + length]))]
+
+    def validate(self, file: object = "detections") -> Detections:
+        """Return the detections, or raise BadInput (naming `file`) on a wrong field or falling frames."""
+        for field, (shape, dtype) in ROW_FIELDS.items():
+            array = getattr(self, field)
+            if not isinstance(array, np.ndarray) or array.dtype != dtype:
+                found = getattr(array, "dtype", type(array).__name__)
+                raise BadInput(file, field, np.dtype(dtype).name, found)
+            if array.ndim == 0 or (array.shape[1:] != shape if shape is not None else array.ndim != 2):
+                told = "(A,)" if shape is None else shape
+                raise BadInput(file, field, f"rows of shape {told}", f"shape {array.shape}")
+            if len(array) != len(self):
+                raise BadInput(file, field, f"{len(self)} rows", len(array))
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                row = int(np.argwhere(~np.isfinite(array))[0, 0])
+                raise BadInput(file, field, "finite numbers", f"NaN or infinity at row {row}")
+        for field, expected, wrong in (
+            ("frame", "numbers that never fall", np.diff(self.frame, prepend=self.frame[:1]) < 0),
+            ("box", "width and height above 0", (self.box[:, 2:] <= 0).any(axis=1)),
+            ("translation", "a depth above 0", self.translation[:, 2] <= 0),
+        ):
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                raise BadInput(file, field, expected, f"{getattr(self, field)[row].tolist()} at row {row}")
+        return self
+
+    @classmethod
+    def joined(cls, parts: list[Detections]) -> Detections:
+        """All detections of `parts`, ordered by frame, and by part within a frame."""
+        whole = cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        return whole[np.argsort(whole.frame, kind="stable")]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What `Faults` says nothing of: how people look to the detector, and what it takes for people."""
+
+    alike: float = 0.5  # chance that an actor is dressed as the one before
+    light: float = 0.15  # standard deviation of ln light: the scene's, and that of each person's place
+    colour_noise: float = 0.08  # standard deviation of one colour, of 1
+    false_positive: float = 0.02  # chance a frame of a detection where nobody is
+
+    @classmethod
+    def none(cls) -> Detector:
+        """Colours as they are, and no false positives."""
+        return cls(0.0, 0.0, 0.0, 0.0)
+
+
+def detect(
+    rng: np.random.Generator,
+    filmed: list[Filmed],
+    camera: Camera,
+    faults: Faults,
+    given: NDArray[np.int64],
+    detector: Detector = Detector(),
+) -> Detections:
+    """What a detector and HMR would say of a filmed scene; all chance comes from `rng`.
+
+    At the frames `given`, ground-truth boxes replace detections, as the paper does at AVA's key frames
+    (supplement B.1): exact boxes, nobody missed of whom a tenth is visible, no false positives.
+    """
+    seen = [_follow(rng, person, index, camera, faults, given) for index, person in enumerate(filmed)]
+    looks = _looks(rng, filmed, detector)
+    for one, person in zip(seen, filmed, strict=True):
+        one.detected[given[person.visible[given] <= FEWEST]] = False
+    false = [_blips(rng, _any(rng, seen), camera, detector)]
+    if rng.random() < faults.false_track:
+        false.append(_false(rng, _any(rng, seen), camera))
+    for one in false:
+        one.detected[given] = False
+        one.detected[one.translation[:, 2] <= 0] = False  # a copy of somebody who was behind the camera
+        noise = rng.normal(0, detector.colour_noise, (len(one.box), PARTS * 3))
+        looks.append((rng.uniform(0.1, 0.9, PARTS * 3) + noise).astype(np.float32))
+    rows = Detections.joined([_rows(one, look, given) for one, look in zip(seen + false, looks, strict=True)])
+    return rows[np.lexsort((rng.random(len(rows)), rows.frame))]
+
+
+def _any(rng: np.random.Generator, tracks: list[Track]) -> Track:
+    return tracks[int(rng.integers(len(tracks)))]
+
+
+def _rows(one: Track, looks: Array, given: NDArray[np.int64]) -> Detections:
+    frame = np.flatnonzero(one.detected)
+    is_given = np.isin(frame, given)
+    return Detections(
+        frame=frame,
+        box=one.box[frame],
+        confidence=np.where(is_given, np.float32(1), one.confidence[frame]),
+        pose=one.pose[frame],
+        betas=one.betas[frame],
+        translation=one.translation[frame],
+        appearance=looks[frame],
+        given=is_given,
+        actor=one.actor[frame],
+    )
+
+
+def _looks(rng: np.random.Generator, filmed: list[Filmed], detector: Detector) -> list[Array]:
+    """Colours (T,24) of each actor as seen: 8 parts, of which hidden ones show whoever stands before them."""
+    frames = len(filmed[0].pose)
+    colours = rng.uniform(0.1, 0.9, (len(filmed) + 1, PARTS, 3))
+    for i in range(1, len(filmed)):
+        if rng.random() < detector.alike:
+            colours[i] = colours[i - 1] + rng.normal(0, 0.05, (PARTS, 3))
+    colours[-1] = 0.5  # the background
+    looks = []
+    scene_light = drift(rng, detector.light, frames, memory=0.99)
+    for i, person in enumerate(filmed):
+        hidden = rng.random((frames, PARTS)) > person.visible[:, None]
+        shown = np.where(hidden[..., None], colours[_hider(filmed, i)], colours[i])  # (T,8,3)
+        light = np.exp(scene_light + drift(rng, detector.light, frames, memory=0.98))
+        seen = shown * light[:, None, None] + rng.normal(0, detector.colour_noise, shown.shape)
+        looks.append(np.clip(seen, 0, 1).reshape(frames, PARTS * 3).astype(np.float32))
+    return looks
+
+
+def _hider(filmed: list[Filmed], i: int) -> NDArray[np.int64]:
+    """Number (T,) of the nearer actor whose box covers most of actor i's, −1 for none."""
+    person = filmed[i]
+    covered = np.zeros((len(filmed), len(person.box)))
+    for k, other in enumerate(filmed):
+        low = np.maximum(person.box[:, :2], other.box[:, :2])
+        shared = np.clip(np.minimum(person.box[:, 2:], other.box[:, 2:]) - low, 0, None)
+        nearer = (other.visible > 0) & (other.translation[:, 2] < person.translation[:, 2])
+        covered[k] = shared.prod(axis=1) * nearer
+    return np.where(covered.max(axis=0) > 0, covered.argmax(axis=0), -1)
+
+
+def _blips(rng: np.random.Generator, model: Track, camera: Camera, detector: Detector) -> Track:
+    """Something taken for a person in single frames: a pose of `model` from any frame, moved aside."""
+    frames = len(model.pose)
+    source = rng.integers(0, frames, frames)
+    shift = (rng.uniform(-0.4, 0.4, frames) * camera.size[1]).astype(np.float32)
+    box = model.box[source]
+    corners = np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1)
+    corners[:, ::2] += shift[:, None]
+    translation = model.translation[source]
+    translation[:, 0] += shift / np.float32(camera.focal) * translation[:, 2]
+    return Track(
+        pose=model.pose[source],
+        betas=model.betas[source],
+        translation=translation,
+        box=_inside(corners, camera.size).astype(np.float32),
+        detected=rng.random(frames) < detector.false_positive,
+        confidence=rng.uniform(0.4, 0.8, frames).astype(np.float32),
+        actor=np.full(frames, -1),
+    )

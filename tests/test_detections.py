@@ -1,0 +1,162 @@
+"""The simulated detector: the truth without faults, each fault as stated, and broken tables refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from lart_mini.detections import Detections, Detector, detect
+from lart_mini.errors import BadInput
+from lart_mini.faults import Faults
+from lart_mini.scenes import Camera, Filmed
+
+FRAMES = 300
+NOBODY = np.zeros(0, np.int64)
+STILL = np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1))
+CAMERA = Camera(STILL, np.zeros(3, np.float32), 900.0, (720, 1280))
+
+
+def person(
+    seed: int = 0, left: float = 100.0, visible: float | np.ndarray = 1.0, depth: float = 5.0
+) -> Filmed:
+    """Somebody of random poses at `depth` metres in a box of 80 x 300 pixels whose left side is at `left`."""
+    rng = np.random.default_rng(seed)
+    box = np.tile(np.float32([left, 200, left + 80, 500]), (FRAMES, 1))
+    return Filmed(
+        pose=Rotation.random(FRAMES * 24, rng).as_matrix().reshape(FRAMES, 24, 3, 3).astype(np.float32),
+        translation=np.tile(np.float32([0.2, 0.1, depth]), (FRAMES, 1)),
+        box=box,
+        visible=np.broadcast_to(np.float32(visible), FRAMES).copy(),
+        labels=np.zeros((FRAMES, 80), np.uint8),
+        betas=rng.normal(size=10).astype(np.float32),
+    )
+
+
+def seen(
+    filmed: list[Filmed],
+    faults: Faults = Faults.none(),  # noqa: B008
+    detector: Detector = Detector.none(),  # noqa: B008
+    seed: int = 0,
+    given: np.ndarray = NOBODY,
+) -> Detections:
+    return detect(np.random.default_rng(seed), filmed, CAMERA, faults, given, detector).validate()
+
+
+def test_without_faults_the_detections_are_the_truth() -> None:
+    people = [person(0, 100.0), person(1, 600.0, np.linspace(0, 1, FRAMES))]
+    found = seen(people)
+    for index, truth in enumerate(people):
+        rows = found[found.actor == index]
+        shown = np.flatnonzero(truth.visible > 0.05)
+        np.testing.assert_array_equal(rows.frame, shown)
+        np.testing.assert_allclose(rows.pose, truth.pose[shown], atol=1e-6)
+        np.testing.assert_array_equal(rows.translation, truth.translation[shown])
+        np.testing.assert_array_equal(rows.box[:, :2] + rows.box[:, 2:], truth.box[shown, 2:])
+    assert set(found.actor.tolist()) == {0, 1} and not found.given.any()
+
+
+def test_equal_seeds_give_equal_tables() -> None:
+    people = [person(0), person(1, 600.0)]
+    a, b, c = (seen(people, Faults(), Detector(), seed) for seed in (1, 1, 2))
+    for field in fields(Detections):
+        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
+    assert len(a) != len(c) or (a.box != c.box).any()
+
+
+def test_frames_are_in_order_and_people_in_none() -> None:
+    found = seen([person(0), person(1, 600.0), person(2, 900.0)])
+    assert (np.diff(found.frame) >= 0).all()
+    firsts = found.actor[np.searchsorted(found.frame, np.arange(FRAMES))]
+    np.testing.assert_allclose(np.bincount(firsts, minlength=3) / FRAMES, 1 / 3, atol=0.1)
+
+
+def test_ground_truth_boxes_replace_detections_at_key_frames() -> None:
+    visible = np.ones(FRAMES)
+    visible[90], visible[120] = 0.2, 0.07
+    truth, given = person(visible=visible), np.array([60, 90, 120, 150])
+    for seed in range(8):
+        faults = Faults(miss_start=0.3, false_track=1.0)
+        found = seen([truth], faults, Detector(false_positive=1.0), seed, given)
+        at = found[np.isin(found.frame, given)]
+        assert at.frame.tolist() == [60, 90, 150], "nobody missed who can be seen, nothing false"
+        assert at.given.all() and (at.confidence == 1).all() and (at.actor == 0).all()
+        np.testing.assert_array_equal(at.box[:, :2] + at.box[:, 2:], truth.box[at.frame, 2:])
+        assert not found.given[~np.isin(found.frame, given)].any()
+
+
+def test_false_positives_come_as_often_as_stated() -> None:
+    found = [seen([person()], Faults.none(), Detector(false_positive=0.1), seed) for seed in range(10)]
+    false = [one[one.actor == -1] for one in found]
+    assert np.mean([len(one) for one in false]) == pytest.approx(0.1 * FRAMES, rel=0.2)
+    posters = seen([person()], replace(Faults.none(), false_track=1.0))
+    assert 15 < (posters.actor == -1).sum() < 90
+
+
+def test_false_positives_are_no_copies_of_people_behind_the_camera() -> None:
+    behind = person(0, visible=0.0, depth=-3.0)
+    found = seen([behind], replace(Faults.none(), false_track=1.0), Detector(false_positive=0.5))
+    assert len(found) == 0
+
+
+def test_colours_tell_people_apart_and_hidden_parts_show_who_stands_before() -> None:
+    visible = np.where(np.arange(FRAMES) < 150, 1.0, 0.5)
+    front, back = person(0, 100.0, depth=4.0), person(1, 120.0, visible, depth=6.0)
+    found = seen([front, back])
+    own = [found.appearance[(found.actor == i) & (found.frame < 150)] for i in (0, 1)]
+    for colours in own:
+        np.testing.assert_array_equal(colours, np.broadcast_to(colours[0], colours.shape))
+    parts = found.appearance[(found.actor == 1) & (found.frame >= 150)].reshape(-1, 8, 3)
+    mine = (parts == own[1][0].reshape(8, 3)).all(-1)
+    theirs = (parts == own[0][0].reshape(8, 3)).all(-1)
+    assert (mine ^ theirs).all() and theirs.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_light_changes_what_everybody_looks_like_together() -> None:
+    found = seen([person(0), person(1, 600.0)], detector=Detector(0.0, 0.2, 0.0, 0.0))
+    gain = [np.log(found[found.actor == i].appearance.mean(axis=1)) for i in (0, 1)]
+    assert np.corrcoef(*gain)[0, 1] > 0.3 and all(one.std() > 0.05 for one in gain)
+
+
+def test_people_may_dress_alike() -> None:
+    def gap(alike: float) -> float:
+        found = seen([person(0), person(1, 600.0)], detector=Detector(alike, 0.0, 0.0, 0.0))
+        a, b = (found.appearance[found.actor == i][0] for i in (0, 1))
+        return float(np.abs(a - b).mean())
+
+    assert gap(1.0) < 0.1 < gap(0.0)
+
+
+def test_windows_and_joins_keep_every_row() -> None:
+    found = seen([person(0), person(1, 600.0)], Faults(), Detector())
+    parts = [found.window(first, 100) for first in (0, 100, 200)]
+    again = Detections.joined(parts[::-1])
+    for field in fields(Detections):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(found, field.name))
+    assert set(parts[1].frame.tolist()) <= set(range(100, 200))
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "told"),
+    [
+        ("frame", lambda a: a[::-1].copy(), "never fall"),
+        ("frame", lambda a: a.astype(np.float32), "int64"),
+        ("box", lambda a: np.where(np.arange(len(a))[:, None] == 7, np.float32(np.nan), a), "NaN .* row 7"),
+        ("box", lambda a: a * np.float32([1, 1, 0, 1]), "above 0"),
+        ("pose", lambda a: a[:, :23], r"\(24, 3, 3\)"),
+        ("confidence", lambda a: a[1:], "rows"),
+        ("translation", lambda a: -a, "depth above 0"),
+        ("appearance", lambda a: a[:, 0], r"\(A,\)"),
+        ("actor", lambda a: a.tolist(), "int64"),
+    ],
+)
+def test_broken_tables_are_refused(field: str, change: object, told: str) -> None:
+    good = seen([person()])
+    with pytest.raises(BadInput, match=rf"^my table: {field}: .*{told}"):
+        replace(good, **{field: change(getattr(good, field))}).validate("my table")  # type: ignore[operator]
+
+
+def test_a_table_without_rows_is_valid() -> None:
+    assert len(seen([person(visible=0.0)])) == 0

@@ -1,0 +1,180 @@
+"""The two stages on a store: what they start from, what they learn from, and that they go on when stopped."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import training_job
+
+from lart_mini import cli, stages, store_stages
+from lart_mini.checkpoints import load_checkpoint
+from lart_mini.convert import convert
+from lart_mini.errors import BadInput
+from lart_mini.model import LART, LARTConfig
+from lart_mini.store import Store
+from lart_mini.store_stages import preset_for, stats_of_store, train_config
+from lart_mini.tokens import stats_of
+from lart_mini.tracklets import Tracklet, write_released
+
+SMALL = LARTConfig(people=2, frames=16, width=16, depth=1, heads=2, pose_width=16)
+
+
+def valid(tracklet: Tracklet) -> Tracklet:
+    """With boxes inside the frame, and four appearance vectors."""
+    vectors = np.random.default_rng(tracklet.track).normal(size=(4, 6)).astype(np.float32)
+    box = np.tile(np.float32([10, 10, 20, 40]), (len(tracklet), 1))
+    return replace(tracklet, box=box, appearance=vectors[np.arange(len(tracklet)) * 4 // len(tracklet)])
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 13 tracklets."""
+    folder = tmp_path_factory.mktemp("store")
+    for tracklet in training_job.tracklets():
+        write_released(valid(tracklet), folder / "files" / f"{tracklet.name}.pkl")
+    convert(folder / "files", folder / "store", jobs=1, progress=False)
+    return folder / "store"
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stages.PRESETS, "small", partial(replace, SMALL))
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return int(stopped.value.code or 0), printed.out, printed.err
+
+
+SIZES = ("--preset", "small", "--pretrain-epochs", 2, "--finetune-epochs", 1, "--batch-size", 4)
+
+
+def test_both_stages_from_the_command_line(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    code, said, _ = run(capsys, "train", "--store", path, "--out", out, *SIZES)
+    assert code == 0 and [line.count("loss") for line in said.splitlines()] == [1, 1]
+    assert {p.name for p in out.iterdir()} == {"pretrain.safetensors", "finetune.safetensors"}
+    model, stats, meta = load_checkpoint(out / "pretrain.safetensors")
+    assert model.config == replace(SMALL, appearance=6, appearance_width=256)
+    assert len(meta["history"]["loss"]) == 8 and meta["training"]["batch_size"] == 4
+    wanted = stats_of(list(Store(path)))
+    np.testing.assert_allclose(stats.mean, wanted.mean)
+    tuned, same, _ = load_checkpoint(out / "finetune.safetensors")
+    np.testing.assert_array_equal(same.mean, stats.mean)
+    assert not torch.equal(tuned.head.weight, model.head.weight)
+    # Asked again it is read; another learning rate trains anew.
+    with monkeypatch.context() as patch:
+        patch.setattr(store_stages, "fit", lambda *_, **__: pytest.fail("trained again"))
+        assert run(capsys, "train", "--store", path, "--out", out, *SIZES)[1] == said
+    run(capsys, "train", "--store", path, "--out", out, *SIZES, "--lr", 0.01, "--stage", "pretrain")
+    assert load_checkpoint(out / "pretrain.safetensors")[2]["training"]["lr"] == 0.01
+
+
+def test_a_stopped_stage_goes_on(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    arguments = ("train", "--store", path, *SIZES, "--stage", "pretrain")
+    run(capsys, *arguments, "--out", whole)
+    fit, kept = store_stages.fit, []
+
+    def killed(*arguments: object, **options: object) -> object:
+        fit(*arguments, **options)  # type: ignore[arg-type]
+        kept.append(options["checkpoint"])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_stages, "fit", killed)
+        assert run(capsys, *arguments, "--out", again)[0] != 0
+    assert list(again.iterdir()) == kept
+    # The state that another training left does not stop this one.
+    shutil.copy(kept[0], again / "pretrain.00000000.state")
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: pytest.fail("trained again"))
+    run(capsys, *arguments, "--out", again)
+    assert [p.name for p in again.iterdir()] == ["pretrain.safetensors"]
+    one, other = (load_checkpoint(p / "pretrain.safetensors")[0] for p in (whole, again))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_store_without_the_wanted_labels_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source, word in ((1, "ground truth"), (0, "labels")):
+        for tracklet in training_job.tracklets(3):
+            told = np.full(len(tracklet), source, np.int8)
+            labels = tracklet.labels * (source > 0)
+            changed = replace(valid(tracklet), label_source=told, labels=labels)
+            write_released(changed, tmp_path / str(source) / f"{tracklet.name}.pkl")
+        store, out = tmp_path / f"store{source}", tmp_path / f"out{source}"
+        convert(tmp_path / str(source), store, jobs=1, progress=False)
+        code, _, said = run(capsys, "train", "--store", store, "--out", out, *SIZES)
+        assert code == 2 and word in said and str(store) in said and len(said.splitlines()) == 1
+        assert (out / "pretrain.safetensors").exists() == (source == 1)
+
+
+def test_what_cannot_be_trained_is_refused_in_one_line(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = ("--store", path)
+    (tmp_path / "weights.ckpt").write_bytes(b"nonsense")
+    for arguments, named in (
+        (("--stage", "all"), "pretrain | finetune | both"),
+        (("--devices", "0"), "devices"),
+        ((*stored, "--profile", "mine"), "paper | released"),
+        ((*stored, "--preset", "huge"), "mini | paper"),
+        ((*stored, "--stage", "finetune"), "pretrain.safetensors"),
+        ((*stored, "--accumulate", "0"), "accumulate"),
+        ((*stored, "--start", tmp_path / "weights.ckpt"), "mean_std.npy"),
+        (("--store", tmp_path), "store"),
+    ):
+        code, _, said = run(capsys, "train", "--out", tmp_path / "out", *arguments)
+        assert code == 2 and named in said and len(said.splitlines()) == 1, arguments
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stage_starts_from_any_checkpoint(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = LART(replace(SMALL, undetected="computed", norm="pre", joints_width=8))
+    monkeypatch.setattr(store_stages, "load_released", lambda *_, **__: released)
+    np.save(tmp_path / "mean_std.npy", np.ones((2, 1, 226), np.float32))
+    (tmp_path / "published.ckpt").write_bytes(b"")
+    start = ("--start", tmp_path / "published.ckpt", "--stats", tmp_path / "mean_std.npy")
+    arguments = ("--store", path, "--stage", "finetune", "--profile", "released", *SIZES)
+    code, _, said = run(capsys, "train", "--out", tmp_path / "out", *arguments, *start)
+    model, stats, meta = load_checkpoint(tmp_path / "out" / "finetune.safetensors")
+    assert code == 0, said
+    assert model.config == replace(released.config, drop_path=model.config.drop_path)
+    assert (stats.mean[:226] == 1).all() and (stats.mean[226:] == 0).all()
+    assert meta["training"]["layer_decay_as"] == "released" and meta["training"]["lr"] == 7e-4
+    again = ("--start", tmp_path / "out" / "finetune.safetensors")
+    assert run(capsys, "train", "--out", tmp_path / "more", *arguments, *again)[0] == 0
+
+
+def test_presets_read_what_the_store_has() -> None:
+    paper, released = preset_for("paper", 1152), preset_for("released", 2048)
+    assert paper == LARTConfig.paper(appearance=1152, appearance_width=256)
+    assert released == LARTConfig.released()
+    alone = preset_for("released", 0)
+    assert (alone.width, alone.joints_width, alone.appearance, alone.mlp_ratio) == (128, 0, 0, 4.0)
+    assert preset_for("mini", 0) == LARTConfig.mini()
+    assert train_config("finetune", "paper").layer_decay == 0.9
+    with pytest.raises(BadInput, match="profile"):
+        train_config("finetune", "mine")
+
+
+def test_statistics_of_many_are_taken_of_some(path: Path) -> None:
+    store = Store(path)
+    some = stats_of_store(store, most=4)
+    wanted = stats_of([store.tracklet(i) for i in (0, 4, 8, 12)])
+    np.testing.assert_array_equal(some.std, wanted.std)
