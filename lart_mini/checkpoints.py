@@ -18,7 +18,7 @@ from torch import Tensor, from_numpy
 
 from lart_mini.errors import BadInput, atomic_path
 from lart_mini.model import LART, LARTConfig
-from lart_mini.tokens import Stats
+from lart_mini.tokens import Stats, load_stats
 
 FORMAT = "lart_mini.checkpoint.1"
 
@@ -32,6 +32,20 @@ def save_checkpoint(path: str | Path, model: LART, stats: Stats, meta: dict[str,
     header = {"format": FORMAT, "config": config, "meta": json.dumps(meta or {})}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, header)
+
+
+def read_model(path: str | Path, stats: str | Path | None = None) -> tuple[LART, Stats]:
+    """Our checkpoint, or the published one, which needs the file of statistics published with it.
+
+    `stats` given stands in for our checkpoint's own. Raises BadInput.
+    """
+    if Path(path).suffix == ".safetensors":
+        model, own, _ = load_checkpoint(path)
+        return model, own if stats is None else load_stats(stats)
+    if stats is None:
+        raise BadInput(path, "stats", "mean_std.npy, which belongs to the published weights", "none")
+    sizes = LARTConfig.released()  # the encoding's table has room for more than was trained on
+    return load_released(path, people=sizes.people, frames=sizes.frames), load_stats(stats)
 
 
 def load_checkpoint(path: str | Path) -> tuple[LART, Stats, dict[str, Any]]:

@@ -16,10 +16,8 @@ from lart_mini.reproduce import NotebookFailed
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from lart_mini.model import LART
     from lart_mini.stages import Trained
     from lart_mini.store import Store
-    from lart_mini.tokens import Stats
     from lart_mini.tracklets import Tracklet
 
 app = typer.Typer(
@@ -187,8 +185,9 @@ def train(
         recipe = {f"{name}_epochs": count for name, count in epochs.items() if count is not None} | changes
         _train_on_mini_ava(out, stages, recipe | {"size": size, "preset": preset or "mini"}, fabric)
         return
+    from lart_mini.checkpoints import read_model
     from lart_mini.store import Store
-    from lart_mini.store_stages import read_start, start_of, train_config, train_on_store
+    from lart_mini.store_stages import start_of, train_config, train_on_store
 
     opened = Store(store)
     changes |= {"accumulate": accumulate, "compile": compile}
@@ -196,7 +195,7 @@ def train(
         own = {} if epochs[name] is None else {"epochs": epochs[name]}
         config = train_config(name, profile, **changes, **own)
         if start is not None and name == stages[0]:
-            begun = read_start(start, stats)
+            begun = read_model(start, stats)
         else:
             begun = start_of(name, opened, out, preset or profile, pose_only, seed, stats)
         trained = train_on_store(name, opened, out, begun, config, fabric=fabric, workers=workers)
@@ -242,10 +241,14 @@ def predict(
     ] = None,
 ) -> None:
     """Score detections at key frames with a trained model, and write the rows as AVA does."""
+    import torch
+
     from lart_mini import ava
+    from lart_mini.checkpoints import read_model
     from lart_mini.predict import ava_rows, box_scores, key_boxes, profile_of, samples_of
 
-    model, statistics = _read_model(checkpoint, stats)
+    model, statistics = read_model(checkpoint, stats)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     members = _read_tracklets(tracklets)
     profile, assembly = profile_of(profile, model.config)
     samples = samples_of(members, model.config, statistics, assembly)
@@ -256,25 +259,6 @@ def predict(
         raise BadInput(tracklets, "boxes", f"a detection of confidence {least:g} at a key frame", "none")
     ava.write_detections(ava_rows(boxes, box_scores(model, samples, boxes)), out)
     typer.echo(f"{len(boxes.table):,} boxes of {len(members):,} tracklets: {out}")
-
-
-def _read_model(checkpoint: Path, stats: Path | None) -> tuple[LART, Stats]:
-    """A model of ours or the published one, on the GPU if there is any, and its statistics."""
-    import torch
-
-    from lart_mini.checkpoints import load_checkpoint, load_released
-    from lart_mini.model import LARTConfig
-    from lart_mini.tokens import load_stats
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if checkpoint.suffix == ".safetensors":
-        model, own, _ = load_checkpoint(checkpoint)
-        return model.to(device), own if stats is None else load_stats(stats)
-    if stats is None:
-        raise BadInput("--stats", "file", "mean_std.npy, which belongs to a published checkpoint", "none")
-    sizes = LARTConfig.released()  # the encoding's table has room for more than was trained on
-    model = load_released(checkpoint, people=sizes.people, frames=sizes.frames)
-    return model.to(device), load_stats(stats)
 
 
 def _read_tracklets(path: Path) -> Store | list[Tracklet]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,6 +161,11 @@ class TrackletDataset(EgoDataset):
             start=draw.start,
         )
         return batch.with_mask(self.mask(batch.detected, draw))
+
+
+def whole(batch: Any) -> TokenBatch:
+    """`collate_fn` of a DataLoader over a data set that makes whole batches itself (`__getitems__`)."""
+    return batch
 
 
 def collate(batches: Sequence[TokenBatch]) -> TokenBatch:

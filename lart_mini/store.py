@@ -190,7 +190,7 @@ Seated = list[tuple[Seat, NDArray[np.intp], NDArray[np.intp]]]  # seat, frames o
 class StoreDataset(EgoDataset):
     """An EgoDataset over a store: TrackletDataset's items, without holding the tracklets in memory.
 
-    A whole batch is made at once, which a DataLoader asks for by itself: `collate_fn=whole` hands it on.
+    A whole batch is made at once, which a DataLoader asks for by itself; `datasets.whole` hands it on.
     """
 
     def __init__(
@@ -358,8 +358,3 @@ def _joints(records: Records, shown: NDArray[np.bool_]) -> Tensor:
     joints = _numbers(records, "joints", JOINTS_WIDTH).float()
     joints.unflatten(-1, (-1, 3)).add_(_numbers(records, "camera", 3)[..., None, :])
     return joints.mul_(torch.from_numpy(shown)[..., None])
-
-
-def whole(batch: TokenBatch) -> TokenBatch:
-    """`collate_fn` for a DataLoader over a StoreDataset, whose batches are collated already."""
-    return batch

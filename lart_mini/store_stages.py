@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from lart_mini.checkpoints import load_checkpoint, load_released
+from lart_mini.checkpoints import read_model
 from lart_mini.errors import BadInput
 from lart_mini.model import LART, LARTConfig
 from lart_mini.resume import fingerprint_of_weights
@@ -52,17 +52,6 @@ def train_config(stage: str, profile: str, **changes: Any) -> TrainConfig:
     if profile == "released":
         return TrainConfig.released(stage, **changes)
     return TrainConfig.pretrain(**changes) if stage == "pretrain" else TrainConfig.finetune(**changes)
-
-
-def read_start(path: Path, stats: Path | None = None) -> tuple[LART, Stats]:
-    """A model to go on from: our checkpoint, or the published one and the statistics published with it."""
-    if path.suffix == ".safetensors":
-        model, own, _ = load_checkpoint(path)
-        return model, own
-    if stats is None:
-        raise BadInput(path, "stats", "mean_std.npy, which belongs to the published weights", "none")
-    sizes = LARTConfig.released()
-    return load_released(path, people=sizes.people, frames=sizes.frames), load_stats(stats)
 
 
 def train_on_store(
@@ -117,7 +106,7 @@ def start_of(
         before = out / "pretrain.safetensors"
         if not before.exists():
             raise BadInput(before, "file", "the checkpoint of pretrain, or --start", "none")
-        return read_start(before)
+        return read_model(before)
     torch.manual_seed(seed)
     model = LART(preset_for(preset, 0 if pose_only else store.appearance_width))
     return model, stats_of_store(store) if stats is None else load_stats(stats)

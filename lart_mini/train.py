@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from lart_mini.datasets import BucketSampler, EgoDataset, collate
+from lart_mini.datasets import BucketSampler, EgoDataset, collate, whole
 from lart_mini.errors import BadInput
 from lart_mini.model import LART
 from lart_mini.optimizers import TrainConfig, parameter_groups, rate_factor, schedule
@@ -174,7 +174,7 @@ def _loader(
         world=fabric.world_size,
     )
     shares = _Shares(dataset)
-    return sampler, DataLoader(shares, batch_sampler=sampler, collate_fn=_whole, num_workers=workers)
+    return sampler, DataLoader(shares, batch_sampler=sampler, collate_fn=whole, num_workers=workers)
 
 
 class _Shares(Dataset[TokenBatch]):
@@ -191,10 +191,6 @@ class _Shares(Dataset[TokenBatch]):
         if hasattr(self.dataset, "__getitems__"):
             return self.dataset.__getitems__(indices)
         return collate([self.dataset[index] for index in indices])
-
-
-def _whole(batch: Any) -> TokenBatch:
-    return batch
 
 
 def _rows(batch: TokenBatch, start: int, stop: int) -> TokenBatch:

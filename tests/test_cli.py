@@ -113,7 +113,7 @@ def test_the_published_checkpoint_scores_a_store(tmp_path: Path, capsys: pytest.
         tmp_path / "o.csv",
     ]
     code, _, err = run(capsys, *asked)
-    assert code == 2 and "--stats: file: expected mean_std.npy" in err and not (tmp_path / "o.csv").exists()
+    assert code == 2 and "stats: expected mean_std.npy" in err and not (tmp_path / "o.csv").exists()
     code, out, err = run(capsys, *asked, "--stats", tmp_path / "mean_std.npy", "--confidence", "0.5")
     assert code == 0 and err == ""
     members = list(Store(tmp_path / "store"))

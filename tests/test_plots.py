@@ -91,6 +91,13 @@ def test_mesh_shows_what_faces_the_viewer_and_paints_near_last() -> None:
     assert len(drawn) == 2 and drawn[1][0, 0] > drawn[0][0, 0]
 
 
+def test_differences_draw_mean_seeds_and_interval_and_name_what_is_far_off() -> None:
+    axes = plots_model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t").axes[0]
+    drawn = [line.get_xdata().tolist() for line in axes.lines if len(line.get_xdata())]
+    assert [-3.5, 2.5] in drawn and [1, -2] in drawn and [-0.5] in drawn
+    assert [text.get_text() for text in axes.texts] == ["+30.0 ▸"] and axes.texts[0].get_position()[0] == 5
+
+
 def test_yaw_of_a_quarter_turn_brings_the_front_to_the_right() -> None:
     np.testing.assert_allclose(plots.rotate_y(np.array([0, 0, 1.0]), 90), [1, 0, 0], atol=1e-12)
 

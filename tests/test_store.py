@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from lart_mini import store as store_module
 from lart_mini.convert import convert
 from lart_mini.datasets import BucketSampler, TrackletDataset, collate
+from lart_mini.datasets import whole as as_it_is
 from lart_mini.errors import BadInput
 from lart_mini.store import Store, StoreDataset
-from lart_mini.store import whole as as_it_is
 from lart_mini.survey import summary, survey
 from lart_mini.tokens import Assembly, Stats, TokenBatch
 from lart_mini.tracklets import Tracklet

@@ -12,7 +12,7 @@ import pytest
 import torch
 import training_job
 
-from lart_mini import cli, stages, store_stages
+from lart_mini import checkpoints, cli, stages, store_stages
 from lart_mini.checkpoints import load_checkpoint
 from lart_mini.convert import convert
 from lart_mini.errors import BadInput
@@ -146,7 +146,7 @@ def test_a_stage_starts_from_any_checkpoint(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = LART(replace(SMALL, undetected="computed", norm="pre", joints_width=8))
-    monkeypatch.setattr(store_stages, "load_released", lambda *_, **__: released)
+    monkeypatch.setattr(checkpoints, "load_released", lambda *_, **__: released)
     np.save(tmp_path / "mean_std.npy", np.ones((2, 1, 226), np.float32))
     (tmp_path / "published.ckpt").write_bytes(b"")
     start = ("--start", tmp_path / "published.ckpt", "--stats", tmp_path / "mean_std.npy")

@@ -259,7 +259,7 @@ def test_loss_scale_acts_before_clipping(handful: TrackletDataset) -> None:
 
 def test_masks_come_with_the_data(handful: TrackletDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TokenBatch] = []
-    monkeypatch.setattr(train, "_whole", lambda batch: (seen.append(batch), batch)[1])
+    monkeypatch.setattr(train, "whole", lambda batch: (seen.append(batch), batch)[1])
     fit(small(), handful, replace(SHORT, epochs=1, mask_ratio=0.5), progress=False)
     for batch in seen:
         assert batch.masked is not None

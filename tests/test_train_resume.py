@@ -73,7 +73,7 @@ def test_stopped_in_any_step_it_goes_on(
     (tmp_path / ".s.abc").write_bytes(b"half")
     resumed = training_job.model()
     seen: list[int] = []
-    monkeypatch.setattr(train, "_whole", lambda batch: (seen.append(len(batch)), batch)[1])
+    monkeypatch.setattr(train, "whole", lambda batch: (seen.append(len(batch)), batch)[1])
     again = fit(resumed, data, SHORT, False, checkpoint=tmp_path / "s")
     assert torch.equal(weights(resumed), weights(whole))
     assert (again.loss, again.lr) == (history.loss, history.lr)
