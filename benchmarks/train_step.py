@@ -7,7 +7,7 @@
 
 A step is forward, backward and AdamW. Both versions start from the same weights and see the same batches:
 tracklets of mini_ava's training part as they come in training, P = 5 slots, T = 128 frames, 40 % of the
-detected tokens masked. Memory is measured with each version in a process of its own.
+detected tokens masked. The versions take turns; memory is measured with each in a process of its own.
 """
 
 from __future__ import annotations
@@ -109,19 +109,23 @@ def stepper(model: nn.Module, device: str, precision: str) -> Callable[[TokenBat
     return step
 
 
-def timed(
-    step: Callable[[TokenBatch], None], batches: Sequence[TokenBatch], device: str, warm_up: int
-) -> float:
-    """Seconds a step, over the batches, after `warm_up` steps that do not count."""
+def timed_in_turn(
+    steps: dict[str, Callable[[TokenBatch], None]], batches: Sequence[TokenBatch], device: str, warm_up: int
+) -> dict[str, float]:
+    """Seconds a step of each version, after `warm_up` steps that do not count.
+
+    The versions take turns on every batch, so that whatever else the machine does slows both alike.
+    """
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    for i in range(warm_up):
-        step(batches[i % len(batches)])
-    wait()
-    start = time.perf_counter()
-    for batch in batches:
-        step(batch)
-    wait()
-    return (time.perf_counter() - start) / len(batches)
+    seconds = dict.fromkeys(steps, 0.0)
+    for i in range(-warm_up, len(batches)):
+        for version, step in steps.items():
+            wait()
+            start = time.perf_counter()
+            step(batches[i % len(batches)])
+            wait()
+            seconds[version] += (time.perf_counter() - start) * (i >= 0) / len(batches)
+    return seconds
 
 
 def gradient_difference(pair: dict[str, nn.Module], batch: TokenBatch, device: str) -> tuple[float, float]:
@@ -143,15 +147,15 @@ def peak_memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def run_alone(version: str, options: argparse.Namespace) -> dict[str, float]:
-    """Time and memory of one version, in this process."""
+def memory_alone(version: str, options: argparse.Namespace) -> dict[str, float]:
+    """Memory of one version's training, in this process."""
     batches = real_batches(options.size, options.batch, options.steps, options.appearance)
     model = models(config_of(options), "cpu")[version].to(options.device)
-    batches = [batch.to(options.device) for batch in batches]
     before = peak_memory(options.device)
     step = stepper(model, options.device, options.precision)
-    seconds = timed(step, batches, options.device, options.warm_up)
-    return {"ms": 1000 * seconds, "GiB": peak_memory(options.device), "GiB before the first step": before}
+    for batch in batches[:2]:
+        step(batch.to(options.device))
+    return {"GiB": peak_memory(options.device), "GiB before the first step": before}
 
 
 def config_of(options: argparse.Namespace) -> LARTConfig:
@@ -160,24 +164,29 @@ def config_of(options: argparse.Namespace) -> LARTConfig:
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """Both versions one after the other, each in its own process; then their gradients side by side."""
+    """Both versions: memory, each in its own process; then gradients side by side, and time in turns."""
+    results: dict[str, Any] = {}
+    for version in VERSIONS:  # before this process grows: a child's peak begins at its parent's size
+        command = [sys.executable, __file__, *sys.argv[1:], "--child", version]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        results[version] = json.loads(output.splitlines()[-1])
     batches = real_batches(options.size, options.batch, options.steps, options.appearance)
     detected = torch.stack([batch.detected.float().mean() for batch in batches]).mean()
     people = torch.stack([batch.present.sum(dim=1).float().mean() for batch in batches]).mean()
     print(f"paper preset, T = 128, P = 5, batches of {options.batch}, {options.device}, {options.precision}")
     print(f"people in a sample {people:.2f}, share of the 640 tokens with a detection {detected:.0%}")
-    results: dict[str, Any] = {"people": float(people), "detected": float(detected)}
-    for version in VERSIONS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--child", version]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        results[version] = figures = json.loads(output.splitlines()[-1])
-        print(f"{version:<8}", *(f"  {key} {value:.4g}" for key, value in figures.items()), flush=True)
-    results["ratio"] = results["literal"]["ms"] / results["packed"]["ms"]
-    print(f"ratio     {results['ratio']:.2f}")
-    difference, largest = gradient_difference(
-        models(config_of(options), options.device), batches[0], options.device
-    )
+    results |= {"people": float(people), "detected": float(detected)}
+    pair = models(config_of(options), options.device)
+    difference, largest = gradient_difference(pair, batches[0], options.device)
     results |= {"gradient difference": difference, "largest gradient": largest}
+    steps = {version: stepper(model, options.device, options.precision) for version, model in pair.items()}
+    placed = [batch.to(options.device) for batch in batches]
+    seconds = timed_in_turn(steps, placed, options.device, options.warm_up)
+    for version in VERSIONS:
+        results[version]["ms"] = 1000 * seconds[version]
+        print(f"{version:<8}", *(f"  {key} {value:.4g}" for key, value in results[version].items()))
+    results["ratio"] = seconds["literal"] / seconds["packed"]
+    print(f"ratio     {results['ratio']:.2f}")
     print(f"largest difference of a gradient {difference:.1e}, largest gradient {largest:.1e} (float32)")
     return results
 
@@ -200,9 +209,9 @@ def grow(options: argparse.Namespace) -> dict[str, Any]:
             pair = models(LARTConfig(frames=place["frames"], people=place["people"], **SMALL), options.device)
             batch = made_up_batch(options.batch, **place).to(options.device)
             row: dict[str, float] = {axis: value}
-            for version, model in pair.items():
-                step = stepper(model, options.device, options.precision)
-                row[version] = 1000 * timed(step, [batch] * options.steps, options.device, options.warm_up)
+            steps = {name: stepper(model, options.device, options.precision) for name, model in pair.items()}
+            seconds = timed_in_turn(steps, [batch] * options.steps, options.device, options.warm_up)
+            row |= {version: 1000 * each for version, each in seconds.items()}
             results[axis].append(row)
             print(
                 f"{axis:<7} {value:<5}  literal {row['literal']:8.1f} ms  packed {row['packed']:8.1f} ms",
@@ -243,7 +252,7 @@ def main() -> None:
     parser.add_argument("--child", choices=VERSIONS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(run_alone(options.child, options)))
+        print(json.dumps(memory_alone(options.child, options)))
         return
     results = grow(options) if options.grow else compare(options)
     if options.json:

@@ -3,6 +3,8 @@
 Four splits named as the released tracklets are: `ava-train` (labelled), `kinetics-train` (whole ten-second
 clips, no labels: the teacher's pseudo labels come later), `ava-val`, and `ava-test` (other performers than in
 training). As in AVA, a video's second 900 is its frame 0 and ground truth stands at 1 Hz from second 902 on.
+Scenes are filmed, people are detected, and `lart_mini.tracking` links the detections: in windows of four
+seconds about AVA's key frames, each on its own, and over whole clips of Kinetics (supplement C.1).
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
 
-from lart_mini import ava, body, faults, mocap, scenes, tracklets
+from lart_mini import ava, body, detections, mocap, motion, scenes, tracking, tracking_files, tracklets
+from lart_mini.detections import Detections, Detector, Faults, Track, detect
 from lart_mini.errors import BadInput
 from lart_mini.progress import progress
+from lart_mini.tracking import TrackerConfig, follow, track
 from lart_mini.tracklets import Tracklet
 
 SPLITS = ("ava-train", "kinetics-train", "ava-val", "ava-test")
@@ -34,6 +38,8 @@ WINDOW = 128  # frames tracked around AVA's key frames: the paper's four seconds
 WINDOW_STEP = 120
 FIRST_WINDOW = 41  # so that the key frames at 60, 90, 120, 150 lie evenly in the first window
 CLIP = 300  # frames of a Kinetics-like clip
+FEWEST = 8  # detections of a tracklet; tracks of fewer are left out
+TRACKERS = ("lart", "iou", "truth", "none")
 
 
 @dataclass(frozen=True)
@@ -111,23 +117,33 @@ class MiniAva:
         return path
 
 
-def mini_ava(size: str = "smoke", seed: int = 0, cache: str | Path | None = None, jobs: int = -1) -> MiniAva:
+def mini_ava(
+    size: str = "smoke",
+    seed: int = 0,
+    cache: str | Path | None = None,
+    jobs: int = -1,
+    tracker: str = "lart",
+) -> MiniAva:
     """The data set of a size ("smoke", "laptop", "gpu") and seed, composed if the cache does not hold it yet.
 
+    `tracker` says who links the detections, which are the same for all (see `compose_video`).
+
     The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of
-    its recipe (sizes, seed, motion library, body, and the code that composes); its files are checked against
-    their stored digests, and a damaged folder is composed again. `jobs` as in joblib: the result does not
-    depend on it.
+    its recipe (sizes, seed, tracker, motion library, body, and the code that composes); its files are
+    checked against their stored digests, and a damaged folder is composed again. `jobs` as in joblib: the
+    result does not depend on it.
     """
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
+    if tracker not in TRACKERS:
+        raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
     root = Path(cache or os.environ.get("LART_MINI_CACHE") or Path.home() / ".cache" / "lart_mini")
-    path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed)[:12]}"
+    path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, tracker)[:12]}"
     if not _intact(path):
         root.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=root, prefix=".composing-"))
         try:
-            _compose(SIZES[size], seed, temporary, jobs)
+            _compose(SIZES[size], seed, temporary, jobs, tracker)
             shutil.rmtree(path, ignore_errors=True)
             temporary.rename(path)
         finally:
@@ -135,9 +151,9 @@ def mini_ava(size: str = "smoke", seed: int = 0, cache: str | Path | None = None
     return MiniAva(path)
 
 
-def _recipe(size: Size, seed: int) -> str:
-    digest = hashlib.sha256(json.dumps([asdict(size), seed, asdict(faults.Faults())]).encode())
-    for module in (mocap, body, scenes, faults, tracklets):
+def _recipe(size: Size, seed: int, tracker: str) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(size), seed, tracker]).encode())
+    for module in (mocap, body, scenes, detections, motion, tracking, tracking_files, tracklets):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     for path in sorted(p for p in mocap.LIBRARY.glob("*") if p.is_file()):
@@ -175,7 +191,7 @@ class Video:
     rows: list[tuple]
 
 
-def _compose(size: Size, seed: int, out: Path, jobs: int) -> None:
+def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
     library, model = mocap.load_library(), body.load_body()
     about = []
     counts = (size.train, size.kinetics, size.val, size.test)
@@ -183,7 +199,7 @@ def _compose(size: Size, seed: int, out: Path, jobs: int) -> None:
         pool = scenes.segments(library, TAKES[split])
         actions = sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
         tasks = (
-            delayed(compose_video)(pool, split, i, action, size.windows, (seed, number, i), model)
+            delayed(compose_video)(pool, split, i, action, size.windows, (seed, number, i), model, tracker)
             for i, action in zip(range(count), cycle(actions), strict=False)
         )
         made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
@@ -207,9 +223,19 @@ def compose_video(
     windows: int,
     seed: tuple[int, ...],
     model: body.Body,
-    amounts: faults.Faults = faults.Faults(),  # noqa: B008  (frozen)
+    tracker: str = "lart",
+    faults: Faults = Faults(),  # noqa: B008  (frozen)
+    detector: Detector = Detector(),  # noqa: B008
 ) -> Video:
-    """Compose video `index` of `split`, led by an actor who shows `action`; all chance comes from `seed`."""
+    """Compose video `index` of `split`, led by an actor who shows `action`; all chance comes from `seed`.
+
+    The same seed gives the same scene and the same detections, whoever links them. `tracker`:
+
+    - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
+    - "truth": detections of one actor make one track; those of nobody make none
+    - "none": each detection at a key frame (Kinetics: at each full second) is a tracklet of that frame alone.
+      Nothing says who the person was a frame before, so labels reach no other frame, either.
+    """
     rng = np.random.default_rng(seed)
     kinetics = split == "kinetics-train"
     frames = CLIP if kinetics else FIRST_WINDOW + WINDOW_STEP * (windows - 1) + WINDOW
@@ -220,23 +246,45 @@ def compose_video(
     name = f"{split.split('-')[1] if not kinetics else 'kinet':5s}"[:5].replace(" ", "0") + f"{index:06d}"
     keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), frames - 5, ava.FRAMES_PER_SECOND)
     given = keyframes if split == "ava-train" else keyframes[:0]
-    tracks = faults.track(rng, filmed, camera, amounts, given)
-    if kinetics:
-        spans = [(0, CLIP, 0)]
-    else:
-        spans = [(FIRST_WINDOW + w * WINDOW_STEP, WINDOW, 120 + w * WINDOW_STEP) for w in range(windows)]
+    seen = detect(rng, filmed, camera, faults, given, detector)
     rows = [] if kinetics else list(_groundtruth(name, filmed, camera, keyframes))
     labelled = {} if kinetics else _labels_at(rows)
     made = [
         _tracklet(split, name, number, one, camera, span, labelled, model)
-        for span in spans
-        for number, one in enumerate(tracks)
+        for span in _spans(kinetics, windows, keyframes, tracker)
+        for number, one in _tracks(seen, span, tracker).items()
+        if one.detected.sum() >= min(FEWEST, span[1])
     ]
     about = {
         "split": split, "video": name, "frames": frames, "actors": len(actors), "composited": composited,
         "takes": [list(a.takes) for a in actors],
     }
-    return Video(about, [t for t in made if t.detected.sum() >= 8], rows)
+    return Video(about, made, rows)
+
+
+def _spans(kinetics: bool, windows: int, keyframes: np.ndarray, tracker: str) -> list[tuple[int, int, int]]:
+    """What is tracked on its own: first frame, frames, and the key frame that the tracklets are named by."""
+    if tracker == "none":
+        seconds = range(0, CLIP, ava.FRAMES_PER_SECOND) if kinetics else keyframes.tolist()
+        return [(frame, 1, frame) for frame in seconds]
+    if kinetics:
+        return [(0, CLIP, 0)]
+    return [(FIRST_WINDOW + w * WINDOW_STEP, WINDOW, 120 + w * WINDOW_STEP) for w in range(windows)]
+
+
+def _tracks(seen: Detections, span: tuple[int, int, int], tracker: str) -> dict[int, Track]:
+    """Tracks by number within a span, as long as it."""
+    first, length, _ = span
+    window = seen.window(first, length)
+    if len(window) == 0:
+        return {}
+    if tracker == "none":
+        ids = np.arange(len(window))
+    elif tracker == "truth":
+        ids = window.actor
+    else:
+        ids = track(window, TrackerConfig.iou() if tracker == "iou" else TrackerConfig.lart())
+    return follow(window, ids, first, length)
 
 
 def _groundtruth(
@@ -265,22 +313,23 @@ def _tracklet(
     split: str,
     video: str,
     number: int,
-    track: faults.Track,
+    one: Track,
     camera: scenes.Camera,
     span: tuple[int, int, int],
     labelled: dict[tuple[int, int], list[int]],
     model: body.Body,
 ) -> Tracklet:
-    """Cut one tracklet out of a track; a key frame's labels hold for the second about it (section 4)."""
+    """A tracklet of a track over `span`; a key frame's labels hold for the second about it (section 4)."""
     start, length, keyframe = span
     frame = np.arange(start, start + length)
-    part = slice(start, start + length)
     labels, source = np.zeros((length, 80), np.float32), np.zeros(length, np.int8)
     key = ava.nearest_keyframe(frame)
     # Whom the track shows at the key frame counts for the whole second, also where identities were switched.
-    shown = track.actor[key.clip(max=len(track.actor) - 1)]
-    for t, who in enumerate(zip(shown.tolist(), key.tolist(), strict=True)):
-        if who in labelled and frame[0] <= who[1] <= frame[-1]:
+    at = (key - start).clip(0, length - 1)
+    known = (frame[at] == key) & one.detected[at]
+    for t in np.flatnonzero(known):
+        who = int(one.actor[at[t]]), int(key[t])
+        if who in labelled:
             labels[t, np.array(labelled[who]) - 1] = 1
             source[t] = 2
     return Tracklet(
@@ -289,14 +338,14 @@ def _tracklet(
         track=number,
         keyframe=keyframe,
         frame=frame,
-        pose=track.pose[part],
-        betas=track.betas[part],
-        translation=track.translation[part],
-        joints=model.joints45(track.pose[part], track.betas[part]),
-        detected=track.detected[part],
-        box=track.box[part],
+        pose=one.pose,
+        betas=one.betas,
+        translation=one.translation,
+        joints=model.joints45(one.pose, one.betas),
+        detected=one.detected,
+        box=one.box,
         frame_size=np.array(camera.size),
-        confidence=track.confidence[part],
+        confidence=one.confidence,
         labels=labels,
         label_source=source,
         appearance=None,

@@ -6,9 +6,10 @@ models and of results stand in `plots_model`.
 
 from __future__ import annotations
 
+import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -62,9 +63,14 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 def to_png(figure: Figure, dpi: int = 80) -> bytes:
     """The figure as PNG with at most 256 colours: a third of the size, and notebooks stay under 1 MB."""
-    raw, small = io.BytesIO(), io.BytesIO()
+    raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=dpi, facecolor="white")
-    Image.open(raw).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return _few_colours(raw, 256)
+
+
+def _few_colours(picture: io.BytesIO, colours: int) -> bytes:
+    small = io.BytesIO()
+    Image.open(picture).convert("RGB").quantize(colours).save(small, format="png", optimize=True)
     return small.getvalue()
 
 
@@ -357,10 +363,19 @@ def animate_tracklet(
         axes.text(8, 8, f"{frame / fps:.1f} s", va="top", fontsize=9)
         return []
 
-    movie = FuncAnimation(figure, draw, frames=len(range(0, len(box), stride)), interval=1000 * stride / fps)
-    return HTML(
-        _offline(movie.to_jshtml(fps=round(fps / stride), embed_frames=True, default_mode="loop"), alt)
-    )
+    return movie(figure, draw, len(range(0, len(box), stride)), fps=fps / stride, alt=alt)
+
+
+def movie(figure: Figure, draw: Callable[[int], list], count: int, *, fps: float, alt: str) -> HTML:
+    """`count` pictures of `figure`, each drawn by draw(number), as a player without outside files."""
+    pictures = FuncAnimation(figure, draw, frames=count, interval=1000 / fps)
+    player = pictures.to_jshtml(fps=round(fps), embed_frames=True, default_mode="loop")
+
+    def smaller(found: re.Match[str]) -> str:
+        picture = io.BytesIO(base64.b64decode(found[2].replace("\\\n", "")))  # lines end in a backslash
+        return found[1] + base64.b64encode(_few_colours(picture, 64)).decode()
+
+    return HTML(_offline(re.sub(r"(data:image/png;base64,)([\w+/=\\\n]+)", smaller, player), alt))
 
 
 def _offline(player: str, alt: str) -> str:

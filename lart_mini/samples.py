@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from lart_mini import ava, body, mini_ava, mocap, scenes
+from lart_mini.detections import Faults
 from lart_mini.errors import atomic_path
-from lart_mini.faults import Faults
 from lart_mini.mini_ava import Video
 from lart_mini.teacher import fit_teacher, teach
 from lart_mini.tracklets import Tracklet, write_released
@@ -31,7 +31,8 @@ TAUGHT_ON = 24  # labelled videos that the teacher of the pseudo labels is fitte
 # Numbers are kept in steps of 1 / this: no tracker is more exact, and the files compress to half their size.
 STEPS = {"pose": 1024, "translation": 1024, "labels": 1024, "joints": 512, "betas": 128, "confidence": 128}
 STEPS |= {"appearance": 64, "box": 4}
-PLAIN = Faults(switch=0, false_track=0)
+PLAIN = Faults(false_track=0)
+SWITCHED = 480  # from which video on to look for a switch: one video in a hundred has a plain one
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,25 @@ def make_samples() -> list[Sample]:
     """The twelve samples, in a fixed order; on the free body, whatever LART_MINI_SMPL says."""
     return [
         *_samples("three people of one scene, gaps, ground truth", "ava-train", PLAIN, _three_people),
-        *_samples("a person and a false track", "ava-train", replace(PLAIN, false_track=1), _false_track),
-        *_samples("two tracks that swap their people", "ava-train", replace(PLAIN, switch=1), _switched),
+        *_samples("a person and a false track", "ava-train", Faults(false_track=1), _false_track),
+        *_samples("an identity switch, by overlap alone", "ava-train", PLAIN, _switched, "iou", SWITCHED),
         *_samples("two people in conversation", "ava-val", PLAIN, _conversation),
         *_samples("a performer whom training never shows", "ava-test", PLAIN, _one_person),
         *_taught(_samples("pseudo labels and appearance", "kinetics-train", PLAIN, _two_people)),
     ]
 
 
-def _samples(shows: str, split: str, faults: Faults, wanted: Callable[[Video, int], bool]) -> list[Sample]:
-    """The tracklets of the first video of a split for which `wanted` holds."""
-    for index in count():
-        video = _compose(split, index, faults)
+def _samples(
+    shows: str,
+    split: str,
+    faults: Faults,
+    wanted: Callable[[Video, int], bool],
+    tracker: str = "lart",
+    first: int = 0,
+) -> list[Sample]:
+    """The tracklets of a split's first video, from number `first` on, for which `wanted` holds."""
+    for index in count(first):
+        video = _compose(split, index, faults, tracker)
         if wanted(video, index):
             takes = video.about["takes"]
             return [Sample(rounded(tracklet), shows, takes) for tracklet in video.tracklets]
@@ -71,16 +79,20 @@ def _three_people(video: Video, index: int) -> bool:
 
 
 def _false_track(video: Video, index: int) -> bool:
-    return video.about["actors"] == 1 and len(video.tracklets) == 2
+    still = [(tracklet.pose == tracklet.pose[0]).all() for tracklet in video.tracklets]
+    return video.about["actors"] == 1 and sorted(still) == [False, True]
 
 
 def _switched(video: Video, index: int) -> bool:
-    """Whether two tracks are, for part of their frames, others than they would have been without switches."""
-    if not video.about["actors"] == len(video.tracklets) == 2:
+    """Whether there are two tracks, and one shows two people, each for a fifth of its detections or more."""
+    if len(video.tracklets) != 2:
         return False
-    without = _compose("ava-train", index, PLAIN).tracklets
-    changed = [(a.betas != b.betas).any(axis=1).mean() for a, b in zip(video.tracklets, without, strict=True)]
-    return all(0.2 < share < 0.8 for share in changed)
+    people = _compose("ava-train", index, PLAIN, "truth").tracklets
+    own = [
+        [(one.betas == person.betas).all(axis=1)[one.detected].mean() for person in people]
+        for one in video.tracklets
+    ]
+    return any(sum(share >= 0.2 for share in shares) == 2 for shares in own)
 
 
 def _conversation(video: Video, index: int) -> bool:
@@ -109,11 +121,11 @@ def _pool(split: str) -> tuple[list[scenes.Segment], list[int]]:
     return pool, sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
 
 
-def _compose(split: str, index: int, faults: Faults) -> Video:
+def _compose(split: str, index: int, faults: Faults, tracker: str = "lart") -> Video:
     pool, actions = _pool(split)
     action, number, seed = actions[index % len(actions)], FIRST_VIDEO + index, (SEED, index)
     free_body = body.load_body(body.FREE_BODY)
-    return mini_ava.compose_video(pool, split, number, action, 1, seed, free_body, faults)
+    return mini_ava.compose_video(pool, split, number, action, 1, seed, free_body, tracker, faults)
 
 
 def rounded(tracklet: Tracklet) -> Tracklet:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from lart_mini import ava
 from lart_mini.datasets import group_others
-from lart_mini.faults import overlap
+from lart_mini.detections import overlap
 from lart_mini.tracklets import Tracklet
 
 OFFSETS = (-14, -9, -5, 0, 5, 9, 14)  # frames of the window that the teacher looks at

@@ -21,14 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from lart_mini.detections import Detections
+from lart_mini.detections import Detections, overlap
 from lart_mini.errors import BadInput
+from lart_mini.motion import SPREAD, VALUE, begun, corrected, moved
 from lart_mini.tracking_files import follow, from_mot, from_phalp, to_tracklets
 
-__all__ = ["Tracker", "TrackerConfig", "follow", "from_mot", "from_phalp", "to_tracklets", "track"]
-
-# Columns of a motion: value, speed a frame, variance of the value, covariance, variance of the speed.
-VALUE, SPEED, SPREAD, BOTH, SPEED_SPREAD = range(5)
+__all__ = [
+    "Tracker", "TrackerConfig", "begun", "corrected", "follow", "from_mot", "from_phalp", "moved",
+    "to_tracklets", "track",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,53 +134,6 @@ class Measured:
         )
 
 
-# ----------------------------------------------------------------------------------------------------- motion
-
-
-def begun(measured: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Motions (…,5) of what was measured (…) once with `noise` (…): at rest, as far as one can know."""
-    still = np.zeros_like(measured)
-    return np.stack([measured, still, noise**2, still, noise**2], axis=-1)
-
-
-def moved(motion: NDArray[np.float64], change: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
-    """Motions (…,5) one frame later; `change` (…) is the standard deviation of what happens to a speed.
-
-    A Kalman filter's prediction at constant velocity, of which the share `damping` is kept.
-    """
-    value, speed, spread, both, speed_spread = np.moveaxis(motion, -1, 0)
-    unrest = change**2
-    return np.stack(
-        [
-            value + speed,
-            damping * speed,
-            spread + 2 * both + speed_spread + unrest / 4,
-            damping * (both + speed_spread) + unrest / 2,
-            damping**2 * speed_spread + unrest,
-        ],
-        axis=-1,
-    )
-
-
-def corrected(
-    motion: NDArray[np.float64], measured: NDArray[np.float64], noise: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Motions (…,5) after `measured` (…) with standard deviation `noise` (…): a Kalman filter's update."""
-    value, speed, spread, both, speed_spread = np.moveaxis(motion, -1, 0)
-    gain, speed_gain = spread / (spread + noise**2), both / (spread + noise**2)
-    surprise = measured - value
-    return np.stack(
-        [
-            value + gain * surprise,
-            speed + speed_gain * surprise,
-            (1 - gain) * spread,
-            (1 - gain) * both,
-            speed_spread - speed_gain * both,
-        ],
-        axis=-1,
-    )
-
-
 # ------------------------------------------------------------------------------------------------------ costs
 
 
@@ -214,8 +168,8 @@ def appearance_cost(tracks: Tracks, seen: Measured, config: TrackerConfig) -> ND
 
 def iou_cost(tracks: Tracks, seen: Measured, config: TrackerConfig) -> NDArray[np.float64]:
     """(K,n): how much the overlap with the predicted box lacks of what is needed."""
-    overlap = pair_overlaps(_xywh(tracks.box[..., VALUE]), _xywh(seen.box))
-    return config.iou_weight * (config.iou_needed - overlap)
+    shared = overlap(_xywh(tracks.box[..., VALUE])[:, None], _xywh(seen.box)[None])
+    return config.iou_weight * (config.iou_needed - shared)
 
 
 def _distance_cost(
@@ -241,14 +195,6 @@ def costs(tracks: Tracks, seen: Measured, config: TrackerConfig) -> dict[str, ND
         if name != "appearance":
             found[name][tracks.cut] = 0
     return found
-
-
-def pair_overlaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Intersection over union (K,n) of boxes a (K,4) and b (n,4), each x, y, w, h."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    return shared / (a[:, 2:].prod(axis=1)[:, None] + b[:, 2:].prod(axis=1)[None] - shared)
 
 
 def _xywh(box: NDArray[np.float64]) -> NDArray[np.float64]:

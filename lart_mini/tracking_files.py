@@ -36,9 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lart_mini.body import Body, load_body
-from lart_mini.detections import Detections
+from lart_mini.detections import Detections, Track
 from lart_mini.errors import BadInput
-from lart_mini.faults import Track
 from lart_mini.released_file import PUBLISHED_DEPTH_UNIT
 from lart_mini.safe_pickle import read_pickle
 from lart_mini.tracklets import CLASSES, Tracklet

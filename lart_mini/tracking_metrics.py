@@ -15,11 +15,9 @@ import polars as pl
 
 from lart_mini import ava, scenes
 from lart_mini.body import Body
-from lart_mini.detections import Detections, Detector, detect
-from lart_mini.faults import Faults, overlap
-from lart_mini.mini_ava import CLIP
+from lart_mini.detections import Detections, Detector, Faults, detect, overlap
 from lart_mini.scenes import Filmed, Segment
-from lart_mini.tracking import TrackerConfig, pair_overlaps, track
+from lart_mini.tracking import TrackerConfig, track
 
 SEEN = 0.25  # visible share from which on an actor is ground truth
 TRUTH = "ground-truth identity"
@@ -50,7 +48,7 @@ def compose(
     seed: tuple[int, ...],
     model: Body,
     people: tuple[int, int] = (3, 5),
-    frames: int = CLIP,
+    frames: int = 300,
     amounts: Faults = Faults(),  # noqa: B008  (frozen)
     detector: Detector = Detector(),  # noqa: B008
 ) -> Scene:
@@ -93,7 +91,8 @@ def sequence(scene: Scene, ids: np.ndarray) -> dict[str, Any]:
         rows = slice(*np.searchsorted(kept.frame, [t, t + 1]))
         truth_ids.append(np.flatnonzero(visible[:, t]))
         track_ids.append(tracked[rows])
-        similarity.append(pair_overlaps(boxes[visible[:, t], t], kept.box[rows]).astype(float))
+        shared = overlap(boxes[visible[:, t], t][:, None], kept.box[rows][None])
+        similarity.append(shared.astype(float))
     return {
         "num_timesteps": visible.shape[1],
         "num_gt_ids": len(visible),

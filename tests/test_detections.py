@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from lart_mini.detections import Detections, Detector, detect
+from lart_mini.detections import Detections, Detector, Faults, detect, drift, overlap
 from lart_mini.errors import BadInput
-from lart_mini.faults import Faults
 from lart_mini.scenes import Camera, Filmed
 
 FRAMES = 300
 NOBODY = np.zeros(0, np.int64)
 STILL = np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1))
+FREE = Faults(false_track=0.0)  # nobody who is not there
 CAMERA = Camera(STILL, np.zeros(3, np.float32), 900.0, (720, 1280))
 
 
@@ -64,6 +64,77 @@ def test_equal_seeds_give_equal_tables() -> None:
     for field in fields(Detections):
         np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
     assert len(a) != len(c) or (a.box != c.box).any()
+
+
+def test_who_is_hidden_is_missed_more() -> None:
+    def missed(visible: float) -> float:
+        people = [person(visible=visible)]
+        return 1 - np.mean([len(seen(people, FREE, seed=seed)) for seed in range(20)]) / FRAMES
+
+    clear, hidden, gone = missed(1.0), missed(0.3), missed(0.0)
+    # A burst begins and ends by chance in each frame: the share of time spent in one.
+    share = FREE.miss_start / (FREE.miss_start + FREE.miss_stop)
+    assert clear == pytest.approx(share, abs=0.4 * share)
+    assert hidden == pytest.approx(0.9, abs=0.03)
+    assert gone == 1
+
+
+def test_misses_come_in_bursts() -> None:
+    gaps = [np.diff(seen([person()], FREE, seed=seed).frame) - 1 for seed in range(40)]
+    lengths = np.concatenate(gaps)
+    assert lengths[lengths > 0].mean() == pytest.approx(1 / FREE.miss_stop, rel=0.2)
+
+
+def test_who_is_seen_better_is_more_certain() -> None:
+    found = seen([person(visible=np.linspace(0, 1, FRAMES))], FREE)
+    assert (found.confidence > 0).all() and found.confidence.max() <= 1
+    early = (found.frame > 110) & (found.frame < 190)
+    assert found.confidence[early].mean() < found.confidence[found.frame > 220].mean() - 0.1
+
+
+def test_noise_has_the_stated_size_and_drifts() -> None:
+    noise = drift(np.random.default_rng(0), 0.3, 20000, 4)
+    assert noise.shape == (20000, 4)
+    np.testing.assert_allclose(noise.std(axis=0), 0.3, rtol=0.05)
+    kept = [np.corrcoef(column[:-1], column[1:])[0, 1] for column in noise.T]
+    np.testing.assert_allclose(kept, 0.8, atol=0.02)
+    truth = person()
+    found = seen([truth], FREE)
+    turn = np.swapaxes(truth.pose[found.frame], -1, -2) @ found.pose
+    turned = Rotation.from_matrix(turn.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 24, 3)
+    assert turned[:, 1:].std() == pytest.approx(FREE.pose_noise, rel=0.1)
+    assert turned[:, 0].std() == pytest.approx(FREE.orientation_noise, rel=0.3)
+    depth = found.translation[:, 2] / truth.translation[found.frame, 2]
+    assert 0.3 * FREE.depth_noise < abs(depth - 1).max() < 6 * FREE.depth_noise
+
+
+def test_boxes_stay_inside_the_frame() -> None:
+    truth = person()
+    for left, top in ((-30, -100), (1230, 500)):
+        moved = replace(truth, box=truth.box * 0 + np.float32([left, top, left + 80, top + 300]))
+        box = seen([moved], replace(FREE, box_jitter=0.5)).box
+        assert (box[:, :2] >= 0).all() and (box[:, :2] + box[:, 2:] <= [1280, 720]).all()
+        assert (box[:, 2:] >= 0.99).all()
+
+
+def test_overlap_by_hand() -> None:
+    a = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 1, 1]], np.float32)
+    b = np.array([[0, 0, 2, 2], [1, 0, 2, 2], [2, 2, 1, 1], [5, 5, 1, 1]], np.float32)
+    np.testing.assert_allclose(overlap(a, b), [1, 1 / 3, 0, 0], atol=1e-6)
+    pairs = overlap(a[:3, None], b[None])
+    assert pairs.shape == (3, 4)
+    np.testing.assert_array_equal(np.diagonal(pairs), overlap(a[:3], b[:3]))
+
+
+def test_a_poster_is_a_thing_that_stands_still() -> None:
+    for seed in range(10):
+        found = seen([person()], replace(FREE, false_track=1.0), seed=seed)
+        false = found[found.actor == -1]
+        assert 10 < len(false) <= 90
+        for array in (false.pose, false.translation, false.box, false.betas, false.confidence):
+            assert (array == array[0]).all()
+        low, high = np.split(np.r_[false.box[0, :2], false.box[0, :2] + false.box[0, 2:]], 2)
+        assert (low >= 0).all() and (high <= [1280, 720]).all() and false.confidence[0] >= 0.4
 
 
 def test_frames_are_in_order_and_people_in_none() -> None:

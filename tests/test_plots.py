@@ -93,7 +93,7 @@ def test_mesh_shows_what_faces_the_viewer_and_paints_near_last() -> None:
 
 def test_differences_draw_mean_seeds_and_interval_and_name_what_is_far_off() -> None:
     axes = plots_model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t").axes[0]
-    drawn = [line.get_xdata().tolist() for line in axes.lines if len(line.get_xdata())]
+    drawn = [np.asarray(line.get_xdata()).tolist() for line in axes.lines]
     assert [-3.5, 2.5] in drawn and [1, -2] in drawn and [-0.5] in drawn
     assert [text.get_text() for text in axes.texts] == ["+30.0 ▸"] and axes.texts[0].get_position()[0] == 5
 

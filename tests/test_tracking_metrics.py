@@ -9,8 +9,7 @@ import pytest
 
 from lart_mini import scenes
 from lart_mini.body import Body
-from lart_mini.detections import Detector
-from lart_mini.faults import Faults
+from lart_mini.detections import Detector, Faults
 from lart_mini.mocap import Clip
 from lart_mini.tracking import TrackerConfig
 from lart_mini.tracking_metrics import TRUTH, Scene, compose, judge, score, sequence
