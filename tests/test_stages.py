@@ -221,7 +221,7 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(
     for model, people, named in (
         (checkpoint, tmp_path / "empty", "tracklet files"),
         (checkpoint, tmp_path / "absent.npz", "absent.npz"),
-        (small.path / "ava-val.npz", small.path / "ava-val.npz", "published checkpoint"),
+        (small.path / "ava-val.npz", small.path / "ava-val.npz", "published weights"),
     ):
         code, _, err = run(capsys, "predict", "--checkpoint", model, "--tracklets", people, "--out", out)
         assert code == 2 and len(err.splitlines()) == 1 and named in err
