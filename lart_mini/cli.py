@@ -46,7 +46,7 @@ def common(
 @app.command()
 def reproduce(
     profile: Annotated[
-        str, typer.Option(help="smoke (minutes), laptop (a quarter of an hour) or gpu.")
+        str, typer.Option(help="smoke (minutes), laptop (twenty minutes) or gpu.")
     ] = "laptop",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; runs/<profile> if not given.")
