@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,8 +50,8 @@ class Draw:
     mask_seed: int | None  # of mask 2; None at test
 
 
-class EgoDataset(Dataset[TokenBatch]):
-    """Every tracklet once as the ego of a sample, wherever the tracklets' content is kept.
+class EgoDataset(Dataset[TokenBatch], ABC):
+    """Every tracklet once as the ego of a sample; where the tracklets' content is kept, subclasses say.
 
     Training: the others come in random order and, where the profile wants it, the window starts at random;
     this and the masked tokens are drawn anew each epoch from (seed, epoch, index). Tracklets without any
@@ -61,26 +62,35 @@ class EgoDataset(Dataset[TokenBatch]):
 
     def __init__(
         self,
-        scenes: Sequence[str],
-        lengths: Sequence[int],
-        labelled: Sequence[bool],
+        tracklets: Any,
         *,
         frames: int,
         people: int,
+        stats: Stats,
         train: bool,
+        labels: LabelChoice = "any",
         profile: Profile = "paper",
         starts: Sequence[int] | None = None,
         seed: int = 0,
         mask_ratio: float = 0.0,
     ) -> None:
         self.frames, self.people, self.train, self.seed, self.epoch = frames, people, train, seed, 0
-        self.assembly, self.mask_ratio = assembly_of(profile, train), mask_ratio
+        self.assembly, self.mask_ratio, self.labels = assembly_of(profile, train), mask_ratio, labels
+        scenes, lengths, labelled = self._take(tracklets, stats)
         self.lengths, self.others = lengths, _together(scenes)
         self.egos = [i for i, wanted in enumerate(labelled) if not train or wanted]
         long = any(length > frames for length in lengths)
         if starts is None and not train and long and self.assembly.start == "random":
             raise ValueError(f"tracklets of more than {frames} frames need `starts` at test")
         self.starts = list(starts) if starts is not None else [0] * len(lengths)
+
+    @abstractmethod
+    def _take(self, tracklets: Any, stats: Stats) -> tuple[list[str], list[int], list[bool]]:
+        """Get ready to read the tracklets; scene, frames, and whether it has a wanted label, of each."""
+
+    @abstractmethod
+    def batch(self, draws: Sequence[Draw]) -> TokenBatch:
+        """The samples of these draws, collated: no more slots than the last present person needs."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose random windows, orders and masks the items have."""
@@ -111,43 +121,20 @@ class EgoDataset(Dataset[TokenBatch]):
 
 
 class TrackletDataset(EgoDataset):
-    """An EgoDataset of tracklets in memory; its items are TokenBatches of one sample (B = 1)."""
+    """An EgoDataset of a list of Tracklets in memory; its items are TokenBatches of one sample (B = 1)."""
 
-    def __init__(
-        self,
-        tracklets: Sequence[Tracklet],
-        *,
-        frames: int,
-        people: int,
-        stats: Stats,
-        train: bool,
-        labels: LabelChoice = "any",
-        profile: Profile = "paper",
-        starts: Sequence[int] | None = None,
-        seed: int = 0,
-        mask_ratio: float = 0.0,
-    ) -> None:
-        width, assembly = appearance_width(tracklets), assembly_of(profile, train)
-        self.appearance_width = width
-        self.prepared = [prepare(t, stats, width=width, labels=labels, assembly=assembly) for t in tracklets]
-        super().__init__(
-            [tracklet.scene for tracklet in tracklets],
-            [len(tracklet) for tracklet in tracklets],
-            [bool(prepared.label_weight.any()) for prepared in self.prepared],
-            frames=frames,
-            people=people,
-            train=train,
-            profile=profile,
-            starts=starts,
-            seed=seed,
-            mask_ratio=mask_ratio,
-        )
+    def _take(self, tracklets: Sequence[Tracklet], stats: Stats) -> tuple[list[str], list[int], list[bool]]:
+        self.appearance_width = appearance_width(tracklets)
+        chosen: Any = {"width": self.appearance_width, "labels": self.labels, "assembly": self.assembly}
+        self.prepared = [prepare(tracklet, stats, **chosen) for tracklet in tracklets]
+        labelled = [bool(prepared.label_weight.any()) for prepared in self.prepared]
+        return [tracklet.scene for tracklet in tracklets], [len(tracklet) for tracklet in tracklets], labelled
 
     def __getitem__(self, index: int) -> TokenBatch:
         return self.item(self.draw(index))
 
     def batch(self, draws: Sequence[Draw]) -> TokenBatch:
-        """The samples of these draws, collated."""
+        """As EgoDataset's."""
         return collate([self.item(draw) for draw in draws])
 
     def item(self, draw: Draw) -> TokenBatch:

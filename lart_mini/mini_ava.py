@@ -16,9 +16,10 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -249,12 +250,14 @@ def compose_video(
     seen = detect(rng, filmed, camera, faults, given, detector)
     rows = [] if kinetics else list(_groundtruth(name, filmed, camera, keyframes))
     labelled = {} if kinetics else _labels_at(rows)
-    made = [
-        _tracklet(split, name, number, one, camera, span, labelled, model)
-        for span in _spans(kinetics, windows, keyframes, tracker)
-        for number, one in _tracks(seen, span, tracker).items()
-        if one.detected.sum() >= min(FEWEST, span[1])
-    ]
+    made = []
+    for first, length, keyframe in _spans(kinetics, windows, keyframes, tracker):
+        where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": camera.size}
+        for number, one in _tracks(seen, first, length, tracker).items():
+            if one.detected.sum() >= min(FEWEST, length):
+                tracklet = tracking_files.tracklet_of(number, one, model, first=first, **where)
+                labels, source = _dense_labels(one, first, labelled)
+                made.append(replace(tracklet, labels=labels, label_source=source))
     about = {
         "split": split, "video": name, "frames": frames, "actors": len(actors), "composited": composited,
         "takes": [list(a.takes) for a in actors],
@@ -272,9 +275,8 @@ def _spans(kinetics: bool, windows: int, keyframes: np.ndarray, tracker: str) ->
     return [(FIRST_WINDOW + w * WINDOW_STEP, WINDOW, 120 + w * WINDOW_STEP) for w in range(windows)]
 
 
-def _tracks(seen: Detections, span: tuple[int, int, int], tracker: str) -> dict[int, Track]:
-    """Tracks by number within a span, as long as it."""
-    first, length, _ = span
+def _tracks(seen: Detections, first: int, length: int, tracker: str) -> dict[int, Track]:
+    """Tracks by number within [first, first + length), as long as that."""
     window = seen.window(first, length)
     if len(window) == 0:
         return {}
@@ -309,47 +311,22 @@ def _labels_at(rows: list[tuple]) -> dict[tuple[int, int], list[int]]:
     return found
 
 
-def _tracklet(
-    split: str,
-    video: str,
-    number: int,
-    one: Track,
-    camera: scenes.Camera,
-    span: tuple[int, int, int],
-    labelled: dict[tuple[int, int], list[int]],
-    model: body.Body,
-) -> Tracklet:
-    """A tracklet of a track over `span`; a key frame's labels hold for the second about it (section 4)."""
-    start, length, keyframe = span
-    frame = np.arange(start, start + length)
-    labels, source = np.zeros((length, 80), np.float32), np.zeros(length, np.int8)
+def _dense_labels(
+    one: Track, first: int, labelled: dict[tuple[int, int], list[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (T,80) and their source (T,): a key frame's hold for the second about it (section 4)."""
+    frame = np.arange(first, first + len(one.detected))
+    labels, source = np.zeros((len(frame), 80), np.float32), np.zeros(len(frame), np.int8)
     key = ava.nearest_keyframe(frame)
     # Whom the track shows at the key frame counts for the whole second, also where identities were switched.
-    at = (key - start).clip(0, length - 1)
+    at = (key - first).clip(0, len(frame) - 1)
     known = (frame[at] == key) & one.detected[at]
     for t in np.flatnonzero(known):
         who = int(one.actor[at[t]]), int(key[t])
         if who in labelled:
             labels[t, np.array(labelled[who]) - 1] = 1
             source[t] = 2
-    return Tracklet(
-        name=f"{split}_{video}_{keyframe:06d}_{number}_{length}",
-        video=video,
-        track=number,
-        keyframe=keyframe,
-        frame=frame,
-        pose=one.pose,
-        betas=one.betas,
-        translation=one.translation,
-        joints=model.joints45(one.pose, one.betas),
-        detected=one.detected,
-        box=one.box,
-        frame_size=np.array(camera.size),
-        confidence=one.confidence,
-        labels=labels,
-        label_source=source,
-        appearance=None,
-    )
+    return labels, source
 
 
 if __name__ == "__main__":

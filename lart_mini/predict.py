@@ -87,7 +87,7 @@ def samples_of(
     """
     kind = StoreDataset if isinstance(members, Store) else TrackletDataset
     samples = kind(
-        members,  # type: ignore[arg-type]
+        members,
         frames=config.frames,
         people=config.people,
         stats=stats,

@@ -24,7 +24,7 @@ from lart_mini.convert import INDEX_SCHEMA, part_name
 from lart_mini.datasets import Draw, EgoDataset
 from lart_mini.errors import BadInput
 from lart_mini.records import RECORD, HalfArray, Packed, unpack
-from lart_mini.tokens import JOINTS_WIDTH, LabelChoice, Profile, Stats, TokenBatch, seats, used_entries
+from lart_mini.tokens import JOINTS_WIDTH, Stats, TokenBatch, seats, used_entries
 from lart_mini.tracklets import CLASSES, GROUND_TRUTH, NO_LABEL, VECTOR_WIDTH, Tracklet
 
 Records = NDArray[Any]  # of RECORD
@@ -188,42 +188,18 @@ Seated = list[tuple[Seat, NDArray[np.intp], NDArray[np.intp]]]  # seat, frames o
 
 
 class StoreDataset(EgoDataset):
-    """An EgoDataset over a store: TrackletDataset's items, without holding the tracklets in memory.
+    """An EgoDataset of a Store: TrackletDataset's items, without holding the tracklets in memory.
 
     A whole batch is made at once, which a DataLoader asks for by itself; `datasets.whole` hands it on.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        frames: int,
-        people: int,
-        stats: Stats,
-        train: bool,
-        labels: LabelChoice = "any",
-        profile: Profile = "paper",
-        starts: Sequence[int] | None = None,
-        seed: int = 0,
-        mask_ratio: float = 0.0,
-    ) -> None:
-        self.store, self.labels, self.appearance_width = store, labels, store.appearance_width
+    def _take(self, store: Store, stats: Stats) -> tuple[list[str], list[int], list[bool]]:
+        self.store, self.appearance_width = store, store.appearance_width
         self.mean, self.std = (torch.from_numpy(part) for part in (stats.mean, stats.std + np.float32(1e-10)))
         self.units = store.index["depth_unit"].to_numpy().astype(np.float32)
         columns = store.columns
-        told = columns["ground_truth"] + (columns["pseudo"] if labels == "any" else 0)
-        super().__init__(
-            store.index["scene"].to_list(),
-            columns["length"].tolist(),
-            (told > 0).tolist(),
-            frames=frames,
-            people=people,
-            train=train,
-            profile=profile,
-            starts=starts,
-            seed=seed,
-            mask_ratio=mask_ratio,
-        )
+        told = columns["ground_truth"] + (columns["pseudo"] if self.labels == "any" else 0)
+        return store.index["scene"].to_list(), columns["length"].tolist(), (told > 0).tolist()
 
     def __getitem__(self, index: int) -> TokenBatch:
         return self._assemble([self.draw(index)], self.people)
@@ -233,7 +209,7 @@ class StoreDataset(EgoDataset):
         return self.batch([self.draw(index) for index in indices])
 
     def batch(self, draws: Sequence[Draw]) -> TokenBatch:
-        """The samples of these draws, collated: no more slots than the last present person needs."""
+        """As EgoDataset's."""
         return self._assemble(draws, None)
 
     def _assemble(self, draws: Sequence[Draw], people: int | None) -> TokenBatch:

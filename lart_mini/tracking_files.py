@@ -94,25 +94,41 @@ def to_tracklets(
     first, length = (first, last - first + 1) if span is None else span
     made = []
     for one, track in follow(detections, ids, first, length).items():
-        tracklet = Tracklet(
-            name=f"{dataset}_{video}_{keyframe:06d}_{one}_{length}",
-            video=video,
-            track=one,
-            keyframe=keyframe,
-            frame=np.arange(first, first + length),
-            pose=track.pose,
-            betas=track.betas,
-            translation=track.translation,
-            joints=body.joints45(track.pose, track.betas),
-            detected=track.detected,
-            box=track.box,
-            frame_size=np.array(frame_size, np.int64),
-            confidence=track.confidence,
-            labels=np.zeros((length, CLASSES), np.float32),
-            label_source=np.zeros(length, np.int8),
-        )
-        made.append(tracklet.validate())
+        where: Any = {"dataset": dataset, "video": video, "keyframe": keyframe, "frame_size": frame_size}
+        made.append(tracklet_of(one, track, body, first=first, **where).validate())
     return made
+
+
+def tracklet_of(
+    number: int,
+    track: Track,
+    body: Body,
+    *,
+    dataset: str,
+    video: str,
+    keyframe: int,
+    first: int,
+    frame_size: tuple[int, int],
+) -> Tracklet:
+    """The tracklet, without labels, of track `number`, whose first row is frame `first` of the video."""
+    length = len(track.detected)
+    return Tracklet(
+        name=f"{dataset}_{video}_{keyframe:06d}_{number}_{length}",
+        video=video,
+        track=number,
+        keyframe=keyframe,
+        frame=np.arange(first, first + length),
+        pose=track.pose,
+        betas=track.betas,
+        translation=track.translation,
+        joints=body.joints45(track.pose, track.betas),
+        detected=track.detected,
+        box=track.box,
+        frame_size=np.array(frame_size, np.int64),
+        confidence=track.confidence,
+        labels=np.zeros((length, CLASSES), np.float32),
+        label_source=np.zeros(length, np.int8),
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ PHALP

@@ -1,11 +1,15 @@
-"""What several test files share: the motion library, the free body, and a data set of a few videos."""
+"""What several test files share: motion library, free body, a data set of a few videos, and a store."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from store_source import write_source
 
 from lart_mini import body, mini_ava, mocap
+from lart_mini.convert import Converted, convert
 from lart_mini.mini_ava import MiniAva, Size
 
 TINY = Size(train=8, kinetics=2, val=5, test=2, windows=1)
@@ -33,3 +37,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> MiniAva:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(mini_ava.SIZES, "tiny", TINY)
         return mini_ava.mini_ava("tiny", 0, tmp_path_factory.mktemp("cache"), jobs=1)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of released files."""
+    return write_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source's store in parts of two tracklets, never interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "store"
+    assert convert(source, folder, jobs=1, part_size=2) == Converted(10, 176, {})
+    return folder

@@ -20,26 +20,13 @@ from store_source import WIDTH, content, member, write_source
 from test_tracklets import assert_same, make_tracklet
 
 from lart_mini import convert as convert_module
-from lart_mini.convert import Converted, convert
+from lart_mini.convert import convert
 from lart_mini.errors import BadInput
 from lart_mini.records import RECORD, pack, unpack
 from lart_mini.store import Store
 from lart_mini.tracklets import read_released, write_released
 
 EXACT = ("frame", "translation", "detected", "box", "frame_size", "confidence", "label_source")
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_source(tmp_path_factory.mktemp("source"))
-
-
-@pytest.fixture(scope="module")
-def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source's store in parts of two tracklets, never interrupted."""
-    folder = tmp_path_factory.mktemp("whole") / "store"
-    assert convert(source, folder, jobs=1, part_size=2) == Converted(10, 176, {})
-    return folder
 
 
 def test_a_store_holds_every_tracklet_to_half_precision(source: Path, whole: Path) -> None:

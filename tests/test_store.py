@@ -37,19 +37,6 @@ def assert_equal(a: TokenBatch, b: TokenBatch) -> None:
         assert tensor.is_contiguous(), name
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_source(tmp_path_factory.mktemp("source"))
-
-
-@pytest.fixture(scope="module")
-def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source's store, in parts of two tracklets."""
-    folder = tmp_path_factory.mktemp("whole") / "store"
-    convert(source, folder, jobs=1, part_size=2)
-    return folder
-
-
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Path:
     """The store, to be damaged."""
