@@ -120,10 +120,11 @@ def overlap(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Faults:
-    """How wrong detected people are. Noise is given by its standard deviation; it drifts over time.
+    """What stands between people and what is detected of them. Noise is given by its standard deviation.
 
-    The noise of pose and orientation displaces joints by about 80 mm (pelvis aligned) and 48 mm (Procrustes
-    aligned) in the mean, near what HMR 2.0, the paper's reconstruction, reports for in-the-wild video (3DPW).
+    Noise of bodies drifts over time. That of pose and orientation displaces joints by about 80 mm (pelvis
+    aligned) and 48 mm (Procrustes aligned) in the mean, near what HMR 2.0, the paper's reconstruction,
+    reports for in-the-wild video (3DPW).
     """
 
     miss_start: float = 0.01  # chance a frame that a burst of missed detections begins
@@ -136,26 +137,15 @@ class Faults:
     lateral_noise: float = 0.01  # of the depth
     betas_noise: float = 0.3  # per person; a third of it again over time
     false_track: float = 0.15  # chance a video of a thing that stands still and is taken for a person
+    false_positive: float = 0.02  # chance a frame of a detection where nobody is
+    alike: float = 0.5  # chance that an actor is dressed as the one before
+    light: float = 0.15  # of ln light: the scene's, and that of each person's place
+    colour_noise: float = 0.08  # of one colour, of 1
 
     @classmethod
     def none(cls) -> Faults:
-        """People as they are, where they are."""
-        return cls(0.0, 1.0, 0.0, *(0.0 for _ in range(7)))
-
-
-@dataclass(frozen=True)
-class Detector:
-    """What `Faults` says nothing of: how people look to the detector, and what it takes for people."""
-
-    alike: float = 0.5  # chance that an actor is dressed as the one before
-    light: float = 0.15  # standard deviation of ln light: the scene's, and that of each person's place
-    colour_noise: float = 0.08  # standard deviation of one colour, of 1
-    false_positive: float = 0.02  # chance a frame of a detection where nobody is
-
-    @classmethod
-    def none(cls) -> Detector:
-        """Colours as they are, and no false positives."""
-        return cls(0.0, 0.0, 0.0, 0.0)
+        """People as they are, where they are, in their own colours."""
+        return cls(**dict.fromkeys((f.name for f in fields(cls)), 0.0) | {"miss_stop": 1.0})
 
 
 def detect(
@@ -164,7 +154,6 @@ def detect(
     camera: Camera,
     faults: Faults,
     given: NDArray[np.int64],
-    detector: Detector = Detector(),
 ) -> Detections:
     """What a detector and HMR would say of a filmed scene; all chance comes from `rng`.
 
@@ -172,16 +161,16 @@ def detect(
     (supplement B.1): exact boxes, nobody missed of whom a tenth is visible, no false positives.
     """
     seen = [_seen(rng, person, index, camera, faults, given) for index, person in enumerate(filmed)]
-    looks = _looks(rng, filmed, detector)
+    looks = _looks(rng, filmed, faults)
     for one, person in zip(seen, filmed, strict=True):
         one.detected[given[person.visible[given] <= FEWEST]] = False
-    false = [_blips(rng, _any(rng, seen), camera, detector)]
+    false = [_blips(rng, _any(rng, seen), camera, faults)]
     if rng.random() < faults.false_track:
         false.append(_poster(rng, _any(rng, seen), camera))
     for one in false:
         one.detected[given] = False
         one.detected[one.translation[:, 2] <= 0] = False  # a copy of somebody who was behind the camera
-        noise = rng.normal(0, detector.colour_noise, (len(one.box), PARTS * 3))
+        noise = rng.normal(0, faults.colour_noise, (len(one.box), PARTS * 3))
         looks.append((rng.uniform(0.1, 0.9, PARTS * 3) + noise).astype(np.float32))
     rows = Detections.joined([_rows(one, look, given) for one, look in zip(seen + false, looks, strict=True)])
     return rows[np.lexsort((rng.random(len(rows)), rows.frame))]
@@ -271,21 +260,21 @@ def _rows(one: Track, looks: Array, given: NDArray[np.int64]) -> Detections:
     )
 
 
-def _looks(rng: np.random.Generator, filmed: list[Filmed], detector: Detector) -> list[Array]:
+def _looks(rng: np.random.Generator, filmed: list[Filmed], faults: Faults) -> list[Array]:
     """Colours (T,24) of each actor as seen: 8 parts, of which hidden ones show whoever stands before them."""
     frames = len(filmed[0].pose)
     colours = rng.uniform(0.1, 0.9, (len(filmed) + 1, PARTS, 3))
     for i in range(1, len(filmed)):
-        if rng.random() < detector.alike:
+        if rng.random() < faults.alike:
             colours[i] = colours[i - 1] + rng.normal(0, 0.05, (PARTS, 3))
     colours[-1] = 0.5  # the background
     looks = []
-    scene_light = drift(rng, detector.light, frames, memory=0.99)
+    scene_light = drift(rng, faults.light, frames, memory=0.99)
     for i, person in enumerate(filmed):
         hidden = rng.random((frames, PARTS)) > person.visible[:, None]
         shown = np.where(hidden[..., None], colours[_hider(filmed, i)], colours[i])  # (T,8,3)
-        light = np.exp(scene_light + drift(rng, detector.light, frames, memory=0.98))
-        seen = shown * light[:, None, None] + rng.normal(0, detector.colour_noise, shown.shape)
+        light = np.exp(scene_light + drift(rng, faults.light, frames, memory=0.98))
+        seen = shown * light[:, None, None] + rng.normal(0, faults.colour_noise, shown.shape)
         looks.append(np.clip(seen, 0, 1).reshape(frames, PARTS * 3).astype(np.float32))
     return looks
 
@@ -302,7 +291,7 @@ def _hider(filmed: list[Filmed], i: int) -> NDArray[np.int64]:
     return np.where(covered.max(axis=0) > 0, covered.argmax(axis=0), -1)
 
 
-def _blips(rng: np.random.Generator, model: Track, camera: Camera, detector: Detector) -> Track:
+def _blips(rng: np.random.Generator, model: Track, camera: Camera, faults: Faults) -> Track:
     """Something taken for a person in single frames: a pose of `model` from any frame, moved aside."""
     frames = len(model.pose)
     source = rng.integers(0, frames, frames)
@@ -317,7 +306,7 @@ def _blips(rng: np.random.Generator, model: Track, camera: Camera, detector: Det
         betas=model.betas[source],
         translation=translation,
         box=_inside(corners, camera.size).astype(np.float32),
-        detected=rng.random(frames) < detector.false_positive,
+        detected=rng.random(frames) < faults.false_positive,
         confidence=rng.uniform(0.4, 0.8, frames).astype(np.float32),
         actor=np.full(frames, -1),
     )

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
+from scipy.stats import t as student_t
 
 from lart_mini import ava, heap
 from lart_mini.errors import BadInput
@@ -365,6 +367,12 @@ def mean(values: list[float]) -> float:
     """Mean of what is not nan; nan of nothing, without numpy's warning."""
     counted = [value for value in values if not math.isnan(value)]
     return float(np.mean(counted)) if counted else math.nan
+
+
+def half_interval(values: Sequence[float]) -> float | None:
+    """Half the width of the 95 % t-interval of the mean of two or more values, as of seeds; None of one."""
+    n = len(values)
+    return float(student_t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
 
 
 def _null_for_nan(value: object) -> object:

@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -26,7 +27,7 @@ import polars as pl
 from joblib import Parallel, delayed
 
 from lart_mini import ava, body, detections, mocap, motion, scenes, tracking, tracking_files, tracklets
-from lart_mini.detections import Detections, Detector, Faults, Track, detect
+from lart_mini.detections import Detections, Faults, Track, detect
 from lart_mini.errors import BadInput
 from lart_mini.progress import progress
 from lart_mini.tracking import TrackerConfig, follow, track
@@ -192,6 +193,12 @@ class Video:
     rows: list[tuple]
 
 
+def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
+    """The videos' ground truth as `ava.read_groundtruth` gives it."""
+    columns = ["video", "second", "x1", "y1", "x2", "y2", "action", "person"]
+    return pl.DataFrame([row for video in videos for row in video.rows], schema=columns, orient="row")
+
+
 def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
     library, model = mocap.load_library(), body.load_body()
     about = []
@@ -208,9 +215,7 @@ def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
         tracklets.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}.npz")
         about += [v.about for v in videos]
         if split != "kinetics-train":
-            columns = ["video", "second", "x1", "y1", "x2", "y2", "action", "person"]
-            rows = pl.DataFrame([r for v in videos for r in v.rows], schema=columns, orient="row")
-            ava.write_groundtruth(rows, out / f"{split}.csv")
+            ava.write_groundtruth(groundtruth_of(videos), out / f"{split}.csv")
     pl.DataFrame(about).write_json(out / "videos.json")
     digests = {p.name: _sha256(p) for p in sorted(out.iterdir())}
     (out / "sha256.json").write_text(json.dumps(digests, indent=1))
@@ -226,7 +231,6 @@ def compose_video(
     model: body.Body,
     tracker: str = "lart",
     faults: Faults = Faults(),  # noqa: B008  (frozen)
-    detector: Detector = Detector(),  # noqa: B008
 ) -> Video:
     """Compose video `index` of `split`, led by an actor who shows `action`; all chance comes from `seed`.
 
@@ -247,7 +251,7 @@ def compose_video(
     name = f"{split.split('-')[1] if not kinetics else 'kinet':5s}"[:5].replace(" ", "0") + f"{index:06d}"
     keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), frames - 5, ava.FRAMES_PER_SECOND)
     given = keyframes if split == "ava-train" else keyframes[:0]
-    seen = detect(rng, filmed, camera, faults, given, detector)
+    seen = detect(rng, filmed, camera, faults, given)
     rows = [] if kinetics else list(_groundtruth(name, filmed, camera, keyframes))
     labelled = {} if kinetics else _labels_at(rows)
     made = []

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from lart_mini import ava
 from lart_mini.checkpoints import load_checkpoint, save_checkpoint
 from lart_mini.datasets import TrackletDataset
 from lart_mini.errors import BadInput
@@ -28,13 +29,14 @@ from lart_mini.model import LART, LARTConfig
 from lart_mini.predict import dense_scores, profile_of, samples_of
 from lart_mini.teacher import Teacher, fit_teacher, teach
 from lart_mini.tokens import Assembly, Profile, Stats, stats_of
-from lart_mini.tracklets import Tracklet
+from lart_mini.tracklets import NO_LABEL, Tracklet
 from lart_mini.train import History, TrainConfig, fit
 
 # The released code's model of pose alone: no other input, tokens of 128, and its MLP stays 512 wide.
 POSE_ALONE = {"joints_width": 0, "appearance": 0, "appearance_width": 0, "width": 128, "mlp_ratio": 4.0}
 PRESETS: dict[str, Callable[..., LARTConfig]] = {
     "mini": LARTConfig.mini,
+    "small": partial(LARTConfig.mini, people=3, frames=64, width=64, pose_width=64),  # many are compared
     "paper": LARTConfig.paper,
     "released": partial(LARTConfig.released, **POSE_ALONE),
 }
@@ -98,12 +100,29 @@ def taught(size: str, data_seed: int) -> tuple[Teacher, list[Tracklet]]:
     return teacher, teach(teacher, tracklets + data.tracklets("kinetics-train"))
 
 
+def from_scratch(recipe: Recipe, tracklets: list[Tracklet], progress: bool = True) -> Trained:
+    """Train on the ground truth of these tracklets, without pre-training; the recipe's data is not read."""
+    torch.manual_seed(recipe.seed)
+    model, stats = LART(PRESETS[recipe.preset]()), stats_of(tracklets)
+    dataset = training_set(tracklets, stats, model.config, recipe.seed, "finetune")
+    return Trained(model, stats, fit(model, dataset, recipe.train_config("finetune"), progress))
+
+
 def shuffled_labels(tracklets: list[Tracklet], seed: int) -> list[Tracklet]:
     """The tracklets with their labels exchanged at random: the control that must fall to chance."""
     order = np.random.default_rng(seed).permutation(len(tracklets))
     return [
         dataclasses.replace(t, labels=tracklets[i].labels, label_source=tracklets[i].label_source)
         for t, i in zip(tracklets, order, strict=True)
+    ]
+
+
+def key_labels(tracklets: list[Tracklet]) -> list[Tracklet]:
+    """The tracklets with labels at AVA's key frames alone: nothing carries them to the second about."""
+    seconds = [tracklet.frame % ava.FRAMES_PER_SECOND == 0 for tracklet in tracklets]
+    return [
+        dataclasses.replace(t, label_source=np.where(key, t.label_source, NO_LABEL).astype(np.int8))
+        for t, key in zip(tracklets, seconds, strict=True)
     ]
 
 

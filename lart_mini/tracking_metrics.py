@@ -15,7 +15,7 @@ import polars as pl
 
 from lart_mini import ava, scenes
 from lart_mini.body import Body
-from lart_mini.detections import Detections, Detector, Faults, detect, overlap
+from lart_mini.detections import Detections, Faults, detect, overlap
 from lart_mini.scenes import Filmed, Segment
 from lart_mini.tracking import TrackerConfig, track
 
@@ -49,8 +49,7 @@ def compose(
     model: Body,
     people: tuple[int, int] = (3, 5),
     frames: int = 300,
-    amounts: Faults = Faults(),  # noqa: B008  (frozen)
-    detector: Detector = Detector(),  # noqa: B008
+    faults: Faults = Faults(),  # noqa: B008  (frozen)
 ) -> Scene:
     """A scene of `people` (from, to) actors from the takes of `pool`, filmed and detected.
 
@@ -62,7 +61,7 @@ def compose(
     actors, _ = scenes.cast(rng, pool, frames, count, int(rng.choice(actions)), model)
     camera = scenes.shoot(rng, actors, frames)
     filmed = scenes.film(actors, camera, model)
-    return Scene(filmed, detect(rng, filmed, camera, amounts, np.zeros(0, np.int64), detector))
+    return Scene(filmed, detect(rng, filmed, camera, faults, np.zeros(0, np.int64)))
 
 
 def judge(members: Sequence[Scene], trackers: dict[str, TrackerConfig | None]) -> pl.DataFrame:

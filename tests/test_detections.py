@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from lart_mini.detections import Detections, Detector, Faults, detect, drift, overlap
+from lart_mini.detections import Detections, Faults, detect, drift, overlap
 from lart_mini.errors import BadInput
 from lart_mini.scenes import Camera, Filmed
 
 FRAMES = 300
 NOBODY = np.zeros(0, np.int64)
 STILL = np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1))
-FREE = Faults(false_track=0.0)  # nobody who is not there
+FREE = Faults(false_track=0.0, false_positive=0.0)  # nobody who is not there
 CAMERA = Camera(STILL, np.zeros(3, np.float32), 900.0, (720, 1280))
 
 
@@ -38,11 +38,10 @@ def person(
 def seen(
     filmed: list[Filmed],
     faults: Faults = Faults.none(),  # noqa: B008
-    detector: Detector = Detector.none(),  # noqa: B008
     seed: int = 0,
     given: np.ndarray = NOBODY,
 ) -> Detections:
-    return detect(np.random.default_rng(seed), filmed, CAMERA, faults, given, detector).validate()
+    return detect(np.random.default_rng(seed), filmed, CAMERA, faults, given).validate()
 
 
 def test_without_faults_the_detections_are_the_truth() -> None:
@@ -60,7 +59,7 @@ def test_without_faults_the_detections_are_the_truth() -> None:
 
 def test_equal_seeds_give_equal_tables() -> None:
     people = [person(0), person(1, 600.0)]
-    a, b, c = (seen(people, Faults(), Detector(), seed) for seed in (1, 1, 2))
+    a, b, c = (seen(people, Faults(), seed) for seed in (1, 1, 2))
     for field in fields(Detections):
         np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
     assert len(a) != len(c) or (a.box != c.box).any()
@@ -149,8 +148,8 @@ def test_ground_truth_boxes_replace_detections_at_key_frames() -> None:
     visible[90], visible[120] = 0.2, 0.07
     truth, given = person(visible=visible), np.array([60, 90, 120, 150])
     for seed in range(8):
-        faults = Faults(miss_start=0.3, false_track=1.0)
-        found = seen([truth], faults, Detector(false_positive=1.0), seed, given)
+        faults = Faults(miss_start=0.3, false_track=1.0, false_positive=1.0)
+        found = seen([truth], faults, seed, given)
         at = found[np.isin(found.frame, given)]
         assert at.frame.tolist() == [60, 90, 150], "nobody missed who can be seen, nothing false"
         assert at.given.all() and (at.confidence == 1).all() and (at.actor == 0).all()
@@ -159,7 +158,8 @@ def test_ground_truth_boxes_replace_detections_at_key_frames() -> None:
 
 
 def test_false_positives_come_as_often_as_stated() -> None:
-    found = [seen([person()], Faults.none(), Detector(false_positive=0.1), seed) for seed in range(10)]
+    faults = replace(Faults.none(), false_positive=0.1)
+    found = [seen([person()], faults, seed) for seed in range(10)]
     false = [one[one.actor == -1] for one in found]
     assert np.mean([len(one) for one in false]) == pytest.approx(0.1 * FRAMES, rel=0.2)
     posters = seen([person()], replace(Faults.none(), false_track=1.0))
@@ -168,7 +168,7 @@ def test_false_positives_come_as_often_as_stated() -> None:
 
 def test_false_positives_are_no_copies_of_people_behind_the_camera() -> None:
     behind = person(0, visible=0.0, depth=-3.0)
-    found = seen([behind], replace(Faults.none(), false_track=1.0), Detector(false_positive=0.5))
+    found = seen([behind], replace(Faults.none(), false_track=1.0, false_positive=0.5))
     assert len(found) == 0
 
 
@@ -186,14 +186,14 @@ def test_colours_tell_people_apart_and_hidden_parts_show_who_stands_before() -> 
 
 
 def test_light_changes_what_everybody_looks_like_together() -> None:
-    found = seen([person(0), person(1, 600.0)], detector=Detector(0.0, 0.2, 0.0, 0.0))
+    found = seen([person(0), person(1, 600.0)], replace(Faults.none(), light=0.2))
     gain = [np.log(found[found.actor == i].appearance.mean(axis=1)) for i in (0, 1)]
     assert np.corrcoef(*gain)[0, 1] > 0.3 and all(one.std() > 0.05 for one in gain)
 
 
 def test_people_may_dress_alike() -> None:
     def gap(alike: float) -> float:
-        found = seen([person(0), person(1, 600.0)], detector=Detector(alike, 0.0, 0.0, 0.0))
+        found = seen([person(0), person(1, 600.0)], replace(Faults.none(), alike=alike))
         a, b = (found.appearance[found.actor == i][0] for i in (0, 1))
         return float(np.abs(a - b).mean())
 
@@ -201,7 +201,7 @@ def test_people_may_dress_alike() -> None:
 
 
 def test_windows_and_joins_keep_every_row() -> None:
-    found = seen([person(0), person(1, 600.0)], Faults(), Detector())
+    found = seen([person(0), person(1, 600.0)], Faults())
     parts = [found.window(first, 100) for first in (0, 100, 200)]
     again = Detections.joined(parts[::-1])
     for field in fields(Detections):

@@ -236,3 +236,10 @@ def test_bad_tables() -> None:
         evaluation.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))
     with pytest.raises(BadInput, match="one of the 60"):
         evaluation.precision_recall(truth, found, 2)
+
+
+def test_half_an_interval_covers_the_mean_as_often_as_it_says() -> None:
+    drawn = np.random.default_rng(0).normal(3, 2, size=(4000, 5))
+    half = np.array([evaluation.half_interval(row.tolist()) for row in drawn])
+    assert abs((np.abs(drawn.mean(axis=1) - 3) <= half).mean() - 0.95) < 0.012
+    assert evaluation.half_interval([0.5]) is None

@@ -106,6 +106,34 @@ def test_pretraining_sees_training_videos_and_pseudo_labels_only(small: MiniAva)
     assert len(stages.training_set(members, stats, SMALL, 0, "finetune")) == 0
 
 
+def test_key_labels_stand_at_key_frames_alone(small: MiniAva) -> None:
+    tracklets = small.tracklets("ava-train")
+    told = 0
+    for before, after in zip(tracklets, stages.key_labels(tracklets), strict=True):
+        key = before.frame % 30 == 0
+        np.testing.assert_array_equal(after.label_source[key], before.label_source[key])
+        assert not after.label_source[~key].any() and before.label_source.dtype == after.label_source.dtype
+        np.testing.assert_array_equal(after.labels, before.labels)
+        told += int((after.label_source == 2).sum())
+    # As many as the single detections that carry a label: the key frames' own boxes.
+    alone = mini_ava.mini_ava("tiny", 0, tracker="none").tracklets("ava-train")
+    assert 0 < told <= sum(int((t.label_source == 2).sum()) for t in alone)
+
+
+def test_from_scratch_learns_from_the_tracklets_it_is_given(
+    small: MiniAva, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracklets = small.tracklets("ava-train")
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "labelled", lambda *_: pytest.fail("the recipe's data was read"))
+        patch.setattr(stages, "taught", lambda *_: pytest.fail("a teacher was fitted"))
+        first, again = (stages.from_scratch(quick(), tracklets, progress=False) for _ in range(2))
+    assert torch.equal(weights(first), weights(again))
+    keys = stages.from_scratch(quick(), stages.key_labels(tracklets), progress=False)
+    assert not torch.equal(weights(first), weights(keys)), "labels beside the key frames must count"
+    np.testing.assert_array_equal(first.stats.mean, stages.stats_of(tracklets).mean)
+
+
 def test_a_stopped_stage_goes_on_and_leaves_no_state(
     small: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lart_mini import scenes
 from lart_mini.body import Body
-from lart_mini.detections import Detector, Faults
+from lart_mini.detections import Faults
 from lart_mini.mocap import Clip
 from lart_mini.tracking import TrackerConfig
 from lart_mini.tracking_metrics import TRUTH, Scene, compose, judge, score, sequence
@@ -22,7 +22,7 @@ def clean(library: dict[str, Clip], free_body: Body) -> list[Scene]:
     """Three short scenes of training takes, detected without faults."""
     pool = scenes.segments(library, "train")
     return [
-        compose(pool, (5, i), free_body, (3, 3), 120, Faults.none(), Detector.none()) for i in range(3)
+        compose(pool, (5, i), free_body, (3, 3), 120, Faults.none()) for i in range(3)
     ]
 
 
