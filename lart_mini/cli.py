@@ -147,7 +147,7 @@ def train(
     store: Annotated[Path | None, typer.Option(help="What convert wrote; mini_ava if not given.")] = None,
     stage: Annotated[str, typer.Option(help="pretrain, finetune or both.")] = "both",
     preset: Annotated[
-        str | None, typer.Option(help="Of the model: mini, paper or released; mini, or as --profile.")
+        str | None, typer.Option(help="Of the model: mini, small, paper or released; mini, or as --profile.")
     ] = None,
     pretrain_epochs: Annotated[int | None, typer.Option(help="On all labels, pseudo ones too.")] = None,
     finetune_epochs: Annotated[int | None, typer.Option(help="On ground truth.")] = None,
