@@ -87,21 +87,15 @@ def results_page(results: Mapping[str, Any]) -> str:
     counts = " · ".join(
         f"{validation[key]:,} {key}" for key in ("frames", "boxes", "classes") if key in validation
     )
-    rest = {
-        key: in_percent(value) if key in SCORES else value
-        for key, value in results.items()
-        if key not in SHOWN_APART
-    }
+    rest = in_percent({key: value for key, value in results.items() if key not in SHOWN_APART})
     return "".join(
         [
             f"<h1>Results of the {escape(results['profile'])} run</h1>",
             f"<p>LART after fine-tuning, AVA-style mAP at IoU 0.5 on the validation takes: {counts}.</p>",
             f'<div class="headline">{boxes}</div>',
             ladder_section(results.get("ladder", [])),
-            "".join(
-                f"<h2>{escape(name.replace('_', ' ').capitalize())}</h2>{table(value)}"
-                for name, value in rest.items()
-            ),
+            "<p>Below, of what was measured with several seeds: the mean (lowest to highest).</p>",
+            "".join(part(name, value) for name, value in rest.items()),
             "<h2>Time</h2>",
             table(
                 {**results.get("notebook_seconds", {}), "all notebooks": results["seconds"]}, unit="seconds"
@@ -112,7 +106,10 @@ def results_page(results: Mapping[str, Any]) -> str:
     )
 
 
-SCORES = {"apart", "policies", "teacher"}  # parts that hold fractions, shown in percent
+# Parts, and names within parts, that hold fractions, shown in percent.
+FRACTIONS = {"apart", "policies", "teacher", "detected", "HOTA", "IDF1", "MOTA", "wrong_labels"}
+FRACTIONS |= {"mAP", "per_class", "base_mAP", "difference_mAP"}
+MOST_COLUMNS = 8  # a grid of more is turned on its side
 # Parts that have a place of their own on the page, or a figure in their notebook.
 SHOWN_APART = {
     "profile",
@@ -158,11 +155,19 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def in_percent(value: Any) -> Any:
-    """The same nested mappings with every fraction as text in percent."""
+def in_percent(value: Any, fraction: bool = False) -> Any:
+    """The same nested mappings with every fraction as text in percent, and lists of numbers as their mean."""
     if isinstance(value, Mapping):
-        return {key: in_percent(item) for key, item in value.items()}
-    return percent(value) if isinstance(value, float) or value is None else value
+        return {key: in_percent(item, fraction or key in FRACTIONS) for key, item in value.items()}
+    if isinstance(value, list) and value and all(isinstance(item, int | float) for item in value):
+        return over_seeds([100 * item for item in value], " %") if fraction else over_seeds(value)
+    return percent(value) if fraction and (isinstance(value, float) or value is None) else value
+
+
+def over_seeds(values: Sequence[float], unit: str = "") -> str:
+    """Mean of what was measured several times, and the least and the most."""
+    spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
+    return f"{sum(values) / len(values):.1f}{unit}{spread}"
 
 
 def interval(rung: Mapping[str, Any]) -> str:
@@ -172,27 +177,37 @@ def interval(rung: Mapping[str, Any]) -> str:
     return f"{100 * rung['low']:.1f} – {100 * rung['high']:.1f}"
 
 
+def part(name: str, value: Any, level: int = 2) -> str:
+    """A heading, and below it what was recorded: plain values in a table, each further mapping as a part."""
+    words = name.replace("_", " ")
+    title = f"<h{level}>{escape(words.capitalize() if level == 2 else words)}</h{level}>"
+    if not isinstance(value, Mapping) or _is_grid(value):
+        return title + table(value)
+    plain = {key: item for key, item in value.items() if not isinstance(item, Mapping)}
+    inner = "".join(part(key, item, level + 1) for key, item in value.items() if key not in plain)
+    return title + (table(plain) if plain else "") + inner
+
+
 def table(value: Any, unit: str = "") -> str:
-    """Any recorded value as HTML: mappings become tables (of like mappings: a grid), text stays as it is."""
-    if isinstance(value, Mapping):
-        rows = [(key, *item.values()) for key, item in value.items()] if _is_grid(value) else value.items()
-        head = ["", *next(iter(value.values()))] if _is_grid(value) else []
-        top = (
-            f"<tr>{''.join(f'<th class=number>{escape(str(name))}</th>' for name in head)}</tr>"
-            if head
-            else ""
-        )
-        body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-        return f"<table>{f'<caption>{escape(unit)}</caption>' if unit else ''}{top}{body}</table>"
-    if isinstance(value, list):
-        return "<p>" + ", ".join(escape(str(item)) for item in value) + "</p>"
-    return f"<pre>{escape(str(value))}</pre>"
+    """A recorded value as HTML: a mapping becomes a table (of like mappings: a grid), text stays as it is."""
+    if not isinstance(value, Mapping):
+        return f"<pre>{escape(str(value))}</pre>"
+    head, rows = [], list(value.items())
+    if _is_grid(value):
+        head, rows = ["", *next(iter(value.values()))], [(key, *item.values()) for key, item in value.items()]
+        if len(head) > MOST_COLUMNS:
+            head, *rows = zip(head, *rows, strict=True)  # type: ignore[assignment]
+    top = "".join(f"<th class=number>{escape(str(name))}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    caption = f"<caption>{escape(unit)}</caption>" if unit else ""
+    return f"<table>{caption}{f'<tr>{top}</tr>' if top else ''}{body}</table>"
 
 
 def _is_grid(value: Mapping[str, Any]) -> bool:
-    """Mappings with the same keys, as rows of one table."""
+    """Mappings with the same keys to plain values, as rows of one table."""
     keys = {tuple(item) if isinstance(item, Mapping) else None for item in value.values()}
-    return len(keys) == 1 and None not in keys
+    nested = (isinstance(cell, Mapping) for item in value.values() if item for cell in dict(item).values())
+    return len(keys) == 1 and None not in keys and not any(nested)
 
 
 def _cell(value: Any) -> str:
@@ -201,9 +216,9 @@ def _cell(value: Any) -> str:
         return f'<td class="number">{text}</td>'
     if value is None:
         return '<td class="number">–</td>'
-    if isinstance(value, str) and value.endswith(" %"):
-        return f'<td class="number">{value}</td>'
-    return f"<td>{table(value) if isinstance(value, Mapping | list) else escape(str(value))}</td>"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    kind = ' class="number"' if re.match(r"-?[\d.]+( %| \()", text) else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def image(figure: Figure, alt: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from notebook_kit import RECORDING, write_notebook, write_project
 
 from lart_mini.errors import BadInput
+from lart_mini.report import in_percent, part
 from lart_mini.reproduce import (
     NotebookFailed,
     commit,
@@ -52,6 +53,39 @@ def test_runs_records_and_reports(tmp_path: Path) -> None:
     assert page.count('class="formula"') == 1
     assert not OUTSIDE.findall(page)
     assert '<a href="#00_first">Notebook 00_first</a>' in page
+
+
+def cells(page: str) -> list[list[str]]:
+    """What stands in the rows of all tables."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
+
+
+def test_parts_are_shown_as_tables_that_can_be_read() -> None:
+    many = {f"class {i}": 0.01 * i for i in range(12)}
+    recorded = {
+        "tracking": {
+            "people cross": {
+                "3D": {"IDF1": [0.96, 0.98], "switches": [3, 5]},
+                "overlap": {"IDF1": [0.9, 0.92], "switches": [7, 7]},
+            },
+            "boxes": 1101,
+            "per_class": {"3D": many, "overlap": many},
+        }
+    }
+    page = part("tracking", in_percent(recorded)["tracking"])
+    assert re.findall(r"<h(\d)>(.*?)</h\d>", page) == [
+        ("2", "Tracking"), ("3", "people cross"), ("3", "per class"),
+    ]  # fmt: skip
+    rows = cells(page)
+    assert rows[0] == ["boxes", "1,101"]
+    assert rows[1:4] == [
+        ["", "IDF1", "switches"],
+        ["3D", "97.0 % (96.0 to 98.0)", "4.0 (3.0 to 5.0)"],
+        ["overlap", "91.0 % (90.0 to 92.0)", "7.0 (7.0 to 7.0)"],
+    ]
+    # Twelve columns would leave the page: they are rows.
+    assert rows[4] == ["", "3D", "overlap"] and rows[8] == ["class 3", "3.0 %", "3.0 %"] and len(rows) == 17
 
 
 def test_failing_notebook_is_named_and_leaves_no_results(tmp_path: Path) -> None:
