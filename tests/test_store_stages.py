@@ -131,7 +131,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(
         (("--stage", "all"), "pretrain | finetune | both"),
         (("--devices", "0"), "devices"),
         ((*stored, "--profile", "mine"), "paper | released"),
-        ((*stored, "--preset", "huge"), "mini | paper"),
+        ((*stored, "--preset", "huge"), "mini | small | paper | released"),
         ((*stored, "--stage", "finetune"), "pretrain.safetensors"),
         ((*stored, "--accumulate", "0"), "accumulate"),
         ((*stored, "--start", tmp_path / "weights.ckpt"), "mean_std.npy"),
