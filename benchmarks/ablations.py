@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, replace
-from itertools import cycle
 
 import numpy as np
 import polars as pl
 import torch
 from joblib import Parallel, delayed
 
-from lart_mini import ava, body, evaluation, mini_ava, mocap, predict, scenes, stages
+from lart_mini import evaluation, mini_ava, mocap, predict, scenes, stages
 from lart_mini.tracklets import Tracklet
 
 EPOCHS = {
@@ -49,17 +48,12 @@ def pools() -> list[list[scenes.Segment]]:
 
 def fold(tracker: str, size: mini_ava.Size, jobs: int) -> Fold:
     """Videos of the two pools, as many as `size` has for training and validation."""
-    model, made = body.load_body(), []
-    for number, (pool, count) in enumerate(zip(pools(), (size.train, size.val), strict=True)):
-        split = ("ava-train", "ava-val")[number]
-        actions = sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
-        tasks = (
-            delayed(mini_ava.compose_video)(
-                pool, split, i, action, size.windows, (SEED, number, i), model, tracker
-            )
-            for i, action in zip(range(count), cycle(actions), strict=False)
+    made = [
+        mini_ava.compose_videos(pool, split, count, size.windows, (SEED, number), jobs, tracker)
+        for number, (pool, split, count) in enumerate(
+            zip(pools(), ("ava-train", "ava-val"), (size.train, size.val), strict=True)
         )
-        made.append(Parallel(jobs)(tasks))
+    ]
     learnt, held_out = ([tracklet for video in videos for tracklet in video.tracklets] for videos in made)
     return Fold(learnt, held_out, mini_ava.groundtruth_of(made[1]))
 

@@ -200,18 +200,11 @@ def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
 
 
 def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
-    library, model = mocap.load_library(), body.load_body()
-    about = []
+    library, about = mocap.load_library(), []
     counts = (size.train, size.kinetics, size.val, size.test)
     for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         pool = scenes.segments(library, TAKES[split])
-        actions = sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
-        tasks = (
-            delayed(compose_video)(pool, split, i, action, size.windows, (seed, number, i), model, tracker)
-            for i, action in zip(range(count), cycle(actions), strict=False)
-        )
-        made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-        videos = list(progress(made, total=count, desc=f"composing {split}"))
+        videos = compose_videos(pool, split, count, size.windows, (seed, number), jobs, tracker)
         tracklets.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}.npz")
         about += [v.about for v in videos]
         if split != "kinetics-train":
@@ -219,6 +212,25 @@ def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
     pl.DataFrame(about).write_json(out / "videos.json")
     digests = {p.name: _sha256(p) for p in sorted(out.iterdir())}
     (out / "sha256.json").write_text(json.dumps(digests, indent=1))
+
+
+def compose_videos(
+    pool: list[scenes.Segment],
+    split: str,
+    count: int,
+    windows: int,
+    seed: tuple[int, ...],
+    jobs: int = -1,
+    tracker: str = "lart",
+) -> list[Video]:
+    """`count` videos as `compose_video` makes them, the evaluated actions of `pool` leading in turn."""
+    model, actions = body.load_body(), scenes.scored_actions(pool)
+    tasks = (
+        delayed(compose_video)(pool, split, i, action, windows, (*seed, i), model, tracker)
+        for i, action in zip(range(count), cycle(actions), strict=False)
+    )
+    made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    return list(progress(made, total=count, desc=f"composing {split}"))
 
 
 def compose_video(

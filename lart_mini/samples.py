@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lart_mini import ava, body, mini_ava, mocap, scenes
+from lart_mini import body, mini_ava, mocap, scenes
 from lart_mini.detections import Faults
 from lart_mini.errors import atomic_path
 from lart_mini.mini_ava import Video
@@ -118,7 +118,7 @@ def _taught(samples: list[Sample]) -> list[Sample]:
 def _pool(split: str) -> tuple[list[scenes.Segment], list[int]]:
     """Segments that a split may use, and the evaluated actions they show."""
     pool = scenes.segments(mocap.load_library(), mini_ava.TAKES[split])
-    return pool, sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
+    return pool, scenes.scored_actions(pool)
 
 
 def _compose(split: str, index: int, faults: Faults, tracker: str = "lart") -> Video:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from lart_mini import ava
 from lart_mini.body import Body
 from lart_mini.mocap import Clip, mirror
 
@@ -104,6 +105,11 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
         starts, ends = np.flatnonzero(np.diff(labelled.astype(np.int8))).reshape(-1, 2).T
         found += [Segment(clip, int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a >= 15]
     return found
+
+
+def scored_actions(pool: list[Segment]) -> list[int]:
+    """AVA ids that segments of `pool` show and AVA evaluates, ascending."""
+    return sorted(frozenset().union(*(segment.actions for segment in pool)) & set(ava.EVALUATED))
 
 
 def heading(orientation: Array) -> float:

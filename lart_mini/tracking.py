@@ -27,8 +27,7 @@ from lart_mini.motion import SPREAD, VALUE, begun, corrected, moved
 from lart_mini.tracking_files import follow, from_mot, from_phalp, to_tracklets
 
 __all__ = [
-    "Tracker", "TrackerConfig", "begun", "corrected", "follow", "from_mot", "from_phalp", "moved",
-    "to_tracklets", "track",
+    "Tracker", "TrackerConfig", "follow", "from_mot", "from_phalp", "to_tracklets", "track",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lart_mini import ava, scenes
+from lart_mini import scenes
 from lart_mini.body import Body
 from lart_mini.detections import Detections, Faults, detect, overlap
 from lart_mini.scenes import Filmed, Segment
@@ -56,9 +56,8 @@ def compose(
     All chance comes from `seed`.
     """
     rng = np.random.default_rng(seed)
-    actions = sorted(frozenset().union(*(s.actions for s in pool)) & set(ava.EVALUATED))
     count = int(rng.integers(people[0], people[1] + 1))
-    actors, _ = scenes.cast(rng, pool, frames, count, int(rng.choice(actions)), model)
+    actors, _ = scenes.cast(rng, pool, frames, count, int(rng.choice(scenes.scored_actions(pool))), model)
     camera = scenes.shoot(rng, actors, frames)
     filmed = scenes.film(actors, camera, model)
     return Scene(filmed, detect(rng, filmed, camera, faults, np.zeros(0, np.int64)))

@@ -20,6 +20,7 @@ from lart_mini.body import Body
 from lart_mini.cli import main
 from lart_mini.detections import Detections
 from lart_mini.errors import BadInput
+from lart_mini.motion import begun, corrected, moved
 from lart_mini.tracking import Tracker, TrackerConfig, follow, from_mot, from_phalp, to_tracklets, track
 from lart_mini.tracklets import write_released
 
@@ -99,11 +100,11 @@ def switches(detections: Detections, ids: np.ndarray) -> int:
 def test_motion_is_a_kalman_filter() -> None:
     rng = np.random.default_rng(0)
     noise, change, damping = np.full(3, 0.1), np.full(3, 0.05), 0.8
-    motion = tracking.begun(rng.normal(size=3), noise)
+    motion = begun(rng.normal(size=3), noise)
     states = [(m[:2].copy(), np.diag(m[[2, 4]])) for m in motion]
     for _ in range(6):
-        motion, measured = tracking.moved(motion, change, damping), rng.normal(size=3)
-        motion = tracking.corrected(motion, measured, noise)
+        motion, measured = moved(motion, change, damping), rng.normal(size=3)
+        motion = corrected(motion, measured, noise)
         for axis in range(3):
             state, covariance = literal.kalman(*states[axis][0], states[axis][1], change[axis], damping)
             state, covariance = literal.kalman_update(state, covariance, measured[axis], noise[axis])
