@@ -17,8 +17,13 @@ import polars as pl
 import torch
 from joblib import Parallel, delayed
 
-from lart_mini import evaluation, mini_ava, mocap, predict, scenes, stages
-from lart_mini.tracklets import Tracklet
+from lart_mini.data.mini_ava import SIZES, Size, compose_videos, groundtruth_of
+from lart_mini.evaluation import frame_map, key_boxes
+from lart_mini.lart import predict
+from lart_mini.lart.recipe import Recipe, from_scratch, key_labels
+from lart_mini.people import clips
+from lart_mini.scenes.takes import Segment, segments
+from lart_mini.tracklets.tracklet import Tracklet
 
 EPOCHS = {
     "3D tracker": (4, 8, 16, 32),
@@ -37,36 +42,36 @@ class Fold:
     groundtruth: pl.DataFrame
 
 
-def pools() -> list[list[scenes.Segment]]:
+def pools() -> list[list[Segment]]:
     """Training segments of two thirds of the takes, and of the others where the first show their actions."""
-    pool = scenes.segments(mocap.load_library(), "train")
+    pool = segments(clips.load_library(), "train")
     held_out = sorted({segment.clip.take for segment in pool})[::3]
     learnt = [segment for segment in pool if segment.clip.take not in held_out]
     shown = frozenset().union(*(segment.actions for segment in learnt))
     return [learnt, [s for s in pool if s.clip.take in held_out and s.actions <= shown]]
 
 
-def fold(tracker: str, size: mini_ava.Size, jobs: int) -> Fold:
+def fold(tracker: str, size: Size, jobs: int) -> Fold:
     """Videos of the two pools, as many as `size` has for training and validation."""
     made = [
-        mini_ava.compose_videos(pool, split, count, size.windows, (SEED, number), jobs, tracker)
+        compose_videos(pool, split, count, size.windows, (SEED, number), jobs, tracker)
         for number, (pool, split, count) in enumerate(
             zip(pools(), ("ava-train", "ava-val"), (size.train, size.val), strict=True)
         )
     ]
     learnt, held_out = ([tracklet for video in videos for tracklet in video.tracklets] for videos in made)
-    return Fold(learnt, held_out, mini_ava.groundtruth_of(made[1]))
+    return Fold(learnt, held_out, groundtruth_of(made[1]))
 
 
 def mean_ap(fold: Fold, epochs: int, seed: int) -> float:
     """mAP in percent on the held-out takes after so many epochs from scratch."""
     torch.set_num_threads(1)
-    recipe = stages.Recipe(preset="small", lr=2e-3, finetune_epochs=epochs, seed=seed)
-    trained = stages.from_scratch(recipe, fold.learnt, progress=False)
-    boxes = predict.key_boxes(fold.held_out)
+    recipe = Recipe(preset="small", lr=2e-3, finetune_epochs=epochs, seed=seed)
+    trained = from_scratch(recipe, fold.learnt, progress=False)
+    boxes = key_boxes.key_boxes(fold.held_out)
     samples = predict.samples_of(fold.held_out, trained.model.config, trained.stats, "paper")
     scores = predict.box_scores(trained.model, samples, boxes, progress=False)
-    return 100 * evaluation.evaluate(fold.groundtruth, predict.ava_rows(boxes, scores)).mean_ap
+    return 100 * frame_map.evaluate(fold.groundtruth, key_boxes.ava_rows(boxes, scores)).mean_ap
 
 
 def main() -> None:
@@ -74,13 +79,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=sorted(mini_ava.SIZES), default="laptop")
+    parser.add_argument("--size", choices=sorted(SIZES), default="laptop")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=-1)
     options = parser.parse_args()
-    size = mini_ava.SIZES[options.size]
+    size = SIZES[options.size]
     lart, none = (fold(tracker, size, options.jobs) for tracker in ("lart", "none"))
-    key = replace(lart, learnt=stages.key_labels(lart.learnt))
+    key = replace(lart, learnt=key_labels(lart.learnt))
     folds = dict(zip(EPOCHS, (lart, key, none), strict=True))
     tasks = [(row, n, seed) for row, many in EPOCHS.items() for n in many for seed in range(options.seeds)]
     dearest_first = sorted(tasks, key=lambda task: -task[1] * len(folds[task[0]].learnt[0]))

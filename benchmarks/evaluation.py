@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lart_mini import ava, evaluation
+from lart_mini import ava
+from lart_mini.evaluation import ava_csv, frame_map
 
 ROOT = Path(__file__).resolve().parent.parent
 VIDEOS = 64
@@ -44,12 +45,12 @@ def generate(boxes: int, folder: Path, decimals: int | None, seed: int = 0) -> N
 
     person, column = np.nonzero(labels)
     truth = _table(frame[person], corners[person], column).with_columns(person=pl.Series(person % 10))
-    ava.write_groundtruth(truth, folder / "groundtruth.csv")
+    ava_csv.write_groundtruth(truth, folder / "groundtruth.csv")
     written = scores.astype(np.float32) if decimals is None else scores.round(decimals)
     found = _table(
         np.repeat(frame, 60), np.repeat(jittered.clip(0, 1), 60, axis=0), np.tile(range(60), boxes)
     )
-    ava.write_detections(found.with_columns(score=pl.Series(written.ravel())), folder / "detections.csv")
+    ava_csv.write_detections(found.with_columns(score=pl.Series(written.ravel())), folder / "detections.csv")
 
 
 def _table(frame: np.ndarray, corners: np.ndarray, column: np.ndarray) -> pl.DataFrame:
@@ -59,7 +60,7 @@ def _table(frame: np.ndarray, corners: np.ndarray, column: np.ndarray) -> pl.Dat
         {
             "video": names.gather(frame // seconds),
             "second": ava.FIRST_SECOND + frame % seconds,
-            **{name: corners[:, i].round(3) for i, name in enumerate(ava.CORNERS)},
+            **{name: corners[:, i].round(3) for i, name in enumerate(ava_csv.CORNERS)},
             "action": np.array(ava.EVALUATED)[column],
         }
     )
@@ -68,11 +69,11 @@ def _table(frame: np.ndarray, corners: np.ndarray, column: np.ndarray) -> pl.Dat
 def run_fast(folder: Path, policy: str) -> dict[str, float]:
     """Seconds from CSV to mAP, then once more from the tables in memory."""
     start = time.perf_counter()
-    result = evaluation.evaluate_files(folder / "groundtruth.csv", folder / "detections.csv", policy)
+    result = frame_map.evaluate_files(folder / "groundtruth.csv", folder / "detections.csv", policy)
     seconds = time.perf_counter() - start
     groundtruth, detections = result.groundtruth, result.detections
     start = time.perf_counter()
-    evaluation.evaluate(groundtruth, detections, policy)
+    frame_map.evaluate(groundtruth, detections, policy)
     return {"mAP": result.mean_ap, "seconds": seconds, "in_memory": time.perf_counter() - start}
 
 
@@ -94,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("--boxes", type=int, default=99_000)
     parser.add_argument("--decimals", type=int)
-    parser.add_argument("--policy", choices=list(evaluation.POLICIES), default="activitynet")
+    parser.add_argument("--policy", choices=list(frame_map.POLICIES), default="activitynet")
     parser.add_argument("--only", choices=["fast", "reference"], help="leave the other out")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()

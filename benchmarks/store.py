@@ -27,10 +27,12 @@ import numpy as np
 import torch
 
 from lart_mini import ava
-from lart_mini.convert import convert
-from lart_mini.store import Store, StoreDataset
-from lart_mini.tokens import Stats
-from lart_mini.tracklets import CLASSES, GROUND_TRUTH, PSEUDO_LABEL, Tracklet, write_released
+from lart_mini.lart.datasets import StoreDataset
+from lart_mini.lart.tokens import Stats
+from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.released import write_released
+from lart_mini.tracklets.store import Store
+from lart_mini.tracklets.tracklet import CLASSES, GROUND_TRUTH, PSEUDO_LABEL, Tracklet
 
 FRAMES, PEOPLE, BATCH, LENGTH, APPEARANCE = 125, 5, 16, 128, 2048
 STATS = Stats(np.linspace(-0.5, 0.5, 229, dtype=np.float32), np.linspace(0.5, 2, 229, dtype=np.float32))

@@ -20,10 +20,12 @@ import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
 
-from lart_mini import body, mocap, scenes, tracking
-from lart_mini.detections import Detections
-from lart_mini.tracking import Tracker, TrackerConfig, track
-from lart_mini.tracking_metrics import TRUTH, Scene, compose, judge
+from lart_mini.people import body, clips
+from lart_mini.scenes.takes import segments
+from lart_mini.tracking import tracker as tracking
+from lart_mini.tracking.detections import Detections
+from lart_mini.tracking.metrics import TRUTH, Scene, compose, judge
+from lart_mini.tracking.tracker import Measured, Tracker, TrackerConfig, _place_noise, track
 
 ROOT = Path(__file__).resolve().parent.parent
 LART = TrackerConfig.lart()
@@ -48,7 +50,7 @@ def literal_costs():
 
 def composed(split: str, seed: int, count: int, people: tuple[int, int] = (3, 5)) -> list[Scene]:
     """`count` scenes of a split's takes."""
-    pool, model = scenes.segments(mocap.load_library(), split), body.load_body()
+    pool, model = segments(clips.load_library(), split), body.load_body()
     return [compose(pool, (seed, i), model, people) for i in range(count)]
 
 
@@ -114,14 +116,14 @@ class Oracle(Tracker):
         self.actors.update(zip(ids.tolist(), detections.actor.tolist(), strict=True))
         return ids
 
-    def _assigned(self, seen: tracking.Measured) -> tuple:
+    def _assigned(self, seen: Measured) -> tuple:
         tracks = self.tracks
         own = np.array([self.actors[one] for one in tracks.id.tolist()], int)
         same = own[:, None] == self.seen_actor[None]
         pose = ((seen.pose[None] - tracks.pose[:, None]) ** 2).sum(-1)
         looks = ((seen.appearance[None] - tracks.appearance[:, None]) ** 2).sum(-1)
         off = np.abs(seen.place[None] - tracks.place[:, None, :, 0])
-        off /= np.sqrt(tracks.place[:, None, :, 2] + tracking._place_noise(LART) ** 2)
+        off /= np.sqrt(tracks.place[:, None, :, 2] + _place_noise(LART) ** 2)
         missed = np.broadcast_to(tracks.missed[:, None], same.shape)
         numbers = np.dstack([same, missed, pose, looks, off])
         self.notes.append(numbers[(own >= 0)[:, None] & (self.seen_actor >= 0)[None]])
@@ -137,7 +139,7 @@ def measure(options: argparse.Namespace) -> None:
         for frame in range(len(scene.filmed[0].pose)):
             oracle.update(frame, found.window(frame, 1))
         notes += oracle.notes
-        places.append(tracking.Measured.of(found).place)
+        places.append(Measured.of(found).place)
     same, missed, pose, looks, *off = np.concatenate(notes).T
     same = same > 0
     for name, squared in (("pose", pose), ("appearance", looks)):

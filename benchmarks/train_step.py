@@ -29,11 +29,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lart_mini.datasets import BucketSampler, TrackletDataset
-from lart_mini.mini_ava import mini_ava
-from lart_mini.model import LART, LARTConfig
-from lart_mini.tokens import TokenBatch, random_mask, stats_of
-from lart_mini.train import masked_bce
+from lart_mini.data.mini_ava import mini_ava
+from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.tokens import TokenBatch, random_mask, stats_of
+from lart_mini.training.batches import BucketSampler
+from lart_mini.training.loop import masked_bce
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("literal", "packed")
@@ -222,7 +223,7 @@ def grow(options: argparse.Namespace) -> dict[str, Any]:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """The table of `grow` as a picture, one panel an axis."""
-    from lart_mini.plots import new_figure
+    from lart_mini.figures.base import new_figure
 
     figure = new_figure(9, 3.2, "Cost of a training step")
     names = {"frames": "frames T", "people": "people P", "gaps": "share of gaps"}

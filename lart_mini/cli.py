@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lart_mini import __version__
-from lart_mini.errors import BadInput, atomic_path
-from lart_mini.reproduce import NotebookFailed
+from lart_mini.files import BadInput, atomic_path
+from lart_mini.runs.notebooks import NotebookFailed
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from lart_mini.stages import Trained
-    from lart_mini.store import Store
-    from lart_mini.tracklets import Tracklet
+    from lart_mini.lart.recipe import Trained
+    from lart_mini.tracklets.store import Store
+    from lart_mini.tracklets.tracklet import Tracklet
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,9 +45,7 @@ def common(
 
 @app.command()
 def reproduce(
-    profile: Annotated[
-        str, typer.Option(help="smoke (minutes), laptop (twenty minutes) or gpu.")
-    ] = "laptop",
+    profile: Annotated[str, typer.Option(help="smoke (minutes), laptop (twenty minutes) or gpu.")] = "laptop",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; runs/<profile> if not given.")
     ] = None,
@@ -56,8 +54,8 @@ def reproduce(
     ] = None,
 ) -> None:
     """Run every notebook, then write report.html and results.json."""
-    from lart_mini.reproduce import find_notebooks
-    from lart_mini.reproduce import reproduce as run
+    from lart_mini.runs.notebooks import find_notebooks
+    from lart_mini.runs.notebooks import reproduce as run
 
     results = run(profile, out, notebooks)
     folder = out or find_notebooks(notebooks).resolve().parent / "runs" / profile
@@ -74,7 +72,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Also write the result to this JSON file.")] = None,
 ) -> None:
     """Score detections as AVA does: mAP at IoU 0.5, per class and category, with a diagnosis."""
-    from lart_mini.evaluation import evaluate_files, report_text
+    from lart_mini.evaluation.frame_map import evaluate_files, report_text
 
     evaluation = evaluate_files(groundtruth, detections, policy=policy, excluded=excluded)
     typer.echo(report_text(evaluation))
@@ -93,7 +91,7 @@ def info(
     """Print what is in mini_ava: videos, tracklets, frames, boxes per class and split."""
     import polars
 
-    from lart_mini.mini_ava import mini_ava
+    from lart_mini.data.mini_ava import mini_ava
 
     data = mini_ava(size, seed)
     with polars.Config(
@@ -114,7 +112,7 @@ def convert(
     jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
 ) -> None:
     """Pack released tracklets into a memory-mapped store; corrupt files are listed and skipped."""
-    from lart_mini.convert import convert as run
+    from lart_mini.tracklets.conversion import convert as run
 
     converted = run(source, destination, jobs=jobs)
     for file, why in sorted(converted.refused.items()):
@@ -131,7 +129,7 @@ def validate(
     jobs: Annotated[int, typer.Option(help="Processes that read a folder; -1 for one a core.")] = 1,
 ) -> None:
     """Read tracklets safely, print what is in them, and name everything that breaks the format."""
-    from lart_mini.survey import summary, survey
+    from lart_mini.tracklets.contents import summary, survey
 
     found = survey(path, jobs=jobs)
     for line in found.problems:
@@ -172,7 +170,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Store: processes a device that load data.")] = 0,
 ) -> None:
     """Pre-train and fine-tune LART; one checkpoint a stage. Stopped, it goes on where it was."""
-    from lart_mini.train import choose_fabric
+    from lart_mini.training.loop import choose_fabric
 
     if stage not in ("pretrain", "finetune", "both"):
         raise BadInput("--stage", "stage", "pretrain | finetune | both", stage)
@@ -185,9 +183,9 @@ def train(
         recipe = {f"{name}_epochs": count for name, count in epochs.items() if count is not None} | changes
         _train_on_mini_ava(out, stages, recipe | {"size": size, "preset": preset or "mini"}, fabric)
         return
-    from lart_mini.checkpoints import read_model
-    from lart_mini.store import Store
-    from lart_mini.store_stages import start_of, train_config, train_on_store
+    from lart_mini.lart.published import read_model
+    from lart_mini.lart.recipe import start_of, train_config, train_on_store
+    from lart_mini.tracklets.store import Store
 
     opened = Store(store)
     changes |= {"accumulate": accumulate, "compile": compile}
@@ -203,7 +201,7 @@ def train(
 
 
 def _train_on_mini_ava(out: Path, stages: tuple[str, ...], recipe: dict[str, Any], fabric: Fabric) -> None:
-    from lart_mini.stages import Recipe, checkpoint_name, finetune, labelled, pretrain
+    from lart_mini.lart.recipe import Recipe, checkpoint_name, finetune, labelled, pretrain
 
     made = Recipe(**recipe)
     with fabric.rank_zero_first():  # one process composes the data
@@ -243,9 +241,11 @@ def predict(
     """Score detections at key frames with a trained model, and write the rows as AVA does."""
     import torch
 
-    from lart_mini import ava
-    from lart_mini.checkpoints import read_model
-    from lart_mini.predict import ava_rows, box_scores, key_boxes, profile_of, samples_of
+    from lart_mini.evaluation import ava_csv
+    from lart_mini.evaluation.key_boxes import ava_rows, key_boxes
+    from lart_mini.lart.assembly import profile_of
+    from lart_mini.lart.predict import box_scores, samples_of
+    from lart_mini.lart.published import read_model
 
     model, statistics = read_model(checkpoint, stats)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -257,13 +257,14 @@ def predict(
     boxes = key_boxes(members, which, least)
     if len(boxes.table) == 0:
         raise BadInput(tracklets, "boxes", f"a detection of confidence {least:g} at a key frame", "none")
-    ava.write_detections(ava_rows(boxes, box_scores(model, samples, boxes)), out)
+    ava_csv.write_detections(ava_rows(boxes, box_scores(model, samples, boxes)), out)
     typer.echo(f"{len(boxes.table):,} boxes of {len(members):,} tracklets: {out}")
 
 
 def _read_tracklets(path: Path) -> Store | list[Tracklet]:
-    from lart_mini.store import Store, is_store
-    from lart_mini.tracklets import load_tracklets, read_released
+    from lart_mini.tracklets.npz import load_tracklets
+    from lart_mini.tracklets.released import read_released
+    from lart_mini.tracklets.store import Store, is_store
 
     if is_store(path):
         return Store(path)

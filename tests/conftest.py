@@ -8,9 +8,9 @@ import pytest
 import torch
 from store_source import write_source
 
-from lart_mini import body, mini_ava, mocap
-from lart_mini.convert import Converted, convert
-from lart_mini.mini_ava import MiniAva, Size
+from lart_mini.data.mini_ava import SIZES, MiniAva, Size, mini_ava
+from lart_mini.people import body, clips
+from lart_mini.tracklets.conversion import Converted, convert
 
 TINY = Size(train=8, kinetics=2, val=5, test=2, windows=1)
 
@@ -22,8 +22,8 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def library() -> dict[str, mocap.Clip]:
-    return mocap.load_library()
+def library() -> dict[str, clips.Clip]:
+    return clips.load_library()
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +35,8 @@ def free_body() -> body.Body:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> MiniAva:
     """mini_ava of the size TINY, composed once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(mini_ava.SIZES, "tiny", TINY)
-        return mini_ava.mini_ava("tiny", 0, tmp_path_factory.mktemp("cache"), jobs=1)
+        patch.setitem(SIZES, "tiny", TINY)
+        return mini_ava("tiny", 0, tmp_path_factory.mktemp("cache"), jobs=1)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import numpy as np
 from published_files import published, write
 from test_tracklets import make_tracklet
 
-from lart_mini.tracklets import Tracklet, write_released
+from lart_mini.tracklets.released import write_released
+from lart_mini.tracklets.tracklet import Tracklet
 
 WIDTH = 7  # of appearance, as in published_files
 

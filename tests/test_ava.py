@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lart_mini import ava
-from lart_mini.errors import BadInput
+from lart_mini.evaluation import ava_csv
+from lart_mini.files import BadInput
 
 BOX = "0.1,0.2,0.3,0.4"
 ROW = f"a,0902,{BOX},12"
@@ -76,19 +77,19 @@ def test_written_tables_are_read_back(tmp_path: Path, name: str) -> None:
         }
     )
     path = tmp_path / name
-    ava.write_groundtruth(table, path)
-    assert ava.read_groundtruth(path).equals(table)
+    ava_csv.write_groundtruth(table, path)
+    assert ava_csv.read_groundtruth(path).equals(table)
     first = path.read_bytes()
-    ava.write_groundtruth(table, path)
+    ava_csv.write_groundtruth(table, path)
     assert path.read_bytes() == first  # no time of writing inside
     detections = table.with_columns(score=pl.Series([0.25, 1e-12, None])).drop("person")
-    ava.write_detections(detections, path)
-    assert ava.read_detections(path).equals(detections)
+    ava_csv.write_detections(detections, path)
+    assert ava_csv.read_detections(path).equals(detections)
 
 
 def test_rows_are_written_as_ava_writes_them(tmp_path: Path) -> None:
-    ava.write_groundtruth(
-        ava.read_groundtruth(write(tmp_path, f"{ROW}\na,903,{BOX},7,5\nb,2\n")), tmp_path / "o"
+    ava_csv.write_groundtruth(
+        ava_csv.read_groundtruth(write(tmp_path, f"{ROW}\na,903,{BOX},7,5\nb,2\n")), tmp_path / "o"
     )
     assert (tmp_path / "o").read_text() == f"{ROW}\na,0903,{BOX},7,5\nb,0002\n"
 
@@ -103,17 +104,17 @@ def test_rows_are_written_as_ava_writes_them(tmp_path: Path) -> None:
     ],
 )
 def test_spellings_of_one_row(tmp_path: Path, text: str | bytes) -> None:
-    table = ava.read_groundtruth(write(tmp_path, text))
+    table = ava_csv.read_groundtruth(write(tmp_path, text))
     assert table.rows() == [("a", 902, 0.1, 0.2, 0.3, 0.4, 12, None)]
 
 
 @pytest.mark.parametrize("first", [f"a,0903,{BOX},12,4", f"a,0903,{BOX},12", "a,0903"])
 def test_any_length_may_come_first(tmp_path: Path, first: str) -> None:
-    table = ava.read_groundtruth(write(tmp_path, f"{first}\na,0904\n{ROW},4\n{ROW}\n"))
+    table = ava_csv.read_groundtruth(write(tmp_path, f"{first}\na,0904\n{ROW},4\n{ROW}\n"))
     assert table.height == 4 and table["person"].to_list()[1:] == [None, 4, None]
 
 
-GROUNDTRUTH, DETECTIONS = ava.read_groundtruth, ava.read_detections
+GROUNDTRUTH, DETECTIONS = ava_csv.read_groundtruth, ava_csv.read_detections
 BAD_FILES = [
     (GROUNDTRUTH, f"{ROW}\n\n{ROW}\n", "line 2, columns", "found 1 columns"),
     (GROUNDTRUTH, f"{ROW},1\n{ROW},1,9\n", "line 2, columns", "found 9 columns"),
@@ -139,7 +140,7 @@ BAD_FILES = [
     (GROUNDTRUTH, gzip.compress(b"a,0902\n" * 50_000)[:-20], "line 49", "cut short"),
     (GROUNDTRUTH, b"\x1f\x8b" + 30 * b"x", "line 1", "gzip"),
     (DETECTIONS, ROW.encode() + b",1\n\xff\xfe,0902\n", "file", "utf-8"),
-    (ava.read_excluded, f"a,0902\n{ROW}\n", "line 2, columns", "expected 2 columns, found 7 columns"),
+    (ava_csv.read_excluded, f"a,0902\n{ROW}\n", "line 2, columns", "expected 2 columns, found 7 columns"),
 ]
 
 
@@ -162,8 +163,8 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_back_is_not_written(tmp_path: Path) -> None:
-    good = ava.read_detections(write(tmp_path, f"{ROW},0.5\n"))
+    good = ava_csv.read_detections(write(tmp_path, f"{ROW},0.5\n"))
     for bad in (good.drop("score"), good.with_columns(x2=0.0), good.with_columns(action=pl.lit(None))):
         with pytest.raises(BadInput):
-            ava.write_detections(bad, tmp_path / "out.csv")
+            ava_csv.write_detections(bad, tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]

@@ -8,11 +8,12 @@ from reference.linear import fit_class
 from scipy.special import expit
 
 from lart_mini import ava
-from lart_mini.baselines.keyframe import KeyframeLinear, class_prior, fit_linear
-from lart_mini.mini_ava import MiniAva
-from lart_mini.predict import KeyBoxes, key_boxes
-from lart_mini.tokens import stats_of
-from lart_mini.tracklets import Tracklet
+from lart_mini.baselines import KeyframeLinear, class_prior, fit_linear
+from lart_mini.data.mini_ava import MiniAva
+from lart_mini.evaluation import ava_csv
+from lart_mini.evaluation.key_boxes import KeyBoxes, key_boxes
+from lart_mini.lart.tokens import stats_of
+from lart_mini.tracklets.tracklet import Tracklet
 
 DECAY = 1e-2
 
@@ -45,7 +46,7 @@ def known(learnt: list[Tracklet], boxes: KeyBoxes, model: KeyframeLinear) -> tup
 
 def test_the_prior_counts_the_labelled_boxes(tiny: MiniAva, learnt: list[Tracklet], boxes: KeyBoxes) -> None:
     prior = class_prior(learnt, boxes)
-    truth = ava.read_groundtruth(tiny.groundtruth("ava-train"))
+    truth = ava_csv.read_groundtruth(tiny.groundtruth("ava-train"))
     people = truth.select("video", "second", "person").n_unique()
     # In training every labelled box is given to the tracker, so that the CSV counts the same.
     for action, share in zip(ava.EVALUATED, prior, strict=True):

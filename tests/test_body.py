@@ -13,7 +13,8 @@ import torch
 from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
-from lart_mini.body import (
+from lart_mini.files import BadInput
+from lart_mini.people.body import (
     EXTRA,
     HEAD_TOP,
     JOINT_NAMES,
@@ -25,7 +26,6 @@ from lart_mini.body import (
     load_body,
     local_rotations,
 )
-from lart_mini.errors import BadInput
 
 FRAMES = 7
 

@@ -13,10 +13,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lart_mini.checkpoints import load_checkpoint, save_checkpoint
-from lart_mini.errors import BadInput
-from lart_mini.model import LART, LARTConfig
-from lart_mini.tokens import Stats
+from lart_mini.files import BadInput
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.tokens import Stats
+from lart_mini.training.checkpoints import load_checkpoint, save_checkpoint
 
 CONFIG = LARTConfig(people=2, frames=4, width=8, depth=1, heads=2, pose_width=6, classes=3)
 

@@ -11,12 +11,15 @@ from notebook_kit import RECORDING, write_notebook, write_project
 from store_source import WIDTH, write_source
 from test_released import make_weights, write
 
-from lart_mini import __version__, ava, cli
-from lart_mini.checkpoints import load_released, save_checkpoint
-from lart_mini.convert import convert
-from lart_mini.model import LART, LARTConfig
-from lart_mini.store import Store
-from lart_mini.tokens import Stats, assemble, load_stats
+from lart_mini import __version__, cli
+from lart_mini.evaluation import ava_csv
+from lart_mini.lart.assembly import assemble
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.published import load_released
+from lart_mini.lart.tokens import Stats, load_stats
+from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.store import Store
+from lart_mini.training.checkpoints import save_checkpoint
 
 COMMANDS = ("reproduce", "evaluate", "info", "convert", "validate", "train", "predict")
 
@@ -128,7 +131,7 @@ def test_the_published_checkpoint_scores_a_store(tmp_path: Path, capsys: pytest.
         with torch.no_grad():
             scores = model(batch)[0, 0, : len(one)].sigmoid()
         wanted.append(scores[max(0, row - 6) : row + 6].mean(dim=0))
-    rows = ava.read_detections(tmp_path / "o.csv")
+    rows = ava_csv.read_detections(tmp_path / "o.csv")
     assert len(wanted) > 1 and out == f"{len(wanted)} boxes of 10 tracklets: {tmp_path / 'o.csv'}\n"
     np.testing.assert_allclose(rows["score"].to_numpy(), torch.cat(wanted), atol=1e-5)
     code, _, err = run(capsys, *asked, "--stats", tmp_path / "mean_std.npy", "--keyframes", "some")

@@ -19,12 +19,12 @@ from published_files import published, write
 from store_source import WIDTH, content, member, write_source
 from test_tracklets import assert_same, make_tracklet
 
-from lart_mini import convert as convert_module
-from lart_mini.convert import convert
-from lart_mini.errors import BadInput
-from lart_mini.records import RECORD, pack, unpack
-from lart_mini.store import Store
-from lart_mini.tracklets import read_released, write_released
+from lart_mini.files import BadInput
+from lart_mini.tracklets import conversion
+from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.records import RECORD, pack, unpack
+from lart_mini.tracklets.released import read_released, write_released
+from lart_mini.tracklets.store import Store
 
 EXACT = ("frame", "translation", "detected", "box", "frame_size", "confidence", "label_source")
 
@@ -195,13 +195,13 @@ def test_a_store_is_finished_only_from_the_source_it_was_begun_with(tmp_path: Pa
 
 @pytest.mark.parametrize(("files", "size"), [(1, 64), (4096, 64), (5000, 79), (1_500_000, 8192)])
 def test_parts_are_neither_many_nor_large(tmp_path: Path, files: int, size: int) -> None:
-    assert convert_module._plan(tmp_path, {"files": files}, None) == size
+    assert conversion._plan(tmp_path, {"files": files}, None) == size
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lart_mini import convert
+from lart_mini.tracklets import conversion as convert
 left = int(sys.argv[3])
 def counted(function):
     def call(*arguments, **options):
@@ -247,7 +247,7 @@ def read_and_sweep(store: Path, left: list[int], file: Path) -> object:
     """Read a file; when none are `left`, sweep the store before."""
     left[0] -= 1
     if left[0] < 0:
-        convert_module._sweep(store)
+        conversion._sweep(store)
     return pack(read_released(file))
 
 
@@ -259,8 +259,8 @@ def test_a_worker_that_outlives_its_parent_finishes_nothing_once_swept(
     for moment in range(3):
         (tmp_path / str(moment) / "parts").mkdir(parents=True)
         folder, left = tmp_path / str(moment) / "parts" / "part-00000", [moment]
-        monkeypatch.setattr(convert_module, "_read", partial(read_and_sweep, folder.parent.parent, left))
-        number, problem = convert_module.write_part(0, source, files, folder)
+        monkeypatch.setattr(conversion, "_read", partial(read_and_sweep, folder.parent.parent, left))
+        number, problem = conversion.write_part(0, source, files, folder)
         monkeypatch.undo()
         assert number == 0 and "No such file" in problem and not any(folder.parent.iterdir())
 
@@ -279,8 +279,8 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, monkeypatch: 
     for one in (small, large, small_again):
         write_released(one, source / f"{one.name}.pkl")
     (tmp_path / "limited").mkdir()
-    identity = convert_module._identity(source, convert_module._listing(source)[0])
-    convert_module._plan(tmp_path / "limited", identity, 1)
+    identity = conversion._identity(source, conversion._listing(source)[0])
+    conversion._plan(tmp_path / "limited", identity, 1)
     command = [sys.executable, "-c", LIMITED, str(source), str(tmp_path / "limited")]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 2 and len(run.stderr.splitlines()) == 1

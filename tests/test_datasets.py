@@ -15,9 +15,10 @@ from test_tokens import IDENTITY, everywhere, scene
 from test_tracklets import make_tracklet
 from torch.utils.data import DataLoader
 
-from lart_mini.datasets import BucketSampler, TrackletDataset, collate, group_others
-from lart_mini.errors import BadInput
-from lart_mini.tokens import Assembly, assemble
+from lart_mini.files import BadInput
+from lart_mini.lart.assembly import Assembly, assemble
+from lart_mini.lart.datasets import TrackletDataset, collate, group_others
+from lart_mini.training.batches import BucketSampler
 
 
 def test_group_others_shares_scenes() -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from lart_mini.detections import Detections, Faults, detect, drift, overlap
-from lart_mini.errors import BadInput
-from lart_mini.scenes import Camera, Filmed
+from lart_mini.boxes import overlap
+from lart_mini.files import BadInput
+from lart_mini.scenes.camera import Camera, Filmed
+from lart_mini.tracking.detections import Detections
+from lart_mini.tracking.detector import Faults, detect, drift
 
 FRAMES = 300
 NOBODY = np.zeros(0, np.int64)

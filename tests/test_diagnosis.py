@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lart_mini import ava, evaluation
+from lart_mini import ava
+from lart_mini.evaluation import ava_csv, frame_map
 
 VIDEOS, SECONDS = ("video_aaaaa", "video_bbbbb"), range(902, 942)
 ACTIONS = (1, 4, 12, 14, 17, 29, 59, 74, 79, 80)
-KEY = ["video", "second", *ava.CORNERS]
+KEY = ["video", "second", *ava_csv.CORNERS]
 COLUMN = {action: column for column, action in enumerate(ava.EVALUATED)}
 VIDEO, SECOND, ACTION, SCORE = (pl.col(name) for name in ("video", "second", "action", "score"))
 
@@ -45,7 +46,7 @@ FAULTS = {
     "60 columns from 1": ([ACTION.replace_strict(COLUMN) + 1], "number the 60 evaluated classes from 1"),
     "60 columns from 0": ([ACTION.replace_strict(COLUMN)], "number the 60 evaluated classes from 0"),
     "x and y swapped": (
-        [pl.col(a).alias(b) for a, b in zip(ava.CORNERS, ("y1", "x1", "y2", "x2"), strict=True)],
+        [pl.col(a).alias(b) for a, b in zip(ava_csv.CORNERS, ("y1", "x1", "y2", "x2"), strict=True)],
         "x and y are swapped",
     ),
     "width and height": ([pl.col("x2") - pl.col("x1"), pl.col("y2") - pl.col("y1")], "x, y, width, height"),
@@ -59,22 +60,22 @@ FAULTS = {
 def test_each_fault_is_named_alone(fault: str) -> None:
     truth, found = tables()
     change, words = FAULTS[fault]
-    result = evaluation.evaluate(truth, found.with_columns(change))
+    result = frame_map.evaluate(truth, found.with_columns(change))
     findings = result.diagnose()
     assert len(findings) == 1 and words in findings[0]
-    assert result.mean_ap < 0.5 * evaluation.evaluate(truth, found).mean_ap
-    assert findings[0] in evaluation.report_text(result)
+    assert result.mean_ap < 0.5 * frame_map.evaluate(truth, found).mean_ap
+    assert findings[0] in frame_map.report_text(result)
 
 
-@pytest.mark.parametrize("policy", evaluation.POLICIES)
+@pytest.mark.parametrize("policy", frame_map.POLICIES)
 @pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])
 def test_good_detections_are_left_alone(policy: str, noise: float) -> None:
-    assert evaluation.evaluate(*tables(noise), policy).diagnose() == []
+    assert frame_map.evaluate(*tables(noise), policy).diagnose() == []
 
 
 def test_two_faults_are_named_one_after_the_other() -> None:
     truth, found = tables()
-    findings = evaluation.evaluate(truth, found.with_columns((SECOND - 900) * 30, ACTION + 1)).diagnose()
+    findings = frame_map.evaluate(truth, found.with_columns((SECOND - 900) * 30, ACTION + 1)).diagnose()
     assert len(findings) == 2 and "frame numbers" in findings[0] and "one too high" in findings[1]
 
 
@@ -83,9 +84,9 @@ def test_frames_that_do_not_meet() -> None:
     half = SECOND < 922
     assert (
         "Only 50.0 % of the ground truth's frames"
-        in evaluation.evaluate(truth, found.filter(half)).diagnose()[0]
+        in frame_map.evaluate(truth, found.filter(half)).diagnose()[0]
     )
-    findings = evaluation.evaluate(truth.filter(half), found, "slowfast").diagnose()
+    findings = frame_map.evaluate(truth.filter(half), found, "slowfast").diagnose()
     assert "Only 50.0 % of the frames with detections" in findings[0]
 
 
@@ -93,31 +94,31 @@ def test_rows_cut_by_the_cap() -> None:
     """A false track ahead of everybody fills the fifty rows."""
     truth, found = tables()
     corner = [
-        pl.lit(value).alias(name) for name, value in zip(ava.CORNERS, (0.0, 0.0, 0.1, 0.1), strict=True)
+        pl.lit(value).alias(name) for name, value in zip(ava_csv.CORNERS, (0.0, 0.0, 0.1, 0.1), strict=True)
     ]
     crowd = found.with_columns(*corner, SCORE + 5)
-    findings = evaluation.evaluate(truth, pl.concat([crowd, found])).diagnose()
+    findings = frame_map.evaluate(truth, pl.concat([crowd, found])).diagnose()
     assert len(findings) == 1 and "Only the 50 highest rows of a frame count" in findings[0]
-    assert evaluation.evaluate(truth, pl.concat([crowd, found]), "slowfast").diagnose() == []
+    assert frame_map.evaluate(truth, pl.concat([crowd, found]), "slowfast").diagnose() == []
 
 
 def test_ground_truth_as_detections_is_no_fault() -> None:
     truth, _ = tables()
-    assert evaluation.evaluate(truth, truth.drop("person").with_columns(score=1.0)).diagnose() == []
+    assert frame_map.evaluate(truth, truth.drop("person").with_columns(score=1.0)).diagnose() == []
 
 
 def test_empty_tables() -> None:
     truth, found = tables()
-    assert evaluation.evaluate(truth[:0], found).diagnose() == ["The ground truth holds no box."]
-    assert evaluation.evaluate(truth, found[:0]).diagnose() == ["The detections hold no box."]
+    assert frame_map.evaluate(truth[:0], found).diagnose() == ["The ground truth holds no box."]
+    assert frame_map.evaluate(truth, found[:0]).diagnose() == ["The detections hold no box."]
 
 
 def test_unpadded_seconds_are_no_fault(tmp_path: Path) -> None:
     truth, found = tables()
-    ava.write_detections(found, tmp_path / "found.csv")
+    ava_csv.write_detections(found, tmp_path / "found.csv")
     text = (tmp_path / "found.csv").read_text()
     assert ",0902," in text
     (tmp_path / "found.csv").write_text(text.replace(",09", ",9"))
-    ava.write_groundtruth(truth, tmp_path / "truth.csv")
-    result = evaluation.evaluate_files(tmp_path / "truth.csv", tmp_path / "found.csv")
-    assert result.mean_ap == evaluation.evaluate(truth, found).mean_ap and result.diagnose() == []
+    ava_csv.write_groundtruth(truth, tmp_path / "truth.csv")
+    result = frame_map.evaluate_files(tmp_path / "truth.csv", tmp_path / "found.csv")
+    assert result.mean_ap == frame_map.evaluate(truth, found).mean_ap and result.diagnose() == []

@@ -12,8 +12,9 @@ import pytest
 import torch
 import training_job
 
-from lart_mini.errors import BadInput
-from lart_mini.train import TrainConfig, choose_fabric, fit
+from lart_mini.files import BadInput
+from lart_mini.training.config import TrainConfig
+from lart_mini.training.loop import choose_fabric, fit
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:

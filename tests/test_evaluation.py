@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import evaluation as literal
 
-from lart_mini import ava, evaluation, heap
-from lart_mini.errors import BadInput
+from lart_mini import ava
+from lart_mini.evaluation import activitynet_heap, ava_csv, frame_map, intervals
+from lart_mini.files import BadInput
 
-POLICIES = list(evaluation.POLICIES)
+POLICIES = list(frame_map.POLICIES)
 Rows = list[list[str]]
 
 
@@ -24,7 +25,7 @@ def tables(groundtruth: Rows, detections: Rows) -> tuple[pl.DataFrame, pl.DataFr
     """Rows of CSV text as the tables that ava's readers would give."""
     result = []
     for rows, last in ((groundtruth, "person"), (detections, "score")):
-        schema = ava._schema(last)
+        schema = ava_csv._schema(last)
         columns = zip(*([*row, *[None] * (8 - len(row))] for row in rows), strict=True)
         text = pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=dict.fromkeys(schema, pl.String))
         result.append(text.cast(schema))
@@ -87,7 +88,7 @@ def test_equals_the_literal_version(policy: str, **knobs: int) -> None:
         {"video": [row[0] for row in excluded], "second": [int(row[1]) for row in excluded]},
         schema={"video": pl.String, "second": pl.Int64},
     )
-    got = evaluation.evaluate(*tables(groundtruth, detections), policy, left_out)
+    got = frame_map.evaluate(*tables(groundtruth, detections), policy, left_out)
     np.testing.assert_allclose(list(got.per_class.values()), list(expected.values()), rtol=0, atol=1e-12)
     np.testing.assert_allclose(got.mean_ap, literal.mean_ap(expected), rtol=0, atol=1e-12)
 
@@ -106,7 +107,7 @@ def test_heap_keeps_the_readers_rows_in_its_order(cap: int | None, **knobs: int)
     action, score = table["action"].to_numpy(), table["score"].to_numpy()
     by_score = np.lexsort((-score, frame))
     corners = table.select("y1", "x1", "y2", "x2")
-    kept = heap.kept(frame, action, corners, score, by_score, cap)
+    kept = activitynet_heap.kept(frame, action, corners, score, by_score, cap)
     rows = table.select("score", "action", "y1", "x1", "y2", "x2")[kept].rows()
     wanted = [row for number in range(frames.height) for row in read[frames.row(number)[1:]]]
     # Where equal scores cannot change a result the heap is not played: then only the rows must be the same.
@@ -124,9 +125,9 @@ def test_which_of_equal_rows_the_cap_keeps() -> None:
     """Fifty rows fill the heap; an equal score comes too late, a higher one drives out the lowest class."""
     truth = [["a", "0902", "0", "0", "1", "1", str(action)] for action in (3, 4, 12)]
     crowd = frame_rows([4] + [3] + [80] * 48, [0.5] * 50)
-    found = evaluation.evaluate(*tables(truth, crowd + frame_rows([12], [0.5]))).per_class
+    found = frame_map.evaluate(*tables(truth, crowd + frame_rows([12], [0.5]))).per_class
     assert (found[3], found[4], found[12]) == (1, 1, 0)
-    found = evaluation.evaluate(*tables(truth, crowd + frame_rows([12], [0.6]))).per_class
+    found = frame_map.evaluate(*tables(truth, crowd + frame_rows([12], [0.6]))).per_class
     assert (found[3], found[4], found[12]) == (0, 1, 1)
 
 
@@ -135,7 +136,7 @@ PLACES = [(0.1 * i, 0.0, 0.1 * i + 0.1, 0.2) for i in range(8)]
 
 
 def table(rows: list[tuple], last: str) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=ava._schema(last), orient="row")
+    return pl.DataFrame(rows, schema=ava_csv._schema(last), orient="row")
 
 
 def eight_boxes() -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -148,55 +149,55 @@ def eight_boxes() -> tuple[pl.DataFrame, pl.DataFrame]:
 def test_average_precision_by_hand(policy: str) -> None:
     """Hits 1 1 1 0 1 1 0 of 6: precision 1 up to recall 3/6, then 5/6 up to 5/6, then nothing."""
     truth, found = eight_boxes()
-    result = evaluation.evaluate(truth, found, policy)
+    result = frame_map.evaluate(truth, found, policy)
     assert result.per_class[12] == pytest.approx(3 / 6 + 2 / 6 * 5 / 6)
     assert result.mean_ap == result.by_category["PM"] == result.per_class[12]
     assert math.isnan(result.by_category["PI"]) and math.isnan(result.per_class[80])
-    precision, recall, score = evaluation.precision_recall(truth, found, 12, policy)
+    precision, recall, score = frame_map.precision_recall(truth, found, 12, policy)
     np.testing.assert_allclose(precision, [1, 1, 1, 3 / 4, 4 / 5, 5 / 6, 5 / 7])
     np.testing.assert_allclose(recall * 6, [1, 2, 3, 3, 4, 5, 5])
     np.testing.assert_allclose(score, found["score"])
-    assert evaluation.precision_recall(truth, found, 80, policy)[0].size == 0
+    assert frame_map.precision_recall(truth, found, 80, policy)[0].size == 0
 
 
 def test_where_the_policies_differ() -> None:
     truth, found = eight_boxes()
     elsewhere = found.with_columns(second=pl.lit(903, pl.Int64), score=pl.lit(0.95))
     both = pl.concat([elsewhere, found])
-    here = evaluation.evaluate(truth, found).mean_ap
-    assert evaluation.evaluate(truth, both, "activitynet").mean_ap == here
-    assert evaluation.evaluate(truth, both, "mmaction2").mean_ap == here
-    assert evaluation.evaluate(truth, both, "slowfast").mean_ap < here / 1.5
+    here = frame_map.evaluate(truth, found).mean_ap
+    assert frame_map.evaluate(truth, both, "activitynet").mean_ap == here
+    assert frame_map.evaluate(truth, both, "mmaction2").mean_ap == here
+    assert frame_map.evaluate(truth, both, "slowfast").mean_ap < here / 1.5
     # A frame that ground truth names without boxes counts for ActivityNet alone of the first two.
     named = pl.concat([truth, table([("a", 903, *[None] * 6)], "person")])
-    assert evaluation.evaluate(named, both, "activitynet").mean_ap < here / 1.5
-    assert evaluation.evaluate(named, both, "mmaction2").mean_ap == here
+    assert frame_map.evaluate(named, both, "activitynet").mean_ap < here / 1.5
+    assert frame_map.evaluate(named, both, "mmaction2").mean_ap == here
     # A class that is never detected.
     more = pl.concat([truth, truth.with_columns(action=pl.lit(80, pl.Int64))])
-    assert evaluation.evaluate(more, found, "activitynet").mean_ap == here / 2
-    assert evaluation.evaluate(more, found, "mmaction2").mean_ap == here
+    assert frame_map.evaluate(more, found, "activitynet").mean_ap == here / 2
+    assert frame_map.evaluate(more, found, "mmaction2").mean_ap == here
     # The same box twice, the lower score first in the file.
     twice = table([("a", 902, *PLACES[0], 12, score) for score in (0.3, 0.8)], "score")
     one = truth[:1]
-    assert [evaluation.evaluate(one, twice, policy).mean_ap for policy in POLICIES] == [1, 0.5, 1]
+    assert [frame_map.evaluate(one, twice, policy).mean_ap for policy in POLICIES] == [1, 0.5, 1]
     # Scores of 0.002 and below.
     low = found[:1].with_columns(score=pl.lit(0.002))
-    assert [evaluation.evaluate(one, low, policy).counts["labels_found"] for policy in POLICIES] == [1, 1, 0]
+    assert [frame_map.evaluate(one, low, policy).counts["labels_found"] for policy in POLICIES] == [1, 1, 0]
 
 
 def test_excluded_frames() -> None:
     truth, found = eight_boxes()
     later = truth.with_columns(second=pl.lit(903, pl.Int64))
     both, left_out = pl.concat([truth, later]), pl.DataFrame({"video": ["a"], "second": [903]})
-    here = evaluation.evaluate(truth, found).mean_ap
-    means = [evaluation.evaluate(both, found, policy, left_out).mean_ap for policy in POLICIES]
+    here = frame_map.evaluate(truth, found).mean_ap
+    means = [frame_map.evaluate(both, found, policy, left_out).mean_ap for policy in POLICIES]
     # MMAction2 still counts the labels of excluded frames as missed.
     assert means[:2] == [here, here] and means[2] == pytest.approx(here / 2)
 
 
 def test_counts_and_json() -> None:
     truth, found = eight_boxes()
-    result = evaluation.evaluate(pl.concat([truth, table([("b", 950, *[None] * 6)], "person")]), found)
+    result = frame_map.evaluate(pl.concat([truth, table([("b", 950, *[None] * 6)], "person")]), found)
     assert result.counts == {
         "frames": 2,
         "boxes": 6,
@@ -212,34 +213,34 @@ def test_counts_and_json() -> None:
     content = json.loads(result.to_json())
     assert content["mAP"] == result.mean_ap and content["PI"] is None and content["per_class"]["80"] is None
     assert len(content["per_class"]) == 60 and content["frames"] == 2
-    text = evaluation.report_text(result)
+    text = frame_map.report_text(result)
     assert "12 stand" in text and f"{100 * result.mean_ap:.2f}" in text and "frames shared" in text
 
 
 def test_nothing_to_score() -> None:
     truth, found = eight_boxes()
-    empty = evaluation.evaluate(truth[:0], found)
-    assert math.isnan(empty.mean_ap) and "–" in evaluation.report_text(empty)
-    assert [evaluation.evaluate(truth, found[:0], policy).mean_ap for policy in POLICIES[:2]] == [0, 0]
-    assert math.isnan(evaluation.evaluate(truth, found[:0], "mmaction2").mean_ap)
+    empty = frame_map.evaluate(truth[:0], found)
+    assert math.isnan(empty.mean_ap) and "–" in frame_map.report_text(empty)
+    assert [frame_map.evaluate(truth, found[:0], policy).mean_ap for policy in POLICIES[:2]] == [0, 0]
+    assert math.isnan(frame_map.evaluate(truth, found[:0], "mmaction2").mean_ap)
 
 
 def test_bad_tables() -> None:
     truth, found = eight_boxes()
     with pytest.raises(BadInput, match=r"policy: expected activitynet or .*, found coco"):
-        evaluation.evaluate(truth, found, "coco")
+        frame_map.evaluate(truth, found, "coco")
     with pytest.raises(BadInput, match=r"detections: columns: .* without score"):
-        evaluation.evaluate(truth, truth)
+        frame_map.evaluate(truth, truth)
     with pytest.raises(BadInput, match=r"detections: score: .* nan"):
-        evaluation.evaluate(truth, found.with_columns(score=math.nan))
+        frame_map.evaluate(truth, found.with_columns(score=math.nan))
     with pytest.raises(BadInput, match="detections: second: expected whole seconds"):
-        evaluation.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))
+        frame_map.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))
     with pytest.raises(BadInput, match="one of the 60"):
-        evaluation.precision_recall(truth, found, 2)
+        frame_map.precision_recall(truth, found, 2)
 
 
 def test_half_an_interval_covers_the_mean_as_often_as_it_says() -> None:
     drawn = np.random.default_rng(0).normal(3, 2, size=(4000, 5))
-    half = np.array([evaluation.half_interval(row.tolist()) for row in drawn])
+    half = np.array([intervals.half_interval(row.tolist()) for row in drawn])
     assert abs((np.abs(drawn.mean(axis=1) - 3) <= half).mean() - 0.95) < 0.012
-    assert evaluation.half_interval([0.5]) is None
+    assert intervals.half_interval([0.5]) is None

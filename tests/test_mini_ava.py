@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from lart_mini import ava, mini_ava, scenes
-from lart_mini.body import Body
-from lart_mini.detections import Detections, Faults
-from lart_mini.errors import BadInput
-from lart_mini.mini_ava import SPLITS, TRACKERS, MiniAva, Size, Video
-from lart_mini.mocap import Clip
-from lart_mini.tracking import TrackerConfig, track
+from lart_mini import ava
+from lart_mini.data.mini_ava import (
+    SIZES,
+    SPLITS,
+    TRACKERS,
+    MiniAva,
+    Size,
+    Video,
+    _recipe,
+    compose_video,
+    mini_ava,
+)
+from lart_mini.evaluation import ava_csv
+from lart_mini.files import BadInput
+from lart_mini.people.body import Body
+from lart_mini.people.clips import Clip
+from lart_mini.scenes.takes import segments
+from lart_mini.tracking.detections import Detections
+from lart_mini.tracking.detector import Faults
+from lart_mini.tracking.tracker import TrackerConfig, track
 
+MODULE = sys.modules["lart_mini.data.mini_ava"]  # in the folder the name is the function
 LABELLED = ("ava-train", "ava-val", "ava-test")
 SMALLEST = Size(train=1, kinetics=1, val=1, test=1, windows=1)
 
 
 @pytest.fixture
 def smallest(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setitem(mini_ava.SIZES, "smallest", SMALLEST)
+    monkeypatch.setitem(SIZES, "smallest", SMALLEST)
     return "smallest"
 
 
 def truth_of(data: MiniAva, split: str) -> pl.DataFrame:
-    return ava.read_groundtruth(data.groundtruth(split))
+    return ava_csv.read_groundtruth(data.groundtruth(split))
 
 
 # -------------------------------------------------------------------------------------------------- the cache
@@ -36,7 +51,7 @@ def truth_of(data: MiniAva, split: str) -> pl.DataFrame:
 
 def test_what_is_composed_depends_on_the_seed_alone(smallest: str, tmp_path: Path) -> None:
     once, again, other = (
-        mini_ava.mini_ava(smallest, seed, tmp_path / place, jobs=jobs)
+        mini_ava(smallest, seed, tmp_path / place, jobs=jobs)
         for seed, place, jobs in ((3, "a", 1), (3, "b", 2), (4, "a", 1))
     )
     digests = [(data.path / "sha256.json").read_text() for data in (once, again, other)]
@@ -47,18 +62,18 @@ def test_what_is_composed_depends_on_the_seed_alone(smallest: str, tmp_path: Pat
 def test_a_whole_folder_is_read_and_a_damaged_one_composed_again(
     smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = mini_ava.mini_ava(smallest, 0, tmp_path, jobs=1)
+    data = mini_ava(smallest, 0, tmp_path, jobs=1)
     files = {p.name: p.read_bytes() for p in data.path.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr(mini_ava, "_compose", lambda *_: pytest.fail("composed what the cache holds"))
-        assert mini_ava.mini_ava(smallest, 0, tmp_path).path == data.path
+        patch.setattr(MODULE, "_compose", lambda *_: pytest.fail("composed what the cache holds"))
+        assert mini_ava(smallest, 0, tmp_path).path == data.path
     for name in ("ava-val.npz", "ava-train.csv"):
         whole = data.path / name
         whole.write_bytes(whole.read_bytes()[:-7])
-        mini_ava.mini_ava(smallest, 0, tmp_path, jobs=1)
+        mini_ava(smallest, 0, tmp_path, jobs=1)
         assert {p.name: p.read_bytes() for p in data.path.iterdir()} == files
     (data.path / "ava-test.npz").unlink()
-    mini_ava.mini_ava(smallest, 0, tmp_path, jobs=1)
+    mini_ava(smallest, 0, tmp_path, jobs=1)
     assert {p.name: p.read_bytes() for p in data.path.iterdir()} == files
     assert sorted(p.name for p in tmp_path.iterdir()) == [data.path.name]
 
@@ -68,9 +83,9 @@ def test_nothing_half_composed_stays(smallest: str, tmp_path: Path, monkeypatch:
         (out / "ava-val.npz").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mini_ava, "_compose", compose)
+    monkeypatch.setattr(MODULE, "_compose", compose)
     with pytest.raises(KeyboardInterrupt):
-        mini_ava.mini_ava(smallest, 0, tmp_path)
+        mini_ava(smallest, 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,27 +93,25 @@ def test_the_cache_may_be_named_by_the_environment(
     smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LART_MINI_CACHE", str(tmp_path / "there"))
-    assert mini_ava.mini_ava(smallest, 0, jobs=1).path.parent == tmp_path / "there"
+    assert mini_ava(smallest, 0, jobs=1).path.parent == tmp_path / "there"
 
 
 def test_the_recipe_is_the_size_the_seed_the_tracker_and_the_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = mini_ava._recipe(SMALLEST, 0, "lart")
-    assert mini_ava._recipe(SMALLEST, 1, "lart") != before
-    assert mini_ava._recipe(SMALLEST, 0, "iou") != before
-    assert mini_ava._recipe(Size(2, 1, 1, 1, 1), 0, "lart") != before
-    changed = tmp_path / "tracking.py"
-    changed.write_text("# another tracker\n")
-    monkeypatch.setattr(mini_ava.tracking, "__file__", str(changed))
-    assert mini_ava._recipe(SMALLEST, 0, "lart") != before
+    before = _recipe(SMALLEST, 0, "lart")
+    assert _recipe(SMALLEST, 1, "lart") != before
+    assert _recipe(SMALLEST, 0, "iou") != before
+    assert _recipe(Size(2, 1, 1, 1, 1), 0, "lart") != before
+    monkeypatch.setattr(MODULE, "VERSION", 0)
+    assert _recipe(SMALLEST, 0, "lart") != before
 
 
 def test_unknown_sizes_and_splits_are_refused(tiny: MiniAva, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"size: expected smoke \| laptop"):
-        mini_ava.mini_ava("enormous", 0, tmp_path)
+        mini_ava("enormous", 0, tmp_path)
     with pytest.raises(BadInput, match=r"tracker: expected lart \| iou \| truth \| none, found sort"):
-        mini_ava.mini_ava("smoke", 0, tmp_path, tracker="sort")
+        mini_ava("smoke", 0, tmp_path, tracker="sort")
     with pytest.raises(BadInput, match="split: expected one of ava-train"):
         tiny.tracklets("train")
     with pytest.raises(BadInput, match="kinetics-train"):
@@ -210,9 +223,9 @@ def linked(library: dict[str, Clip], free_body: Body) -> dict[str, dict[str, Vid
     """Split → tracker → the same crowded video of the split."""
     made: dict[str, dict[str, Video]] = {}
     for split in ("ava-train", "kinetics-train"):
-        pool = scenes.segments(library, "train")
+        pool = segments(library, "train")
         made[split] = {
-            tracker: mini_ava.compose_video(pool, split, 0, 12, 2, (3, 9), free_body, tracker)
+            tracker: compose_video(pool, split, 0, 12, 2, (3, 9), free_body, tracker)
             for tracker in TRACKERS
         }
     return made
@@ -274,9 +287,9 @@ def test_windows_are_tracked_each_on_its_own(
         asked.append((int(window.frame[0]), int(window.frame[-1]), config))
         return track(window, config)
 
-    monkeypatch.setattr(mini_ava, "track", spy)
-    pool = scenes.segments(library, "train")
-    made = mini_ava.compose_video(pool, "ava-val", 0, 12, 2, (3, 9), free_body)
+    monkeypatch.setattr(MODULE, "track", spy)
+    pool = segments(library, "train")
+    made = compose_video(pool, "ava-val", 0, 12, 2, (3, 9), free_body)
     assert asked == [(41, 168, TrackerConfig.lart()), (161, 288, TrackerConfig.lart())]
     starts = {(one.keyframe, int(one.frame[0]), len(one)) for one in made.tracklets}
     assert starts == {(120, 41, 128), (240, 161, 128)}
@@ -285,8 +298,8 @@ def test_windows_are_tracked_each_on_its_own(
 def test_few_detections_make_no_tracklet_and_missed_ones_no_label(
     library: dict[str, Clip], free_body: Body
 ) -> None:
-    blind, pool = Faults(miss_start=0.6, miss_stop=0.04), scenes.segments(library, "train")
-    made = mini_ava.compose_video(pool, "ava-val", 0, 12, 2, (3, 9), free_body, "truth", blind)
+    blind, pool = Faults(miss_start=0.6, miss_stop=0.04), segments(library, "train")
+    made = compose_video(pool, "ava-val", 0, 12, 2, (3, 9), free_body, "truth", blind)
     assert 0 < len(made.tracklets) < 2 * made.about["actors"]
     assert min(one.detected.sum() for one in made.tracklets) >= 8
     labelled = [(one.label_source == 2)[one.frame % 30 == 0] for one in made.tracklets]

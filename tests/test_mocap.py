@@ -14,22 +14,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from lart_mini import mocap_build
 from lart_mini.ava import NAMES
-from lart_mini.body import FREE_BODY, JOINT_NAMES, PARENTS, forward_kinematics, load_body
-from lart_mini.errors import BadInput
-from lart_mini.mocap import (
-    LIBRARY,
-    MIRRORED_JOINTS,
-    Clip,
-    load_library,
-    mirror,
-    read_labels,
-    resample,
-    retarget,
-    rotation_between,
-)
-from lart_mini.mocap_formats import Motion, read_bvh
+from lart_mini.build import motion, packages
+from lart_mini.build.formats import Motion, read_bvh
+from lart_mini.build.retarget import resample, retarget, rotation_between
+from lart_mini.files import BadInput
+from lart_mini.people.body import FREE_BODY, JOINT_NAMES, PARENTS, forward_kinematics, load_body
+from lart_mini.people.clips import LIBRARY, MIRRORED_JOINTS, Clip, load_library, mirror, read_labels
 
 GUARD = 30  # frames on either side of split_frame: two seconds between train and val
 ANKLES, FEET = [7, 8], [10, 11]
@@ -114,7 +105,7 @@ def test_soles_stay_near_the_floor(library: dict[str, Clip]) -> None:
     for name, clip in library.items():
         upright = labelled(clip, 12) | labelled(clip, 14)
         if upright.sum() > 15 and name != "cmu_01_03":  # climbs on things that were not captured
-            soles = mocap_build.sole_heights(body, clip.pose[upright], clip.translation[upright])
+            soles = motion.sole_heights(body, clip.pose[upright], clip.translation[upright])
             assert abs(np.median(soles)) < 0.05 and soles.min() > -0.08, name
 
 
@@ -314,10 +305,10 @@ def test_bad_labels_are_named(tmp_path: Path, row: str, message: str) -> None:
 
 def test_bad_takes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "takes.csv"
-    header, row = ",".join(mocap_build.TAKE_COLUMNS), "walk,accad,walk.bvh,me,walk,time,,,no,\n"
+    header, row = ",".join(motion.TAKE_COLUMNS), "walk,accad,walk.bvh,me,walk,time,,,no,\n"
     path.write_text(f"{header}\n{row}")
     with pytest.raises(BadInput, match=r"takes.csv: walk: split"):
-        mocap_build.read_takes(path)
+        motion.read_takes(path)
 
 
 def test_library_without_manifest(tmp_path: Path) -> None:
@@ -343,7 +334,7 @@ def test_files_match_the_manifest() -> None:
     assert (LIBRARY.parent / "licences" / "makehuman.txt").is_file()
     files = [path for folder in (LIBRARY, FREE_BODY.parent) for path in folder.iterdir()]
     assert sum(path.stat().st_size for path in files) < 4_000_000
-    takes = {take.clip: take for take in mocap_build.read_takes(LIBRARY / "takes.csv")}
+    takes = {take.clip: take for take in motion.read_takes(LIBRARY / "takes.csv")}
     assert set(takes) == set(manifest["clips"])
     assert all(manifest["clips"][name]["split"] == take.split for name, take in takes.items()), "build again"
     readme = (LIBRARY.parent / "README.md").read_text(encoding="utf-8")
@@ -354,16 +345,16 @@ def test_files_match_the_manifest() -> None:
 
 @pytest.mark.skipif("LART_MINI_DOWNLOADS" not in os.environ, reason="needs the registry packages")
 def test_build_gives_the_same_bytes(tmp_path: Path) -> None:
-    mocap_build.build(tmp_path, Path(os.environ["LART_MINI_DOWNLOADS"]))
+    motion.build(tmp_path, Path(os.environ["LART_MINI_DOWNLOADS"]))
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (LIBRARY / path.name).read_bytes(), path.name
 
 
 def test_packages_are_checked(tmp_path: Path) -> None:
-    package = replace(mocap_build.PYBULLET, file="wrong.whl")
+    package = replace(packages.PYBULLET, file="wrong.whl")
     (tmp_path / "wrong.whl").write_bytes(b"something else")
     with pytest.raises(BadInput, match=r"wrong.whl: sha256: expected 5d858abf"):
-        mocap_build.fetch(package, tmp_path)
+        packages.fetch(package, tmp_path)
 
 
 def deb_member(name: str, content: bytes) -> bytes:
@@ -387,5 +378,5 @@ def test_a_deb_is_read_without_dpkg(tmp_path: Path) -> None:
     path.write_bytes(
         b"!<arch>\n" + deb_member("debian-binary", b"2.0") + deb_member("data.tar.xz", inner.getvalue())
     )
-    read: Callable[[str], bytes] = mocap_build.open_package(path)
+    read: Callable[[str], bytes] = motion.open_package(path)
     assert read("./usr/a.txt") == b"hello"

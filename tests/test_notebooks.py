@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from notebook_kit import NOTEBOOKS, ROOT
 
-from lart_mini.reproduce import reproduce
+from lart_mini.runs.notebooks import reproduce
 
 EXPECTED = ROOT / "tests" / "expected" / "smoke.json"
 NOT_HELD = {"seconds", "notebook_seconds", "commit", "versions"}

@@ -13,8 +13,10 @@ from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lart_mini import plots, plots_model, progress, widgets
-from lart_mini.body import load_body
+from lart_mini import progress
+from lart_mini.figures import base, model, people, widgets
+from lart_mini.people import body
+from lart_mini.people.body import load_body
 
 RNG = np.random.default_rng(0)
 FRAMES = 60
@@ -35,21 +37,21 @@ def every_figure() -> dict[str, Figure]:
     bars = {"a": np.array([0.1, np.nan]), "b": np.array([0.2, 0.3])}
     body = load_body()
     return {
-        "skeletons": plots.skeleton_strip(JOINTS, title="t", detected=DETECTED),
-        "above": plots.scene_from_above(places, facing, ["ego"], title="t"),
-        "meshes": plots.mesh_strip(body.v_template[None], body.faces, ["rest"], title="t"),
-        "timeline": plots.detection_timeline([DETECTED, ~DETECTED], ["a", "b"], title="t", keyframes=[30]),
-        "tracklet": plots.tracklet_strip(POINTS, BOX, DETECTED, (360, 640), title="t"),
-        "encoding": plots_model.positional_encoding(RNG.uniform(-1, 1, (2, 5, 8))),
-        "masks": plots_model.attention_masks({"one": MASK, "two": ~MASK}, 2, 4, title="t"),
-        "maps": plots_model.attention_maps(WEIGHTS, ["a", "b", "c"], 2, 4, title="t"),
-        "attention": plots_model.attention_over_time(WEIGHTS[0, 0].reshape(2, 4), 1, MASK[:2, :4], title="t"),
-        "losses": plots_model.loss_curves({"a": curve}, title="t"),
-        "precision": plots_model.precision_recall({"a": curve}, title="t"),
-        "classes": plots_model.class_bars(bars, ["x", "y"], ["PM", "PI"], title="t"),
-        "ladder": plots_model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
-        "differences": plots_model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t"),
-        "counts": plots_model.class_counts({"train": np.array([3, 4])}, ["x", "y"], title="t"),
+        "skeletons": people.skeleton_strip(JOINTS, title="t", detected=DETECTED),
+        "above": people.scene_from_above(places, facing, ["ego"], title="t"),
+        "meshes": people.mesh_strip(body.v_template[None], body.faces, ["rest"], title="t"),
+        "timeline": people.detection_timeline([DETECTED, ~DETECTED], ["a", "b"], title="t", keyframes=[30]),
+        "tracklet": people.tracklet_strip(POINTS, BOX, DETECTED, (360, 640), title="t"),
+        "encoding": model.positional_encoding(RNG.uniform(-1, 1, (2, 5, 8))),
+        "masks": model.attention_masks({"one": MASK, "two": ~MASK}, 2, 4, title="t"),
+        "maps": model.attention_maps(WEIGHTS, ["a", "b", "c"], 2, 4, title="t"),
+        "attention": model.attention_over_time(WEIGHTS[0, 0].reshape(2, 4), 1, MASK[:2, :4], title="t"),
+        "losses": model.loss_curves({"a": curve}, title="t"),
+        "precision": model.precision_recall({"a": curve}, title="t"),
+        "classes": model.class_bars(bars, ["x", "y"], ["PM", "PI"], title="t"),
+        "ladder": model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
+        "differences": model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t"),
+        "counts": model.class_counts({"train": np.array([3, 4])}, ["x", "y"], title="t"),
     }  # fmt: skip
 
 
@@ -59,51 +61,51 @@ def test_every_figure_has_a_title_and_named_axes_and_is_small(name: str) -> None
     assert figure.get_suptitle()
     labels = [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
     assert labels
-    assert len(plots.to_png(figure)) < 100_000
+    assert len(base.to_png(figure)) < 100_000
 
 
 def test_filmstrip_draws_missing_frames_pale() -> None:
-    axes = plots.skeleton_strip(JOINTS, [0, 10], title="t", detected=DETECTED).axes[0]
+    axes = people.skeleton_strip(JOINTS, [0, 10], title="t", detected=DETECTED).axes[0]
     assert [bones.get_alpha() for bones in axes.collections] == [0.25, 1]
     assert "missing" in axes.texts[0].get_text() and axes.texts[1].get_text() == "0.3 s"
 
 
 def test_left_and_right_have_their_own_colours() -> None:
-    colours = dict(zip(plots.BONES[:, 1].tolist(), plots.BONE_COLOURS, strict=True))
-    assert colours[plots.JOINT_NAMES.index("left_knee")] == plots.LEFT
-    assert colours[plots.JOINT_NAMES.index("right_wrist")] == plots.RIGHT
-    assert colours[plots.JOINT_NAMES.index("neck")] == plots.MIDDLE
+    colours = dict(zip(people.BONES[:, 1].tolist(), people.BONE_COLOURS, strict=True))
+    assert colours[body.JOINT_NAMES.index("left_knee")] == base.LEFT
+    assert colours[body.JOINT_NAMES.index("right_wrist")] == base.RIGHT
+    assert colours[body.JOINT_NAMES.index("neck")] == base.MIDDLE
 
 
 def test_mesh_shows_what_faces_the_viewer_and_paints_near_last() -> None:
     body = load_body()
     vertices = np.asarray(body.v_template, dtype=float)
-    polygons, colours = plots._shaded_faces(vertices, body.faces, plots.SKIN)
+    polygons, colours = people._shaded_faces(vertices, body.faces, base.SKIN)
     assert 0.3 * len(body.faces) < len(polygons) < 0.7 * len(body.faces) and colours.shape == (
         len(polygons),
         3,
     )
     squares = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 1, 1.0]])
     near, far = [3, 4, 5], [0, 1, 2]
-    drawn, _ = plots._shaded_faces(
+    drawn, _ = people._shaded_faces(
         squares + np.arange(6)[:, None] * 1e-3, np.array([near, far, far[::-1]]), (1, 1, 1)
     )
     assert len(drawn) == 2 and drawn[1][0, 0] > drawn[0][0, 0]
 
 
 def test_differences_draw_mean_seeds_and_interval_and_name_what_is_far_off() -> None:
-    axes = plots_model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t").axes[0]
+    axes = model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t").axes[0]
     drawn = [np.asarray(line.get_xdata()).tolist() for line in axes.lines]
     assert [-3.5, 2.5] in drawn and [1, -2] in drawn and [-0.5] in drawn
     assert [text.get_text() for text in axes.texts] == ["+30.0 ▸"] and axes.texts[0].get_position()[0] == 5
 
 
 def test_yaw_of_a_quarter_turn_brings_the_front_to_the_right() -> None:
-    np.testing.assert_allclose(plots.rotate_y(np.array([0, 0, 1.0]), 90), [1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(people.rotate_y(np.array([0, 0, 1.0]), 90), [1, 0, 0], atol=1e-12)
 
 
 def test_animation_is_small_and_needs_no_network() -> None:
-    player = plots.animate_tracklet(POINTS, BOX, DETECTED, (360, 640), alt='a "person"').data
+    player = people.animate_tracklet(POINTS, BOX, DETECTED, (360, 640), alt='a "person"').data
     assert len(player) < 300_000 and "font-awesome" not in player and "&quot;person&quot;" in player
     assert player.count("data:image/png;base64") <= 40
 
@@ -111,7 +113,7 @@ def test_animation_is_small_and_needs_no_network() -> None:
 def test_show_keeps_the_alt_text() -> None:
     InteractiveShell.instance()
     with capture_output() as captured:
-        plots.show(every_figure()["ladder"], alt="two bars")
+        base.show(every_figure()["ladder"], alt="two bars")
     output = captured.outputs[0]
     assert (
         output.metadata == {"image/png": {"alt": "two bars"}}

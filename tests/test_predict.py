@@ -15,28 +15,20 @@ from hypothesis import strategies as st
 from store_source import WIDTH, member, write_source
 
 from lart_mini import ava
-from lart_mini import predict as predict_module
-from lart_mini.convert import convert
-from lart_mini.datasets import TrackletDataset
-from lart_mini.errors import BadInput
-from lart_mini.evaluation import evaluate, evaluate_files
-from lart_mini.mini_ava import MiniAva
-from lart_mini.model import LART, LARTConfig
-from lart_mini.predict import (
-    KeyBoxes,
-    at_key_boxes,
-    ava_rows,
-    box_scores,
-    dense_scores,
-    key_boxes,
-    pooled,
-    profile_of,
-    samples_of,
-    windows,
-)
-from lart_mini.store import Store
-from lart_mini.tokens import ASSEMBLIES, assemble, stats_of
-from lart_mini.tracklets import Tracklet
+from lart_mini.data.mini_ava import MiniAva
+from lart_mini.evaluation import ava_csv
+from lart_mini.evaluation.frame_map import evaluate, evaluate_files
+from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+from lart_mini.files import BadInput
+from lart_mini.lart import predict as predict_module
+from lart_mini.lart.assembly import ASSEMBLIES, assemble, profile_of
+from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.predict import box_scores, dense_scores, samples_of, windows
+from lart_mini.lart.tokens import stats_of
+from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.store import Store
+from lart_mini.tracklets.tracklet import Tracklet
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +239,7 @@ def test_the_profile_is_the_models_own_unless_asked_for() -> None:
 
 @pytest.mark.parametrize("split", ["ava-train", "ava-val", "ava-test"])
 def test_perfect_scores_on_true_boxes_are_worth_one(tiny: MiniAva, split: str, tmp_path: Path) -> None:
-    truth = ava.read_groundtruth(tiny.groundtruth(split))
+    truth = ava_csv.read_groundtruth(tiny.groundtruth(split))
     corners = ["video", "second", "x1", "y1", "x2", "y2"]
     people = truth.group_by(*corners, "person", maintain_order=True).agg("action")
     labels = np.zeros((len(people), 80), np.float32)
@@ -259,7 +251,7 @@ def test_perfect_scores_on_true_boxes_are_worth_one(tiny: MiniAva, split: str, t
     evaluation = evaluate(truth, rows)
     assert evaluation.mean_ap == pytest.approx(1)
     assert evaluation.counts["classes"] == len(set(truth["action"]) & set(ava.EVALUATED))
-    ava.write_detections(rows, tmp_path / "detections.csv")
+    ava_csv.write_detections(rows, tmp_path / "detections.csv")
     again = evaluate_files(tiny.groundtruth(split), tmp_path / "detections.csv")
     assert again.mean_ap == pytest.approx(1)
     worse = rows.with_columns(pl.col("score").reverse())

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from reference import released as literal
 from torch import Tensor
 
-from lart_mini.checkpoints import load_checkpoint, load_released, save_checkpoint
-from lart_mini.errors import BadInput
-from lart_mini.model import LART, LARTConfig
-from lart_mini.tokens import Stats, TokenBatch, random_mask
+from lart_mini.files import BadInput
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.published import load_released
+from lart_mini.lart.tokens import Stats, TokenBatch, random_mask
+from lart_mini.training.checkpoints import load_checkpoint, save_checkpoint
 
 HEADS, HEAD_WIDTH = 2, 5
 

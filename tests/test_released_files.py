@@ -14,8 +14,9 @@ import published_files
 import pytest
 from test_tracklets import assert_same, make_tracklet
 
-from lart_mini.errors import BadInput
-from lart_mini.tracklets import Tracklet, read_released, write_released
+from lart_mini.files import BadInput
+from lart_mini.tracklets.released import read_released, write_released
+from lart_mini.tracklets.tracklet import Tracklet
 
 
 def round_trip(tracklet: Tracklet, folder: Path) -> Tracklet:

@@ -11,17 +11,10 @@ import numpy as np
 import pytest
 from notebook_kit import RECORDING, write_notebook, write_project
 
-from lart_mini.errors import BadInput
-from lart_mini.report import in_percent, part
-from lart_mini.reproduce import (
-    NotebookFailed,
-    commit,
-    find_notebooks,
-    read_profile,
-    record,
-    recorded,
-    reproduce,
-)
+from lart_mini.files import BadInput
+from lart_mini.runs.notebooks import NotebookFailed, commit, find_notebooks, read_profile, reproduce
+from lart_mini.runs.record import record, recorded
+from lart_mini.runs.report import in_percent, part
 
 # What a page would fetch from elsewhere when opened.
 OUTSIDE = re.compile(r"""(?:src|<link[^>]*href)=["']((?!data:)[^"']+)["']""")

@@ -14,10 +14,10 @@ import pytest
 from joblib.numpy_pickle_compat import NDArrayWrapper, ZNDArrayWrapper
 from test_released_files import released_content
 
-from lart_mini import safe_pickle
-from lart_mini.errors import BadInput
-from lart_mini.safe_pickle import read_pickle
-from lart_mini.tracklets import read_released
+from lart_mini.files import BadInput
+from lart_mini.tracklets import safe_pickle
+from lart_mini.tracklets.released import read_released
+from lart_mini.tracklets.safe_pickle import read_pickle
 
 
 class Runs:

@@ -9,24 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lart_mini import mini_ava, samples
-from lart_mini.datasets import group_others
-from lart_mini.samples import FOLDER, STEPS, Sample
-from lart_mini.tracklets import Tracklet, read_released, write_released
+from lart_mini.build import samples
+from lart_mini.build.samples import STEPS, Sample
+from lart_mini.data.mini_ava import SPLITS
+from lart_mini.lart.datasets import group_others
+from lart_mini.tracklets.released import SAMPLES, read_released, write_released
+from lart_mini.tracklets.tracklet import Tracklet
 
 MOST_BYTES = 1_500_000
-REMAKE = "data_samples/tracklets is out of date: python -m lart_mini.mini_ava samples"
+REMAKE = "data_samples/tracklets is out of date: python -m lart_mini.build samples"
 Manifest = dict[str, dict]
 
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    return json.loads((SAMPLES / "manifest.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def stored(manifest: Manifest) -> dict[str, Tracklet]:
-    return {name: read_released(FOLDER / name) for name in manifest}
+    return {name: read_released(SAMPLES / name) for name in manifest}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def showing(manifest: Manifest, stored: dict[str, Tracklet], what: str) -> list[
 
 
 def test_files_are_those_of_the_manifest(manifest: Manifest) -> None:
-    files = {path.name: path.read_bytes() for path in FOLDER.glob("*.pkl")}
+    files = {path.name: path.read_bytes() for path in SAMPLES.glob("*.pkl")}
     assert len(files) == 12 and sum(map(len, files.values())) < MOST_BYTES
     assert {name: hashlib.sha256(data).hexdigest() for name, data in files.items()} == {
         name: entry["sha256"] for name, entry in manifest.items()
@@ -57,7 +59,7 @@ def test_every_take_is_one_of_the_librarys(manifest: Manifest, library: dict) ->
 def test_they_are_valid_and_of_all_splits(stored: dict[str, Tracklet]) -> None:
     for tracklet in stored.values():
         tracklet.validate()
-    assert {t.dataset for t in stored.values()} == set(mini_ava.SPLITS)
+    assert {t.dataset for t in stored.values()} == set(SPLITS)
     together = sorted(len(others) + 1 for others in group_others(list(stored.values())))
     assert together == [1] + [2] * 8 + [3] * 3
 

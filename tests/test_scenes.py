@@ -9,10 +9,22 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from lart_mini import scenes
-from lart_mini.body import Body, forward_kinematics
-from lart_mini.mocap import Clip
-from lart_mini.scenes import Camera, Performance, Segment
+from lart_mini.people.body import Body, forward_kinematics
+from lart_mini.people.clips import Clip
+from lart_mini.scenes.camera import Camera, film, look_at, shoot
+from lart_mini.scenes.staging import (
+    SHOWN_FROM,
+    SHOWN_TO,
+    Performance,
+    blended,
+    cast,
+    heading,
+    perform,
+    placed,
+    shaped,
+    turned,
+)
+from lart_mini.scenes.takes import LISTEN_TO, TALK_TO, WATCH, Segment, segments
 
 Library = dict[str, Clip]
 FRAMES = 169  # of a video with one window
@@ -21,7 +33,7 @@ FASTEST = 20  # metres a second, above a punch, a kick or a backflip
 
 @pytest.fixture(scope="module")
 def pool(library: Library) -> list[Segment]:
-    return scenes.segments(library, "train")
+    return segments(library, "train")
 
 
 def casts(pool: list[Segment], body: Body, count: int = 8) -> list[list[Performance]]:
@@ -29,7 +41,7 @@ def casts(pool: list[Segment], body: Body, count: int = 8) -> list[list[Performa
     made = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
-        made.append(scenes.cast(rng, pool, FRAMES, 4, actions[seed * 3 % len(actions)], body)[0])
+        made.append(cast(rng, pool, FRAMES, 4, actions[seed * 3 % len(actions)], body)[0])
     return made
 
 
@@ -42,14 +54,14 @@ def actions_of(segments: list[Segment]) -> set[int]:
 
 def test_segments_are_labelled_throughout_and_long_enough(library: Library) -> None:
     for split in ("train", "val", "test"):
-        for segment in scenes.segments(library, split):
+        for segment in segments(library, split):
             assert segment.last - segment.first >= 15
             assert segment.clip.labels[segment.first : segment.last].any(axis=1).all()
 
 
 def test_no_take_is_both_learnt_and_scored(library: Library) -> None:
     splits = ("train", "val", "test")
-    takes = {split: {s.clip.take for s in scenes.segments(library, split)} for split in splits}
+    takes = {split: {s.clip.take for s in segments(library, split)} for split in splits}
     assert not takes["test"] & (takes["train"] | takes["val"])
     halves = {clip.take for clip in library.values() if clip.split == "time"}
     assert takes["train"] & takes["val"] <= halves
@@ -58,7 +70,7 @@ def test_no_take_is_both_learnt_and_scored(library: Library) -> None:
 
 
 def test_halves_of_a_take_are_two_seconds_apart(library: Library) -> None:
-    train, val = scenes.segments(library, "train"), scenes.segments(library, "val")
+    train, val = segments(library, "train"), segments(library, "val")
     shared = {s.clip.take for s in train} & {s.clip.take for s in val}
     assert shared
     for take in shared:
@@ -68,14 +80,14 @@ def test_halves_of_a_take_are_two_seconds_apart(library: Library) -> None:
 
 
 def test_test_performers_never_train(library: Library) -> None:
-    performers = {s.clip.performer for s in scenes.segments(library, "train")}
-    assert not performers & {s.clip.performer for s in scenes.segments(library, "test")}
+    performers = {s.clip.performer for s in segments(library, "train")}
+    assert not performers & {s.clip.performer for s in segments(library, "test")}
 
 
 def test_nothing_is_scored_that_training_never_shows(library: Library, pool: list[Segment]) -> None:
     assert any(5 in np.flatnonzero(c.labels.any(axis=0)) + 1 for c in library.values()), "falling is captured"
     for split in ("val", "test"):
-        assert actions_of(scenes.segments(library, split)) <= actions_of(pool)
+        assert actions_of(segments(library, split)) <= actions_of(pool)
 
 
 # ----------------------------------------------------------------------------------------------- performances
@@ -83,8 +95,8 @@ def test_nothing_is_scored_that_training_never_shows(library: Library, pool: lis
 
 def test_a_performance_shows_its_action_about_the_first_key_frames(pool: list[Segment]) -> None:
     for seed, target in enumerate(sorted(actions_of(pool))):
-        actor = scenes.perform(np.random.default_rng(seed), pool, FRAMES, target)
-        assert actor.labels[scenes.SHOWN_FROM : scenes.SHOWN_TO, target - 1].any(), target
+        actor = perform(np.random.default_rng(seed), pool, FRAMES, target)
+        assert actor.labels[SHOWN_FROM : SHOWN_TO, target - 1].any(), target
         assert not actor.labels[~actor.present].any()
         # In the scene from one frame to another without a break.
         assert np.abs(np.diff(actor.present.astype(int))).sum() <= 2
@@ -92,9 +104,9 @@ def test_a_performance_shows_its_action_about_the_first_key_frames(pool: list[Se
 
 @pytest.mark.parametrize("split", ("train", "val", "test"))
 def test_no_joint_is_faster_than_people_are(split: str, library: Library, free_body: Body) -> None:
-    pool, joins = scenes.segments(library, split), 0
+    pool, joins = segments(library, split), 0
     for seed, target in enumerate(sorted(actions_of(pool)) * 2):
-        actor = scenes.perform(np.random.default_rng(seed), pool, FRAMES, target)
+        actor = perform(np.random.default_rng(seed), pool, FRAMES, target)
         joins += len(actor.takes) - 1
         joints = forward_kinematics(actor.pose, free_body.rest_joints(), actor.translation)[actor.present]
         speed = 30 * np.linalg.norm(np.diff(joints, axis=0), axis=-1)
@@ -106,27 +118,27 @@ def test_no_joint_is_faster_than_people_are(split: str, library: Library, free_b
 def test_turning_keeps_the_motion_and_lands_on_its_place(pool: list[Segment]) -> None:
     clip = pool[0].clip
     about, to = clip.translation[3], np.array([2, 5, -1], np.float32)
-    pose, translation = scenes.turned(clip.pose, clip.translation, 0.7, about, to)
+    pose, translation = turned(clip.pose, clip.translation, 0.7, about, to)
     np.testing.assert_allclose(translation[3], [2, clip.translation[3, 1], -1], atol=1e-5)
     np.testing.assert_allclose(translation[:, 1], clip.translation[:, 1], atol=1e-6)
     np.testing.assert_array_equal(pose[:, 1:], clip.pose[:, 1:])
-    turned_by = scenes.heading(pose[3, 0]) - scenes.heading(clip.pose[3, 0])
+    turned_by = heading(pose[3, 0]) - heading(clip.pose[3, 0])
     assert np.isclose((turned_by + np.pi) % (2 * np.pi) - np.pi, 0.7, atol=1e-4)
 
 
 def test_blending_walks_the_geodesic_from_one_pose_to_the_other() -> None:
     before = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
     after = np.tile(Rotation.from_rotvec([0, 1.2, 0]).as_matrix().astype(np.float32), (3, 24, 1, 1))
-    between = scenes.blended(before, after, np.array([0, 0.25, 1], np.float32))
+    between = blended(before, after, np.array([0, 0.25, 1], np.float32))
     angles = Rotation.from_matrix(between[:, 7]).as_rotvec()[:, 1]
     np.testing.assert_allclose(angles, [0, 0.3, 1.2], atol=1e-6)
 
 
 def test_longer_legs_make_longer_ways(pool: list[Segment], free_body: Body) -> None:
-    actor = scenes.perform(np.random.default_rng(0), pool, 60, 14)
+    actor = perform(np.random.default_rng(0), pool, 60, 14)
     betas = np.zeros(10, np.float32)
     betas[0] = 1.5
-    tall = scenes.shaped(actor, betas, free_body)
+    tall = shaped(actor, betas, free_body)
     ratio = tall.translation / actor.translation
     assert np.ptp(ratio) < 1e-5 and abs(ratio.mean() - 1) > 0.02
     soles = []
@@ -152,11 +164,11 @@ def test_nobody_walks_through_anybody(pool: list[Segment], free_body: Body) -> N
 
 
 def test_a_captured_pair_keeps_its_distance_and_sight(library: Library, free_body: Body) -> None:
-    talk = [s for s in scenes.segments(library, "train") if s.clip.partner]
+    talk = [s for s in segments(library, "train") if s.clip.partner]
     clips = [library["gazebo_talk_a"], library["gazebo_talk_b"]]
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        actors, composited = scenes.cast(rng, talk, FRAMES, 2, scenes.LISTEN_TO, free_body)
+        actors, composited = cast(rng, talk, FRAMES, 2, LISTEN_TO, free_body)
         if {a.takes for a in actors} == {("gazebo_talk_a",), ("gazebo_talk_b",)}:
             break
     else:
@@ -185,17 +197,17 @@ def _sight(a: tuple, b: tuple) -> np.ndarray:
 
 
 def test_a_listener_is_placed_before_who_talks_to_nobody_captured(library: Library, free_body: Body) -> None:
-    pool = [s for s in scenes.segments(library, "train") if s.clip.partner is None]
+    pool = [s for s in segments(library, "train") if s.clip.partner is None]
     rng = np.random.default_rng(0)
-    (talker, listener), composited = scenes.cast(rng, pool, FRAMES, 2, scenes.TALK_TO, free_body)
+    (talker, listener), composited = cast(rng, pool, FRAMES, 2, TALK_TO, free_body)
     assert composited
-    talks = talker.labels[:, scenes.TALK_TO - 1].astype(bool)
-    for action in (scenes.LISTEN_TO, scenes.WATCH):
+    talks = talker.labels[:, TALK_TO - 1].astype(bool)
+    for action in (LISTEN_TO, WATCH):
         np.testing.assert_array_equal(listener.labels[:, action - 1], talks & listener.present)
     towards = listener.translation[0] - talker.translation[0]
     assert 1.0 < np.linalg.norm(towards[[0, 2]]) < 1.9
     for actor, sign in ((talker, 1), (listener, -1)):
-        angle = scenes.heading(actor.pose[0, 0])
+        angle = heading(actor.pose[0, 0])
         assert sign * np.array([np.sin(angle), 0, np.cos(angle)]) @ towards > 0, "they face each other"
 
 
@@ -205,7 +217,7 @@ def test_a_listener_is_placed_before_who_talks_to_nobody_captured(library: Libra
 def test_a_camera_looks_at_its_target_upright() -> None:
     position = np.array([1, 2, -3], np.float32)
     target = np.array([[0, 1, 4], [2, 1, 2]], np.float32)
-    rotation = scenes.look_at(position, target)
+    rotation = look_at(position, target)
     identity = np.tile(np.eye(3), (2, 1, 1))
     np.testing.assert_allclose(rotation @ np.swapaxes(rotation, 1, 2), identity, atol=1e-6)
     np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-6)
@@ -218,18 +230,18 @@ def test_a_camera_looks_at_its_target_upright() -> None:
 
 def test_film_does_not_know_where_the_world_is(pool: list[Segment], free_body: Body) -> None:
     rng = np.random.default_rng(5)
-    actors, _ = scenes.cast(rng, pool, FRAMES, 3, 14, free_body)
-    camera = scenes.shoot(rng, actors, FRAMES)
+    actors, _ = cast(rng, pool, FRAMES, 3, 14, free_body)
+    camera = shoot(rng, actors, FRAMES)
     angle, to = 1.1, np.array([3, 0, -2], np.float32)
     turn = Rotation.from_rotvec([0, angle, 0]).as_matrix().astype(np.float32)
     moved_actors = []
     for actor in actors:
         origin = np.zeros(3, np.float32)
-        pose, translation = scenes.turned(actor.pose, actor.translation, angle, origin, to)
+        pose, translation = turned(actor.pose, actor.translation, angle, origin, to)
         moved_actors.append(replace(actor, pose=pose, translation=translation))
     moved_camera = replace(camera, rotation=camera.rotation @ turn.T, position=turn @ camera.position + to)
-    before = scenes.film(actors, camera, free_body)
-    after = scenes.film(moved_actors, moved_camera, free_body)
+    before = film(actors, camera, free_body)
+    after = film(moved_actors, moved_camera, free_body)
     for a, b in zip(before, after, strict=True):
         np.testing.assert_allclose(b.pose, a.pose, atol=1e-5)
         np.testing.assert_allclose(b.translation, a.translation, atol=1e-4)
@@ -239,28 +251,28 @@ def test_film_does_not_know_where_the_world_is(pool: list[Segment], free_body: B
 
 
 def test_who_stands_before_another_hides_them(pool: list[Segment], free_body: Body) -> None:
-    stand = scenes.perform(np.random.default_rng(0), [s for s in pool if s.actions == {12}], 40, 12)
+    stand = perform(np.random.default_rng(0), [s for s in pool if s.actions == {12}], 40, 12)
     stand = replace(stand, present=np.ones(40, bool))
     places = [np.array([0, 0, z], np.float32) for z in (0, -2)]
-    near, far = (scenes.placed(stand, 0.0, place) for place in places)
+    near, far = (placed(stand, 0.0, place) for place in places)
     position = np.array([0, 1, 4], np.float32)
-    rotation = scenes.look_at(position, np.tile(np.array([0, 1, 0], np.float32), (40, 1)))
+    rotation = look_at(position, np.tile(np.array([0, 1, 0], np.float32), (40, 1)))
     camera = Camera(rotation, position, 900.0, (720, 1280))
-    alone = scenes.film([far], camera, free_body)[0]
-    front, behind = scenes.film([near, far], camera, free_body)
+    alone = film([far], camera, free_body)[0]
+    front, behind = film([near, far], camera, free_body)
     assert alone.visible.min() == 1 and front.visible.min() == 1
     assert behind.visible.max() < 0.5
     np.testing.assert_array_equal(alone.box, behind.box)
-    gone = scenes.film([replace(near, present=np.zeros(40, bool)), far], camera, free_body)
+    gone = film([replace(near, present=np.zeros(40, bool)), far], camera, free_body)
     assert gone[0].visible.max() == 0 and gone[1].visible.min() == 1
 
 
 def test_boxes_hold_the_body_and_stay_inside_the_frame(pool: list[Segment], free_body: Body) -> None:
     rng = np.random.default_rng(1)
-    actors, _ = scenes.cast(rng, pool, FRAMES, 3, 14, free_body)
-    camera = scenes.shoot(rng, actors, FRAMES)
+    actors, _ = cast(rng, pool, FRAMES, 3, 14, free_body)
+    camera = shoot(rng, actors, FRAMES)
     height, width = camera.size
-    for actor, seen in zip(actors, scenes.film(actors, camera, free_body), strict=True):
+    for actor, seen in zip(actors, film(actors, camera, free_body), strict=True):
         assert (seen.box[:, :2] >= 0).all() and (seen.box[:, 2:] <= [width, height]).all()
         np.testing.assert_array_equal(seen.labels, actor.labels)
         joints = forward_kinematics(seen.pose, free_body.rest_joints(actor.betas), seen.translation)

@@ -12,16 +12,32 @@ import pytest
 import torch
 
 from conftest import TINY
-from lart_mini import ava, cli, mini_ava, stages
-from lart_mini.checkpoints import load_checkpoint
-from lart_mini.errors import BadInput
-from lart_mini.evaluation import evaluate_files
-from lart_mini.mini_ava import MiniAva
-from lart_mini.model import LARTConfig
-from lart_mini.predict import key_boxes
-from lart_mini.stages import Recipe, Trained, assembly_for, finetune, pretrain, scores_of
-from lart_mini.tokens import ASSEMBLIES
-from lart_mini.tracklets import write_released
+from lart_mini import cli
+from lart_mini.data.mini_ava import SIZES, MiniAva, mini_ava
+from lart_mini.evaluation import ava_csv
+from lart_mini.evaluation.frame_map import evaluate_files
+from lart_mini.evaluation.key_boxes import key_boxes
+from lart_mini.files import BadInput
+from lart_mini.lart import recipe as stages
+from lart_mini.lart.assembly import ASSEMBLIES, assembly_for
+from lart_mini.lart.model import LARTConfig
+from lart_mini.lart.recipe import (
+    PRESETS,
+    Recipe,
+    Trained,
+    finetune,
+    from_scratch,
+    key_labels,
+    labelled,
+    pretrain,
+    scores_of,
+    shuffled_labels,
+    taught,
+    training_set,
+)
+from lart_mini.lart.tokens import stats_of
+from lart_mini.tracklets.released import write_released
+from lart_mini.training.checkpoints import load_checkpoint
 
 SMALL = LARTConfig(people=2, width=16, depth=1, heads=2, pose_width=16)
 
@@ -29,12 +45,12 @@ SMALL = LARTConfig(people=2, width=16, depth=1, heads=2, pose_width=16)
 @pytest.fixture
 def small(tiny: MiniAva, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniAva]:
     """The recipe `quick()` can be run: its size is in the cache, its preset has a few thousand weights."""
-    monkeypatch.setitem(mini_ava.SIZES, "tiny", TINY)
+    monkeypatch.setitem(SIZES, "tiny", TINY)
     monkeypatch.setenv("LART_MINI_CACHE", str(tiny.path.parent))
-    monkeypatch.setitem(stages.PRESETS, "small", partial(replace, SMALL))
+    monkeypatch.setitem(PRESETS, "small", partial(replace, SMALL))
     yield tiny
-    stages.labelled.cache_clear()
-    stages.taught.cache_clear()
+    labelled.cache_clear()
+    taught.cache_clear()
 
 
 def quick(**changes: object) -> Recipe:
@@ -81,7 +97,7 @@ def test_a_changed_preset_trains_anew(
 ) -> None:
     pretrain(quick(), tmp_path, progress=False)
     wider = replace(SMALL, width=24)
-    monkeypatch.setitem(stages.PRESETS, "small", partial(replace, wider))
+    monkeypatch.setitem(PRESETS, "small", partial(replace, wider))
     assert pretrain(quick(), tmp_path, progress=False).model.config == wider
 
 
@@ -95,28 +111,28 @@ def test_without_a_folder_the_result_is_the_same_and_nothing_is_written(
 
 
 def test_pretraining_sees_training_videos_and_pseudo_labels_only(small: MiniAva) -> None:
-    _, members = stages.taught("tiny", 0)
+    _, members = taught("tiny", 0)
     assert {t.dataset for t in members} == {"ava-train", "kinetics-train"}
     assert {source for t in members for source in t.label_source.tolist()} == {0, 1}
-    _, labelled, stats = stages.labelled("tiny", 0)
-    assert {t.dataset for t in labelled} == {"ava-train"} and len(labelled) < len(members)
-    pretraining = stages.training_set(members, stats, SMALL, 0, "pretrain")
+    _, truth, stats = labelled("tiny", 0)
+    assert {t.dataset for t in truth} == {"ava-train"} and len(truth) < len(members)
+    pretraining = training_set(members, stats, SMALL, 0, "pretrain")
     assert len(pretraining) == len(members)
     # Fine-tuning gives a loss to no token of a tracklet that has pseudo labels.
-    assert len(stages.training_set(members, stats, SMALL, 0, "finetune")) == 0
+    assert len(training_set(members, stats, SMALL, 0, "finetune")) == 0
 
 
 def test_key_labels_stand_at_key_frames_alone(small: MiniAva) -> None:
     tracklets = small.tracklets("ava-train")
     told = 0
-    for before, after in zip(tracklets, stages.key_labels(tracklets), strict=True):
+    for before, after in zip(tracklets, key_labels(tracklets), strict=True):
         key = before.frame % 30 == 0
         np.testing.assert_array_equal(after.label_source[key], before.label_source[key])
         assert not after.label_source[~key].any() and before.label_source.dtype == after.label_source.dtype
         np.testing.assert_array_equal(after.labels, before.labels)
         told += int((after.label_source == 2).sum())
     # As many as the single detections that carry a label: the key frames' own boxes.
-    alone = mini_ava.mini_ava("tiny", 0, tracker="none").tracklets("ava-train")
+    alone = mini_ava("tiny", 0, tracker="none").tracklets("ava-train")
     assert 0 < told <= sum(int((t.label_source == 2).sum()) for t in alone)
 
 
@@ -127,11 +143,11 @@ def test_from_scratch_learns_from_the_tracklets_it_is_given(
     with monkeypatch.context() as patch:
         patch.setattr(stages, "labelled", lambda *_: pytest.fail("the recipe's data was read"))
         patch.setattr(stages, "taught", lambda *_: pytest.fail("a teacher was fitted"))
-        first, again = (stages.from_scratch(quick(), tracklets, progress=False) for _ in range(2))
+        first, again = (from_scratch(quick(), tracklets, progress=False) for _ in range(2))
     assert torch.equal(weights(first), weights(again))
-    keys = stages.from_scratch(quick(), stages.key_labels(tracklets), progress=False)
+    keys = from_scratch(quick(), key_labels(tracklets), progress=False)
     assert not torch.equal(weights(first), weights(keys)), "labels beside the key frames must count"
-    np.testing.assert_array_equal(first.stats.mean, stages.stats_of(tracklets).mean)
+    np.testing.assert_array_equal(first.stats.mean, stats_of(tracklets).mean)
 
 
 def test_a_stopped_stage_goes_on_and_leaves_no_state(
@@ -168,7 +184,7 @@ def test_samples_are_put_together_as_the_model_asks() -> None:
 
 def test_the_control_mixes_labels_and_nothing_else(small: MiniAva, tmp_path: Path) -> None:
     members = small.tracklets("ava-train")
-    mixed = stages.shuffled_labels(members, 0)
+    mixed = shuffled_labels(members, 0)
     assert [t.name for t in mixed] == [t.name for t in members]
     moved = 0
     for before, after in zip(members, mixed, strict=True):
@@ -227,7 +243,7 @@ def test_train_and_predict_on_the_command_line(
     code, out, _ = run(capsys, "predict", "--checkpoint", checkpoint, "--tracklets", store, "--out", csv)
     count = len(key_boxes(members).table)
     assert code == 0 and f"{count} boxes of {len(members)} tracklets" in out
-    assert len(ava.read_detections(csv)) == 60 * count
+    assert len(ava_csv.read_detections(csv)) == 60 * count
     assert 0 < evaluate_files(small.groundtruth("ava-val"), csv).mean_ap < 1
     # The same people from released files: equal rows.
     for tracklet in members:
@@ -235,7 +251,7 @@ def test_train_and_predict_on_the_command_line(
     again = tmp_path / "again.csv"
     run(capsys, "predict", "--checkpoint", checkpoint, "--tracklets", tmp_path / "released", "--out", again)
     columns = ["video", "second", "x1", "y1", "action"]
-    left, right = (ava.read_detections(path).sort(columns) for path in (csv, again))
+    left, right = (ava_csv.read_detections(path).sort(columns) for path in (csv, again))
     assert left.select(columns).equals(right.select(columns))
     np.testing.assert_allclose(left["score"], right["score"], atol=1e-4)
 

@@ -14,15 +14,17 @@ import torch
 from store_source import WIDTH, write_source
 from torch.utils.data import DataLoader
 
-from lart_mini import store as store_module
-from lart_mini.convert import convert
-from lart_mini.datasets import BucketSampler, TrackletDataset, collate
-from lart_mini.datasets import whole as as_it_is
-from lart_mini.errors import BadInput
-from lart_mini.store import Store, StoreDataset
-from lart_mini.survey import summary, survey
-from lart_mini.tokens import Assembly, Stats, TokenBatch
-from lart_mini.tracklets import Tracklet
+from lart_mini.files import BadInput
+from lart_mini.lart.assembly import Assembly
+from lart_mini.lart.datasets import StoreDataset, TrackletDataset, collate
+from lart_mini.lart.tokens import Stats, TokenBatch
+from lart_mini.tracklets import store as store_module
+from lart_mini.tracklets.contents import summary, survey
+from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.store import Store
+from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.training.batches import BucketSampler
+from lart_mini.training.batches import whole as as_it_is
 
 RNG = np.random.default_rng(3)
 STATS = Stats(RNG.normal(size=229).astype(np.float32), RNG.uniform(0.1, 2, 229).astype(np.float32))

@@ -12,15 +12,18 @@ import pytest
 import torch
 import training_job
 
-from lart_mini import checkpoints, cli, stages, store_stages
-from lart_mini.checkpoints import load_checkpoint
-from lart_mini.convert import convert
-from lart_mini.errors import BadInput
-from lart_mini.model import LART, LARTConfig
-from lart_mini.store import Store
-from lart_mini.store_stages import preset_for, stats_of_store, train_config
-from lart_mini.tokens import stats_of
-from lart_mini.tracklets import Tracklet, write_released
+from lart_mini import cli
+from lart_mini.files import BadInput
+from lart_mini.lart import published as checkpoints
+from lart_mini.lart import recipe as store_stages
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.recipe import PRESETS, preset_for, stats_of_store, train_config
+from lart_mini.lart.tokens import stats_of
+from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.released import write_released
+from lart_mini.tracklets.store import Store
+from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.training.checkpoints import load_checkpoint
 
 SMALL = LARTConfig(people=2, frames=16, width=16, depth=1, heads=2, pose_width=16)
 
@@ -44,7 +47,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(stages.PRESETS, "small", partial(replace, SMALL))
+    monkeypatch.setitem(PRESETS, "small", partial(replace, SMALL))
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

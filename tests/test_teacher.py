@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from lart_mini import ava
-from lart_mini.mini_ava import MiniAva
-from lart_mini.teacher import LOOKED_AT, OFFSETS, Teacher, fit_teacher, look, teach
-from lart_mini.tracklets import Tracklet
+from lart_mini.data.mini_ava import MiniAva
+from lart_mini.lart.teacher import LOOKED_AT, OFFSETS, Teacher, fit_teacher, look, teach
+from lart_mini.tracklets.tracklet import Tracklet
 
 FRAMES = 121
 HERE, THERE = (100, 100, 80, 200), (700, 100, 80, 200)

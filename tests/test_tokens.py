@@ -16,21 +16,11 @@ from reference import released_dataset as literal
 from test_tracklets import changed, make_tracklet
 
 from lart_mini import ava
-from lart_mini.errors import BadInput
-from lart_mini.tokens import (
-    ASSEMBLIES,
-    Assembly,
-    Stats,
-    TokenBatch,
-    assemble,
-    assemble_prepared,
-    assembly_of,
-    load_stats,
-    prepare,
-    random_mask,
-    stats_of,
-)
-from lart_mini.tracklets import Tracklet, read_released
+from lart_mini.files import BadInput
+from lart_mini.lart.assembly import ASSEMBLIES, Assembly, assemble, assemble_prepared, assembly_of, prepare
+from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, random_mask, stats_of
+from lart_mini.tracklets.released import read_released
+from lart_mini.tracklets.tracklet import Tracklet
 
 JOINTS = Assembly(joints=True)
 IDENTITY = Stats(np.zeros(229, np.float32), np.ones(229, np.float32))

@@ -15,14 +15,18 @@ from hypothesis import strategies as st
 from reference import tracking as literal
 from scipy.spatial.transform import Rotation
 
-from lart_mini import tracking, tracking_files
-from lart_mini.body import Body
 from lart_mini.cli import main
-from lart_mini.detections import Detections
-from lart_mini.errors import BadInput
-from lart_mini.motion import begun, corrected, moved
-from lart_mini.tracking import Tracker, TrackerConfig, follow, from_mot, from_phalp, to_tracklets, track
-from lart_mini.tracklets import write_released
+from lart_mini.files import BadInput
+from lart_mini.people.body import Body
+from lart_mini.tracking import tracker as tracking
+from lart_mini.tracking import tracks as tracking_files
+from lart_mini.tracking.detections import Detections
+from lart_mini.tracking.kalman import SPREAD, begun, corrected, moved
+from lart_mini.tracking.mot import from_mot
+from lart_mini.tracking.phalp import from_phalp
+from lart_mini.tracking.tracker import Measured, Tracker, TrackerConfig, Tracks, costs, track
+from lart_mini.tracking.tracks import follow, to_tracklets
+from lart_mini.tracklets.released import write_released
 
 LART, IOU = TrackerConfig.lart(), TrackerConfig.iou()
 FOCAL, HEIGHT = 900.0, 1.7
@@ -114,9 +118,9 @@ def test_motion_is_a_kalman_filter() -> None:
 
 
 def test_costs_equal_the_literal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    config, compared, fast = replace(LART, use_iou=True, shot="reset"), [], tracking.costs
+    config, compared, fast = replace(LART, use_iou=True, shot="reset"), [], costs
 
-    def both(tracks: tracking.Tracks, seen: tracking.Measured, config: TrackerConfig) -> dict:
+    def both(tracks: Tracks, seen: Measured, config: TrackerConfig) -> dict:
         quick, slow = fast(tracks, seen, config), literal.costs(tracks, seen, config)
         assert quick.keys() == slow.keys() == {"place", "pose", "appearance", "iou"}
         for name in quick:
@@ -141,10 +145,10 @@ def test_a_better_explained_detection_costs_less() -> None:
     near, far = (person(np.array([x]), first=10) for x in (0.01, 0.4))
     other = person(np.array([0.01]), pose=1, first=10)
     red = person(np.array([0.01]), colour=0.9, first=10)
-    seen = tracking.Measured.of(Detections.joined([near, far, other, red]))
+    seen = Measured.of(Detections.joined([near, far, other, red]))
     assert tracker.tracks is not None
     tracker.tracks.missed += 1
-    terms = tracking.costs(tracker.tracks, seen, LART)
+    terms = costs(tracker.tracks, seen, LART)
     assert terms["place"][0, 0] < terms["place"][0, 1]
     assert terms["pose"][0, 0] < 0 < terms["pose"][0, 2]
     assert terms["appearance"][0, 0] < 0 < terms["appearance"][0, 3]
@@ -158,7 +162,7 @@ def test_uncertainty_grows_while_nobody_is_seen() -> None:
     for t in range(10, 30):
         tracker.update(t, person(np.array([]), first=t))
         assert tracker.tracks is not None
-        spreads.append(tracker.tracks.place[0, :, tracking.SPREAD])
+        spreads.append(tracker.tracks.place[0, :, SPREAD])
     assert (np.diff(spreads, axis=0) > 0).all()
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lart_mini import scenes
-from lart_mini.body import Body
-from lart_mini.detections import Faults
-from lart_mini.mocap import Clip
-from lart_mini.tracking import TrackerConfig
-from lart_mini.tracking_metrics import TRUTH, Scene, compose, judge, score, sequence
+from lart_mini.people.body import Body
+from lart_mini.people.clips import Clip
+from lart_mini.scenes.takes import segments
+from lart_mini.tracking.detector import Faults
+from lart_mini.tracking.metrics import TRUTH, Scene, compose, judge, score, sequence
+from lart_mini.tracking.tracker import TrackerConfig
 
 pytest.importorskip("trackeval")
 
@@ -20,7 +20,7 @@ pytest.importorskip("trackeval")
 @pytest.fixture(scope="module")
 def clean(library: dict[str, Clip], free_body: Body) -> list[Scene]:
     """Three short scenes of training takes, detected without faults."""
-    pool = scenes.segments(library, "train")
+    pool = segments(library, "train")
     return [
         compose(pool, (5, i), free_body, (3, 3), 120, Faults.none()) for i in range(3)
     ]
@@ -72,7 +72,7 @@ def test_no_tracks_at_all_score_zero(clean: list[Scene]) -> None:
 def test_the_table_has_a_row_a_tracker_and_no_tracker_beats_the_oracle(
     library: dict[str, Clip], free_body: Body
 ) -> None:
-    pool = scenes.segments(library, "train")
+    pool = segments(library, "train")
     noisy = [compose(pool, (6, i), free_body, (4, 4), 150) for i in range(4)]
     trackers = {"3D": TrackerConfig.lart(), "overlap": TrackerConfig.iou(), TRUTH: None}
     table = judge(noisy, trackers)

@@ -9,14 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lart_mini.errors import BadInput
-from lart_mini.tracklets import (
-    FRAME_FIELDS,
-    Tracklet,
-    load_tracklets,
-    save_tracklets,
-    tables,
-)
+from lart_mini.files import BadInput
+from lart_mini.tracklets.npz import load_tracklets, save_tracklets
+from lart_mini.tracklets.tracklet import FRAME_FIELDS, Tracklet, tables
 
 
 def make_tracklet(length: int = 20, seed: int = 0, track: int = 3, appearance: int = 0) -> Tracklet:

@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from lart_mini import train
-from lart_mini.datasets import TrackletDataset
-from lart_mini.errors import BadInput
-from lart_mini.mini_ava import MiniAva
-from lart_mini.model import LART, LARTConfig
-from lart_mini.optimizers import rate_factor
-from lart_mini.tokens import TokenBatch, stats_of
-from lart_mini.train import TrainConfig, fit, masked_bce, parameter_groups, schedule
+from lart_mini.data.mini_ava import MiniAva
+from lart_mini.files import BadInput
+from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.tokens import TokenBatch, stats_of
+from lart_mini.training import loop
+from lart_mini.training import loop as train
+from lart_mini.training.config import TrainConfig, parameter_groups, rate_factor, schedule
+from lart_mini.training.loop import fit, masked_bce
 
 SMALL = LARTConfig(people=2, frames=16, width=32, depth=2, heads=2, pose_width=24)
 SHORT = TrainConfig(epochs=2, batch_size=4, warmup_epochs=0.5)
@@ -194,7 +195,7 @@ def test_losses_of_parts_add_up_to_the_whole() -> None:
     batch, logits = batch_and_logits()
     tokens = (batch.label_weight * batch.detected).sum()
     parts = [
-        masked_bce(logits[i : i + 1], train._rows(batch, i, i + 1), tokens) for i in range(len(batch))
+        masked_bce(logits[i : i + 1], loop._rows(batch, i, i + 1), tokens) for i in range(len(batch))
     ]
     assert sum(parts) == pytest.approx(masked_bce(logits, batch).item())
 
@@ -218,8 +219,8 @@ def test_equal_seeds_give_equal_weights_to_the_bit(handful: TrackletDataset) -> 
 
 
 def test_every_step_and_process_has_its_own_chance(handful: TrackletDataset) -> None:
-    drawn = {train._chance(seed, step, process) for seed in (0, 1) for step in (0, 1) for process in (0, 1)}
-    assert len(drawn) == 8 and train._chance(3, 4, 5) == train._chance(3, 4, 5)
+    drawn = {loop._chance(seed, step, process) for seed in (0, 1) for step in (0, 1) for process in (0, 1)}
+    assert len(drawn) == 8 and loop._chance(3, 4, 5) == loop._chance(3, 4, 5)
     # What was drawn before does not matter.
     histories = []
     for before in (0, 7):
@@ -297,7 +298,7 @@ def test_drop_path_is_set_for_the_stage(handful: TrackletDataset) -> None:
 def test_average_moves_by_the_rest_of_its_decay() -> None:
     mean, new = nn.Linear(3, 2), nn.Linear(3, 2)
     wanted = {name: 0.8 * value + 0.2 * new.state_dict()[name] for name, value in mean.state_dict().items()}
-    train._average(mean, new, 0.8)
+    loop._average(mean, new, 0.8)
     for name, value in mean.state_dict().items():
         torch.testing.assert_close(value, wanted[name])
 
@@ -306,7 +307,7 @@ def test_fit_ends_with_the_average_of_its_weights(
     handful: TrackletDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed: list[torch.Tensor] = []
-    step = train._step
+    step = loop._step
 
     def recorded(fabric, model, *rest):  # type: ignore[no-untyped-def]
         loss = step(fabric, model, *rest)
@@ -329,5 +330,5 @@ def test_fit_ends_with_the_average_of_its_weights(
 
 def test_the_released_average_is_as_long_from_the_first_step_on() -> None:
     config = TrainConfig(ema=0.9)
-    assert [train._decay(config, n) for n in (1, 90, 1000)] == [1 / 11, 0.9, 0.9]
-    assert [train._decay(replace(config, ema_warmup=False), n) for n in (1, 1000)] == [0.9, 0.9]
+    assert [loop._decay(config, n) for n in (1, 90, 1000)] == [1 / 11, 0.9, 0.9]
+    assert [loop._decay(replace(config, ema_warmup=False), n) for n in (1, 1000)] == [0.9, 0.9]

@@ -12,10 +12,12 @@ import pytest
 import torch
 import training_job
 
-from lart_mini import train
-from lart_mini.datasets import TrackletDataset
-from lart_mini.errors import BadInput
-from lart_mini.train import TrainConfig, fit
+from lart_mini.files import BadInput
+from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.training import loop
+from lart_mini.training import loop as train
+from lart_mini.training.config import TrainConfig
+from lart_mini.training.loop import fit
 
 SHORT = TrainConfig(epochs=2, batch_size=4, warmup_epochs=1)
 
@@ -35,7 +37,7 @@ class Stopped(Exception):
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
     """Let the training fail in its step number `wanted`, from 0."""
-    step, count = train._step, iter(range(1000))
+    step, count = loop._step, iter(range(1000))
 
     def counted(*arguments: object) -> object:
         if next(count) == wanted:

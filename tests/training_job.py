@@ -14,11 +14,12 @@ import torch
 from lightning_fabric import Fabric
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from lart_mini.datasets import TrackletDataset
-from lart_mini.model import LART, LARTConfig
-from lart_mini.tokens import Stats
-from lart_mini.tracklets import Tracklet
-from lart_mini.train import History, TrainConfig, choose_fabric, fit
+from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.tokens import Stats
+from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.training.config import TrainConfig
+from lart_mini.training.loop import History, choose_fabric, fit
 
 FRAMES = 12
 

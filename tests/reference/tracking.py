@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lart_mini.tracking import Measured, TrackerConfig, Tracks
+from lart_mini.tracking.tracker import Measured, TrackerConfig, Tracks
 
 
 def kalman(

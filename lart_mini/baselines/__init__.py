@@ -1,1 +1,0 @@
-"""What LART has to beat, on the same boxes."""

@@ -1,0 +1,23 @@
+"""Data sets made of the motion library."""
+
+from lart_mini.data.mini_ava import (
+    SIZES,
+    SPLITS,
+    TRACKERS,
+    MiniAva,
+    Size,
+    compose_videos,
+    groundtruth_of,
+    mini_ava,
+)
+
+__all__ = [
+    "SIZES",
+    "SPLITS",
+    "TRACKERS",
+    "MiniAva",
+    "Size",
+    "compose_videos",
+    "groundtruth_of",
+    "mini_ava",
+]

@@ -1,0 +1,359 @@
+"""mini_ava, the default data: composed on first use from the motion library and a seed, cached, checked.
+
+Four splits named as the released tracklets are: `ava-train` (labelled), `kinetics-train` (whole ten-second
+clips, no labels: the teacher's pseudo labels come later), `ava-val`, and `ava-test` (other performers than in
+training). As in AVA, a video's second 900 is its frame 0 and ground truth stands at 1 Hz from second 902 on.
+Scenes are filmed, people are detected, and `lart_mini.tracking` links the detections: in windows of four
+seconds about AVA's key frames, each on its own, and over whole clips of Kinetics (supplement C.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from joblib import Parallel, delayed
+
+from lart_mini import ava
+from lart_mini.evaluation import ava_csv
+from lart_mini.files import BadInput
+from lart_mini.people import body, clips
+from lart_mini.progress import progress
+from lart_mini.scenes.camera import Camera, Filmed, film, shoot
+from lart_mini.scenes.staging import cast
+from lart_mini.scenes.takes import Segment, scored_actions, segments
+from lart_mini.tracking.detections import Detections
+from lart_mini.tracking.detector import Faults, detect
+from lart_mini.tracking.tracker import TrackerConfig, track
+from lart_mini.tracking.tracks import Track, follow, tracklet_of
+from lart_mini.tracklets import npz
+from lart_mini.tracklets.tracklet import Tracklet
+
+SPLITS = ("ava-train", "kinetics-train", "ava-val", "ava-test")
+# The takes a split may use: pre-training clips and labelled clips share the training takes.
+TAKES = {"ava-train": "train", "kinetics-train": "train", "ava-val": "val", "ava-test": "test"}
+WINDOW = 128  # frames tracked around AVA's key frames: the paper's four seconds and a little
+WINDOW_STEP = 120
+FIRST_WINDOW = 41  # so that the key frames at 60, 90, 120, 150 lie evenly in the first window
+CLIP = 300  # frames of a Kinetics-like clip
+FEWEST = 8  # detections of a tracklet; tracks of fewer are left out
+# Raised by one with every change of what is composed: caches of another version are composed anew. A test
+# holds the digest of a small data set to it.
+VERSION = 1
+TRACKERS = ("lart", "iou", "truth", "none")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much to compose: videos a split, tracked four-second windows a video."""
+
+    train: int
+    kinetics: int
+    val: int
+    test: int
+    windows: int
+
+
+SIZES = {
+    "smoke": Size(train=32, kinetics=8, val=20, test=6, windows=1),
+    "laptop": Size(train=120, kinetics=60, val=72, test=24, windows=2),
+    "gpu": Size(train=1200, kinetics=600, val=720, test=240, windows=2),
+}
+
+
+@dataclass(frozen=True)
+class MiniAva:
+    """A composed data set on disk; see `mini_ava`."""
+
+    path: Path
+
+    def tracklets(self, split: str) -> list[Tracklet]:
+        """Tracklets of a split (one of SPLITS), in a fixed order."""
+        return npz.load_tracklets(self._file(split, "npz"))
+
+    def groundtruth(self, split: str) -> Path:
+        """AVA-format CSV of a split's ground truth; kinetics-train has none."""
+        return self._file(split, "csv")
+
+    def videos(self, split: str | None = None) -> pl.DataFrame:
+        """One row a video: split, video, frames, actors, takes, composited."""
+        table = pl.read_json(self.path / "videos.json")
+        return table if split is None else table.filter(pl.col("split") == split)
+
+    def summary(self) -> pl.DataFrame:
+        """One row a split: videos, composited videos, tracklets, frames, detected share, boxes, classes."""
+        rows = []
+        for split in SPLITS:
+            videos, members = self.videos(split), self.tracklets(split)
+            truth = None if split == "kinetics-train" else ava_csv.read_groundtruth(self.groundtruth(split))
+            frames = sum(len(t) for t in members)
+            rows.append(
+                {
+                    "split": split,
+                    "videos": len(videos),
+                    "composited": int(videos["composited"].sum()),
+                    "tracklets": len(members),
+                    "frames": frames,
+                    "detected": sum(int(t.detected.sum()) for t in members) / max(frames, 1),
+                    "boxes": 0 if truth is None else truth.select("video", "second", "person").n_unique(),
+                    "classes": 0 if truth is None else truth["action"].n_unique(),
+                }
+            )
+        return pl.DataFrame(rows)
+
+    def boxes_per_class(self) -> pl.DataFrame:
+        """One row an AVA class that occurs: id, name, category, ground-truth boxes in each labelled split."""
+        counts = {}
+        for split in ("ava-train", "ava-val", "ava-test"):
+            counts[split] = Counter(ava_csv.read_groundtruth(self.groundtruth(split))["action"].to_list())
+        present = sorted(set().union(*counts.values()))
+        return pl.DataFrame(
+            [
+                {"id": i, "name": ava.NAMES[i], "category": ava.CLASSES[i - 1].category}
+                | {split: count[i] for split, count in counts.items()}
+                for i in present
+            ]
+        )
+
+    def _file(self, split: str, suffix: str) -> Path:
+        path = self.path / f"{split}.{suffix}"
+        if split not in SPLITS or not path.exists():
+            raise BadInput(self.path, "split", f"one of {', '.join(SPLITS)} with a .{suffix} file", split)
+        return path
+
+
+def mini_ava(
+    size: str = "smoke",
+    seed: int = 0,
+    cache: str | Path | None = None,
+    jobs: int = -1,
+    tracker: str = "lart",
+) -> MiniAva:
+    """The data set of a size ("smoke", "laptop", "gpu") and seed, composed if the cache does not hold it yet.
+
+    `tracker` says who links the detections, which are the same for all (see `compose_video`).
+
+    The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of
+    its recipe (sizes, seed, tracker, motion library, body, and the code that composes); its files are
+    checked against their stored digests, and a damaged folder is composed again. `jobs` as in joblib: the
+    result does not depend on it.
+    """
+    if size not in SIZES:
+        raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
+    if tracker not in TRACKERS:
+        raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
+    root = Path(cache or os.environ.get("LART_MINI_CACHE") or Path.home() / ".cache" / "lart_mini")
+    path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, tracker)[:12]}"
+    if not _intact(path):
+        root.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=root, prefix=".composing-"))
+        try:
+            _compose(SIZES[size], seed, temporary, jobs, tracker)
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return MiniAva(path)
+
+
+def _recipe(size: Size, seed: int, tracker: str) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, asdict(size), seed, tracker]).encode())
+    for path in sorted(p for p in clips.LIBRARY.glob("*") if p.is_file()):
+        digest.update(path.read_bytes())
+    model = body.load_body()
+    for array in (model.v_template, model.shapedirs, model.posedirs, model.joint_regressor, model.weights):
+        digest.update(array.tobytes())
+    digest.update(json.dumps(model.vertex_ids, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _intact(path: Path) -> bool:
+    index = path / "sha256.json"
+    if not index.exists():
+        return False
+    return all(
+        (path / name).exists() and _sha256(path / name) == digest
+        for name, digest in json.loads(index.read_text()).items()
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------- composing
+
+
+@dataclass(frozen=True)
+class Video:
+    """One composed video: its tracklets, its ground-truth rows, and what it was made of."""
+
+    about: dict
+    tracklets: list[Tracklet]
+    rows: list[tuple]
+
+
+def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
+    """The videos' ground truth as `ava.read_groundtruth` gives it."""
+    columns = ["video", "second", "x1", "y1", "x2", "y2", "action", "person"]
+    return pl.DataFrame([row for video in videos for row in video.rows], schema=columns, orient="row")
+
+
+def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
+    library, about = clips.load_library(), []
+    counts = (size.train, size.kinetics, size.val, size.test)
+    for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
+        pool = segments(library, TAKES[split])
+        videos = compose_videos(pool, split, count, size.windows, (seed, number), jobs, tracker)
+        npz.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}.npz")
+        about += [v.about for v in videos]
+        if split != "kinetics-train":
+            ava_csv.write_groundtruth(groundtruth_of(videos), out / f"{split}.csv")
+    pl.DataFrame(about).write_json(out / "videos.json")
+    digests = {p.name: _sha256(p) for p in sorted(out.iterdir())}
+    (out / "sha256.json").write_text(json.dumps(digests, indent=1))
+
+
+def compose_videos(
+    pool: list[Segment],
+    split: str,
+    count: int,
+    windows: int,
+    seed: tuple[int, ...],
+    jobs: int = -1,
+    tracker: str = "lart",
+) -> list[Video]:
+    """`count` videos as `compose_video` makes them, the evaluated actions of `pool` leading in turn."""
+    model, actions = body.load_body(), scored_actions(pool)
+    tasks = (
+        delayed(compose_video)(pool, split, i, action, windows, (*seed, i), model, tracker)
+        for i, action in zip(range(count), cycle(actions), strict=False)
+    )
+    made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    return list(progress(made, total=count, desc=f"composing {split}"))
+
+
+def compose_video(
+    pool: list[Segment],
+    split: str,
+    index: int,
+    action: int,
+    windows: int,
+    seed: tuple[int, ...],
+    model: body.Body,
+    tracker: str = "lart",
+    faults: Faults = Faults(),  # noqa: B008  (frozen)
+) -> Video:
+    """Compose video `index` of `split`, led by an actor who shows `action`; all chance comes from `seed`.
+
+    The same seed gives the same scene and the same detections, whoever links them. `tracker`:
+
+    - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
+    - "truth": detections of one actor make one track; those of nobody make none
+    - "none": each detection at a key frame (Kinetics: at each full second) is a tracklet of that frame alone.
+      Nothing says who the person was a frame before, so labels reach no other frame, either.
+    """
+    rng = np.random.default_rng(seed)
+    kinetics = split == "kinetics-train"
+    frames = CLIP if kinetics else FIRST_WINDOW + WINDOW_STEP * (windows - 1) + WINDOW
+    people = int(rng.choice([1, 2, 3, 4, 5], p=[0.25, 0.3, 0.25, 0.1, 0.1]))
+    actors, composited = cast(rng, pool, frames, people, action, model)
+    camera = shoot(rng, actors, frames)
+    filmed = film(actors, camera, model)
+    name = f"{split.split('-')[1] if not kinetics else 'kinet':5s}"[:5].replace(" ", "0") + f"{index:06d}"
+    keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), frames - 5, ava.FRAMES_PER_SECOND)
+    given = keyframes if split == "ava-train" else keyframes[:0]
+    seen = detect(rng, filmed, camera, faults, given)
+    rows = [] if kinetics else list(_groundtruth(name, filmed, camera, keyframes))
+    labelled = {} if kinetics else _labels_at(rows)
+    made = []
+    for first, length, keyframe in _spans(kinetics, windows, keyframes, tracker):
+        where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": camera.size}
+        for number, one in _tracks(seen, first, length, tracker).items():
+            if one.detected.sum() >= min(FEWEST, length):
+                tracklet = tracklet_of(number, one, model, first=first, **where)
+                labels, source = _dense_labels(one, first, labelled)
+                made.append(replace(tracklet, labels=labels, label_source=source))
+    about = {
+        "split": split,
+        "video": name,
+        "frames": frames,
+        "actors": len(actors),
+        "composited": composited,
+        "takes": [list(a.takes) for a in actors],
+    }
+    return Video(about, made, rows)
+
+
+def _spans(kinetics: bool, windows: int, keyframes: np.ndarray, tracker: str) -> list[tuple[int, int, int]]:
+    """What is tracked on its own: first frame, frames, and the key frame that the tracklets are named by."""
+    if tracker == "none":
+        seconds = range(0, CLIP, ava.FRAMES_PER_SECOND) if kinetics else keyframes.tolist()
+        return [(frame, 1, frame) for frame in seconds]
+    if kinetics:
+        return [(0, CLIP, 0)]
+    return [(FIRST_WINDOW + w * WINDOW_STEP, WINDOW, 120 + w * WINDOW_STEP) for w in range(windows)]
+
+
+def _tracks(seen: Detections, first: int, length: int, tracker: str) -> dict[int, Track]:
+    """Tracks by number within [first, first + length), as long as that."""
+    window = seen.window(first, length)
+    if len(window) == 0:
+        return {}
+    if tracker == "none":
+        ids = np.arange(len(window))
+    elif tracker == "truth":
+        ids = window.actor
+    else:
+        ids = track(window, TrackerConfig.iou() if tracker == "iou" else TrackerConfig.lart())
+    return follow(window, ids, first, length)
+
+
+def _groundtruth(name: str, filmed: list[Filmed], camera: Camera, keyframes: np.ndarray) -> list[tuple]:
+    height, width = camera.size
+    rows = []
+    for frame in keyframes:
+        for person, seen in enumerate(filmed):
+            if seen.visible[frame] > 0.25:
+                box = (seen.box[frame] / [width, height, width, height]).round(3).tolist()
+                for action in np.flatnonzero(seen.labels[frame]) + 1:
+                    rows.append((name, ava.second(int(frame)), *box, int(action), person))
+    return rows
+
+
+def _labels_at(rows: list[tuple]) -> dict[tuple[int, int], list[int]]:
+    """(actor, key frame) → action ids, from the CSV's rows alone: dense labels know no more than AVA's."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for _, second, *_, action, person in rows:
+        found.setdefault((person, ava.keyframe(second)), []).append(action)
+    return found
+
+
+def _dense_labels(
+    one: Track, first: int, labelled: dict[tuple[int, int], list[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (T,80) and their source (T,): a key frame's hold for the second about it (section 4)."""
+    frame = np.arange(first, first + len(one.detected))
+    labels, source = np.zeros((len(frame), 80), np.float32), np.zeros(len(frame), np.int8)
+    key = ava.nearest_keyframe(frame)
+    # Whom the track shows at the key frame counts for the whole second, also where identities were switched.
+    at = (key - first).clip(0, len(frame) - 1)
+    known = (frame[at] == key) & one.detected[at]
+    for t in np.flatnonzero(known):
+        who = int(one.actor[at[t]]), int(key[t])
+        if who in labelled:
+            labels[t, np.array(labelled[who]) - 1] = 1
+            source[t] = 2
+    return labels, source

@@ -1,0 +1,51 @@
+"""Evaluation: AVA's files, the boxes that are scored, frame mAP, and what is wrong with a file (07)."""
+
+from lart_mini.evaluation.ava_csv import (
+    CORNERS,
+    read_detections,
+    read_excluded,
+    read_groundtruth,
+    write_detections,
+    write_groundtruth,
+)
+from lart_mini.evaluation.diagnosis import diagnose
+from lart_mini.evaluation.frame_map import (
+    POLICIES,
+    Evaluation,
+    Policy,
+    average_precision,
+    compare,
+    evaluate,
+    evaluate_files,
+    mean,
+    precision_recall,
+    report_text,
+)
+from lart_mini.evaluation.intervals import half_interval
+from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+
+__all__ = [
+    "CORNERS",
+    "POLICIES",
+    "Evaluation",
+    "KeyBoxes",
+    "Policy",
+    "at_key_boxes",
+    "ava_rows",
+    "average_precision",
+    "compare",
+    "diagnose",
+    "evaluate",
+    "evaluate_files",
+    "half_interval",
+    "key_boxes",
+    "mean",
+    "pooled",
+    "precision_recall",
+    "read_detections",
+    "read_excluded",
+    "read_groundtruth",
+    "report_text",
+    "write_detections",
+    "write_groundtruth",
+]

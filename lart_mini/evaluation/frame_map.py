@@ -1,0 +1,394 @@
+"""AVA's frame mAP at IoU 0.5, as three code bases compute it, vectorised.
+
+A detection row claims the ground truth box of its class and frame that it overlaps most. It is a true
+positive if the overlap is at least 0.5 and no earlier row claimed that box; AP is the area under the
+interpolated precision–recall curve, mAP its mean over classes. The policies differ in the rows they keep, the
+order in which rows claim, and what an absent frame or class costs.
+tests/reference/evaluation.py says the same slowly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from lart_mini import ava
+from lart_mini.evaluation import activitynet_heap, ava_csv
+from lart_mini.files import BadInput
+
+IOU_THRESHOLD = 0.5
+FRAME = ["video", "second"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What one evaluator does where the metric's definition leaves it open."""
+
+    name: str
+    order: Literal["heap", "score", "arrival"]  # in which the rows of a frame claim ground truth
+    frames: Literal["listed", "labelled", "any"]  # that count: named in ground truth, with boxes in it, all
+    cap: int | None = None  # rows kept per frame
+    above: float = -math.inf  # a row counts if its score is higher
+    flat_boxes: bool = False  # whether a box without area counts (as a false positive)
+    undetected_classes: bool = True  # whether a class without a detection counts, with AP 0
+    excluded_truth: bool = False  # whether the ground truth of excluded frames still counts as missed
+    precision: type[np.floating] = np.float64  # in which boxes and scores are compared
+
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        # The ActivityNet challenge script as LART ships it: its reader keeps 50 rows a frame in a heap.
+        Policy("activitynet", order="heap", frames="listed", cap=50),
+        # PySlowFast: rows claim in the order of the file, whatever their score.
+        Policy("slowfast", order="arrival", frames="any"),
+        # MMAction2 since 0.20: single precision, only frames with ground truth and classes with detections.
+        Policy(
+            "mmaction2",
+            order="score",
+            frames="labelled",
+            above=0.002,
+            flat_boxes=True,
+            undetected_classes=False,
+            excluded_truth=True,
+            precision=np.float32,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """mAP and what it is made of; AP is a fraction in 0..1."""
+
+    policy: str
+    per_class: dict[int, float]  # class id -> AP, nan where there is no ground truth, over the 60 evaluated
+    counts: dict[str, int]
+    groundtruth: pl.DataFrame = field(repr=False, compare=False)
+    detections: pl.DataFrame = field(repr=False, compare=False)
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean over the classes that have an AP; nan where none has."""
+        return mean(list(self.per_class.values()))
+
+    @property
+    def by_category(self) -> dict[str, float]:
+        """The same mean over person movement (PM), object manipulation (OM) and person interaction (PI)."""
+        groups: dict[str, list[float]] = {category: [] for category in ava.CATEGORIES}
+        for action, precision in self.per_class.items():
+            groups[ava.CLASSES[action - 1].category].append(precision)
+        return {category: mean(values) for category, values in groups.items()}
+
+    def to_json(self) -> str:
+        """JSON with fractions; what is nan here is null there."""
+        content = {
+            "policy": self.policy,
+            "mAP": self.mean_ap,
+            **self.by_category,
+            "per_class": {str(action): value for action, value in self.per_class.items()},
+            **self.counts,
+        }
+        return json.dumps(_null_for_nan(content), indent=2)
+
+    def diagnose(self) -> list[str]:
+        """Sentences on what is wrong with the two tables, the gravest first; empty if nothing stands out."""
+        from lart_mini.evaluation import diagnosis
+
+        return diagnosis.diagnose(self.groundtruth, self.detections, POLICIES[self.policy])
+
+
+def evaluate_files(
+    groundtruth: str | Path,
+    detections: str | Path,
+    policy: str = "activitynet",
+    excluded: str | Path | None = None,
+) -> Evaluation:
+    """`evaluate` on AVA CSV files; raises BadInput naming file, line and field."""
+    _policy(policy)
+    return evaluate(
+        ava_csv.read_groundtruth(groundtruth),
+        ava_csv.read_detections(detections),
+        policy,
+        None if excluded is None else ava_csv.read_excluded(excluded),
+    )
+
+
+def evaluate(
+    groundtruth: pl.DataFrame,
+    detections: pl.DataFrame,
+    policy: str = "activitynet",
+    excluded: pl.DataFrame | None = None,
+) -> Evaluation:
+    """Score detections against ground truth: tables as `ava.read_groundtruth` and `ava.read_detections` give.
+
+    `excluded` (video, second) names key frames to leave out. Raises BadInput for an unknown policy, missing
+    columns and scores that are not numbers.
+    """
+    scored = compare(groundtruth, detections, _policy(policy), excluded)
+    per_class = scored.per_class()
+    counts = _counts(groundtruth, detections, scored, per_class)
+    return Evaluation(policy, per_class, counts, groundtruth, detections)
+
+
+def precision_recall(
+    groundtruth: pl.DataFrame,
+    detections: pl.DataFrame,
+    action: int,
+    policy: str = "activitynet",
+    excluded: pl.DataFrame | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and score, each (n,), of one class's n detections by falling score.
+
+    Entry k tells what holds when the first k + 1 rows count. Empty where the class has no ground truth.
+    """
+    if action not in ava.EVALUATED:
+        raise BadInput("precision_recall", "action", "one of the 60 evaluated class ids", action)
+    nothing = (np.empty(0), np.empty(0), np.empty(0))
+    return compare(groundtruth, detections, _policy(policy), excluded).curve(action) or nothing
+
+
+def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
+    """Area under the curve, each precision raised to the highest at no lower recall; 0 if empty."""
+    if not precision.size:
+        return 0.0
+    recall = np.concatenate(([0.0], recall, [1.0]))
+    precision = np.concatenate(([0.0], precision, [0.0]))
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    step = np.flatnonzero(recall[1:] != recall[:-1]) + 1
+    return float(np.sum((recall[step] - recall[step - 1]) * envelope[step]))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The detection rows that count, grouped by class and in the order in which they were compared."""
+
+    action: np.ndarray  # (n,) ascending
+    score: np.ndarray  # (n,)
+    true_positive: np.ndarray  # (n,) bool
+    truths: np.ndarray  # (81,) ground truth rows of each class id
+    frames: pl.DataFrame  # (video, second) of the detections, before those without ground truth are left out
+    undetected_classes: bool
+
+    def curve(self, action: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Precision, recall and score by falling score, or None where the class does not count."""
+        first, last = np.searchsorted(self.action, (action, action + 1))
+        if self.truths[action] == 0 or (first == last and not self.undetected_classes):
+            return None
+        score = self.score[first:last]
+        # The evaluators sort upwards and turn round: of equal scores the last comes first.
+        order = np.argsort(score, kind="stable")[::-1]
+        hits = np.cumsum(self.true_positive[first:last][order])
+        return hits / np.arange(1, hits.size + 1), hits / self.truths[action], score[order]
+
+    def per_class(self) -> dict[int, float]:
+        """AP of each of the 60 evaluated classes, nan where it does not count."""
+        result = dict.fromkeys(ava.EVALUATED, math.nan)
+        for action in result:
+            if curve := self.curve(action):
+                result[action] = average_precision(curve[0], curve[1])
+        return result
+
+
+def compare(
+    groundtruth: pl.DataFrame, detections: pl.DataFrame, rules: Policy, excluded: pl.DataFrame | None = None
+) -> Scored:
+    """Choose frames and rows as the policy does, and decide for each row whether it is a true positive."""
+    _check("groundtruth", groundtruth, "person")
+    _check("detections", detections, "score")
+    evaluated = pl.col("action").is_in(ava.EVALUATED).fill_null(False)
+    truth = _where(groundtruth, evaluated)
+    found = _where(detections, evaluated & (pl.col("score") > rules.above))
+    truth_runs, runs = _runs(truth), _runs(found)
+    # A frame's number is its place in the evaluator's loop, which decides between equal scores.
+    seen = runs[0].unique(maintain_order=True)
+    frames = truth_runs[0].unique(maintain_order=True) if rules.frames == "labelled" else seen
+    if rules.frames == "listed":
+        frames = frames.join(groundtruth, on=FRAME, how="semi", maintain_order="left")
+    if excluded is not None:
+        frames = frames.join(excluded, on=FRAME, how="anti", maintain_order="left")
+    frames = frames.with_row_index("frame")
+    missable = truth if excluded is None or rules.excluded_truth else truth.join(excluded, FRAME, how="anti")
+    truths = np.bincount(missable["action"].to_numpy(), minlength=ava.CLASS_COUNT + 1)
+    # Two of the readers take the person id for a score; it decides between equal overlaps.
+    claimed = _rows(truth, truth_runs, frames, "person", replace(rules, cap=None))
+    rows = _rows(found, runs, frames, "score", rules)
+    if not rules.flat_boxes:
+        solid = np.all(rows.box[:, :2] < rows.box[:, 2:], axis=1)
+        rows = rows if solid.all() else rows.take(solid)
+    true_positive = _match(rows, claimed, frames.height)
+    by_class = np.argsort(rows.action, kind="stable")
+    score = rows.score[by_class].astype(rules.precision)
+    hits = true_positive[by_class]
+    return Scored(rows.action[by_class], score, hits, truths, seen, rules.undetected_classes)
+
+
+def _where(table: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
+    """The rows of `table` that meet `condition`; the table itself, not a copy, where all do."""
+    mask = table.select(condition).to_series()
+    return table if mask.all() else table.filter(mask)
+
+
+def _runs(table: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    """The frame of each run of rows of one frame, (r, 2), and the lengths of the runs, (r,).
+
+    A file has some hundred rows a frame in one run: what is asked of frames is cheaper to ask of runs.
+    """
+    new = pl.any_horizontal(pl.col(FRAME) != pl.col(FRAME).shift()).fill_null(True)
+    start = table.select(new.arg_true()).to_series().to_numpy()
+    return table.select(FRAME)[start], np.diff(start, append=table.height)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows in the frames that count: by frame, and within it in the order in which they claim."""
+
+    frame: np.ndarray  # (n,) number of the frame, from 0
+    action: np.ndarray  # (n,) uint8
+    box: np.ndarray  # (n, 4) y1, x1, y2, x2: the order in which the evaluators hold and compare them
+    score: np.ndarray  # (n,)
+
+    def take(self, which: np.ndarray) -> _Rows:
+        return _Rows(self.frame[which], self.action[which], self.box[which], self.score[which])
+
+
+def _rows(
+    table: pl.DataFrame, runs: tuple[pl.DataFrame, np.ndarray], frames: pl.DataFrame, last: str, rules: Policy
+) -> _Rows:
+    """The rows of `table` in `frames` that the policy keeps; `last` names what is read as the score."""
+    number = runs[0].join(frames, on=FRAME, how="left", maintain_order="left")["frame"]
+    frame = np.repeat(number.fill_null(frames.height).to_numpy(), runs[1])
+    action, corners = table["action"].to_numpy().astype(np.uint8), table.select("y1", "x1", "y2", "x2")
+    score = table[last].fill_null(1).cast(pl.Float64).to_numpy()
+    if rules.order == "arrival":
+        order = np.argsort(frame, kind="stable")
+    else:
+        order = _by_frame_and_score(frame, score)
+    order = order[: np.count_nonzero(frame < frames.height)]  # rows in no frame that counts come last
+    if rules.order == "heap":
+        order = activitynet_heap.kept(frame, action, corners, score, order, rules.cap)
+    box = corners[order].to_numpy().astype(rules.precision, copy=False)
+    return _Rows(frame[order], action[order], box, score[order])
+
+
+def _by_frame_and_score(frame: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Indices by frame and falling score; equal scores in order of arrival. (polars sorts on all cores.)"""
+    keys = pl.DataFrame({"frame": frame, "score": score})
+    order = pl.arg_sort_by("frame", "score", descending=[False, True], maintain_order=True)
+    return keys.select(order).to_series().to_numpy()
+
+
+def _match(rows: _Rows, truth: _Rows, frames: int) -> np.ndarray:
+    """Whether each row is a true positive, (n,) bool; rows and truth in the order in which they claim."""
+    hits = np.zeros(len(rows.frame), bool)
+    classes = ava.CLASS_COUNT + 1
+    truth_key = truth.frame.astype(np.int64) * classes + truth.action
+    truth = truth.take(by_key := np.argsort(truth_key, kind="stable"))
+    groups, starts, sizes = np.unique(truth_key[by_key], return_index=True, return_counts=True)
+    group_of = np.full(frames * classes, -1)
+    group_of[groups] = np.arange(len(groups))
+
+    group = group_of[rows.frame.astype(np.int64) * classes + rows.action]
+    row = np.flatnonzero(group >= 0)  # only these have ground truth of their class in their frame
+    if not row.size:
+        return hits
+    size = sizes[group[row]]
+    offset = np.concatenate(([0], np.cumsum(size)[:-1]))
+    # All (row, ground truth) pairs, those of one row side by side.
+    pair_row = np.repeat(np.arange(len(row)), size)
+    pair_truth = np.arange(size.sum()) + np.repeat(starts[group[row]] - offset, size)
+    overlap = iou(rows.box[row[pair_row]], truth.box[pair_truth])
+    best = np.maximum.reduceat(overlap, offset)
+    enough = np.flatnonzero((overlap == best[pair_row]) & (overlap >= IOU_THRESHOLD))
+    # Of equal overlaps the first ground truth, of several claims the first row.
+    claimer, first = np.unique(pair_row[enough], return_index=True)
+    _, winner = np.unique(pair_truth[enough[first]], return_index=True)
+    hits[row[claimer[winner]]] = True
+    return hits
+
+
+def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes and others, each (n, 4) as y1, x1, y2, x2: (n,); 0 of two points."""
+    low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
+    # Single precision ends with the sides: the evaluators multiply and divide in double.
+    sides = np.maximum(0.0, (high - low).astype(np.float64))
+    intersection = sides[:, 0] * sides[:, 1]
+    union = _area(boxes) + _area(others) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _counts(
+    groundtruth: pl.DataFrame, detections: pl.DataFrame, scored: Scored, per_class: dict[int, float]
+) -> dict[str, int]:
+    listed, seen = _runs(groundtruth)[0].unique(), scored.frames
+    shared = listed.join(seen, on=FRAME, how="semi").height
+    return {
+        "frames": listed.height,
+        "boxes": groundtruth.drop_nulls("action").select(*FRAME, *ava_csv.CORNERS).unique().height,
+        "labels": int(scored.truths.sum()),
+        "classes": sum(not math.isnan(value) for value in per_class.values()),
+        "detections": detections["action"].count(),
+        "detections_scored": len(scored.action),
+        "labels_found": int(scored.true_positive.sum()),
+        "frames_shared": shared,
+        "frames_without_detections": listed.height - shared,
+        "frames_without_groundtruth": seen.height - shared,
+    }
+
+
+def _policy(name: str) -> Policy:
+    if name not in POLICIES:
+        raise BadInput("evaluate", "policy", " or ".join(POLICIES), name)
+    return POLICIES[name]
+
+
+def _check(name: str, table: pl.DataFrame, last: str) -> None:
+    wanted = [*FRAME, *ava_csv.CORNERS, "action", last]
+    if missing := [column for column in wanted if column not in table.columns]:
+        raise BadInput(name, "columns", ", ".join(wanted), f"a table without {', '.join(missing)}")
+    if not table["second"].dtype.is_integer():
+        raise BadInput(name, "second", "whole seconds", table["second"].dtype)
+    if last == "score" and table["score"].is_nan().any():
+        raise BadInput(name, "score", "numbers", "nan")
+
+
+def mean(values: list[float]) -> float:
+    """Mean of what is not nan; nan of nothing, without numpy's warning."""
+    counted = [value for value in values if not math.isnan(value)]
+    return float(np.mean(counted)) if counted else math.nan
+
+
+def _null_for_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _null_for_nan(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def report_text(evaluation: Evaluation) -> str:
+    """Per-class table in percent, the categories, the counts and the diagnosis, as lines to print."""
+    lines = [f"{'class':<42}{'group':>6}{'AP %':>8}"]
+    for action, value in evaluation.per_class.items():
+        known = ava.CLASSES[action - 1]
+        lines.append(f"{action:>2} {known.name:<39}{known.category:>6}{_percent(value):>8}")
+    lines.append("")
+    for category, value in evaluation.by_category.items():
+        lines.append(f"{category} {ava.CATEGORIES[category]:<45}{_percent(value):>8}")
+    lines.append(f"{'mAP, policy ' + evaluation.policy:<48}{_percent(evaluation.mean_ap):>8}")
+    lines.append("")
+    lines += [f"{name.replace('_', ' '):<44}{value:>12,}" for name, value in evaluation.counts.items()]
+    findings = evaluation.diagnose()
+    return "\n".join([*lines, *([""] if findings else []), *(f"! {finding}" for finding in findings)])
+
+
+def _percent(fraction: float) -> str:
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.2f}"

@@ -1,0 +1,271 @@
+"""Pictures of the model and of results: encoding, masks, attention, losses, precision and recall, bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from lart_mini.figures.base import CYCLE, MIDDLE, PALETTE, new_figure
+
+CATEGORY_COLOURS = {"PM": PALETTE["blue"], "OM": PALETTE["orange"], "PI": PALETTE["green"]}
+CATEGORY_NAMES = {"PM": "person movement", "OM": "object manipulation", "PI": "person interaction"}
+
+
+def positional_encoding(encoding: NDArray, *, title: str = "Positional encoding") -> Figure:
+    """Heat maps of an encoding (P, T, D): person 0 over time (left), frame 0 over people (right)."""
+    figure = new_figure(9, 3.4, title)
+    over_time, over_people = figure.subplots(1, 2, width_ratios=[3, 1])
+    for axes, values, name in (
+        (over_time, encoding[0], "frame t (person 0)"),
+        (over_people, encoding[:, 0], "person i (frame 0)"),
+    ):
+        image = axes.imshow(values.T, aspect="auto", cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
+        axes.axhline(encoding.shape[2] / 2 - 0.5, color=MIDDLE, linewidth=1)
+        axes.set(xlabel=name, ylabel="dimension of the token")
+    over_people.set_xticks(range(len(encoding)))
+    figure.colorbar(image, ax=over_people, label="value (no unit)")
+    return figure
+
+
+def _people_grid(axes: Axes, people: int, frames: int) -> None:
+    """Lines between the people of a token-by-token picture, and one tick in the middle of each."""
+    for border in range(1, people):
+        axes.axhline(border * frames - 0.5, color=MIDDLE, linewidth=1)
+        axes.axvline(border * frames - 0.5, color=MIDDLE, linewidth=1)
+    names = ["ego", *(f"other {i}" for i in range(1, people))]
+    middles = [(i + 0.5) * frames - 0.5 for i in range(people)]
+    axes.set_xticks(middles, names, fontsize=8)
+    axes.set_yticks(middles, names, fontsize=8, rotation=90, va="center")
+    axes.tick_params(length=0)
+
+
+def attention_masks(masks: Mapping[str, NDArray], people: int, frames: int, *, title: str) -> Figure:
+    """Who may attend to whom: name → mask (N, N) bool with N = people · frames, row attends to column."""
+    figure = new_figure(3.6 * len(masks), 4.2, title)
+    colours = ListedColormap(["#EFEFEF", PALETTE["blue"]])
+    for axes, (name, mask) in zip(
+        figure.subplots(1, len(masks), squeeze=False)[0], masks.items(), strict=True
+    ):
+        axes.imshow(mask, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
+        _people_grid(axes, people, frames)
+        axes.set_title(name, fontsize=10)
+        axes.set(xlabel="token attended to", ylabel="token that attends")
+    figure.legend(
+        handles=[Patch(color=PALETTE["blue"], label="may attend"), Patch(color="#EFEFEF", label="blocked")],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: int, *, title: str) -> Figure:
+    """Attention of some heads or layers (K, N, N), each row sums to 1; darker is more."""
+    columns = min(4, len(weights))
+    rows = -(-len(weights) // columns)
+    figure = new_figure(2.7 * columns + 0.6, 2.75 * rows + 0.5, title)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    bottom, top = np.quantile(weights, [0.01, 0.99])  # a few peaks would leave the rest of one colour
+    for axes in panels[len(weights) :]:
+        axes.set_axis_off()
+    for axes, weight, name in zip(panels, weights, names, strict=False):
+        image = axes.imshow(weight, cmap="cividis_r", vmin=bottom, vmax=top)
+        _people_grid(axes, people, frames)
+        axes.set_title(name, fontsize=10)
+    figure.colorbar(image, ax=panels.tolist(), label="attention weight", shrink=0.7, extend="both")
+    return figure
+
+
+def attention_over_time(weights: NDArray, query: int, detected: NDArray, *, title: str) -> Figure:
+    """What one token of the ego looks at: weights (P, T) that sum to 1, its frame dotted, gaps grey.
+
+    detected: (P, T) bool.
+    """
+    people, frames = weights.shape
+    figure = new_figure(8, 1.2 + 1.1 * people, title)
+    panels = figure.subplots(people, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for person, axes in enumerate(panels):
+        axes.fill_between(
+            np.arange(frames), weights[person], color=CYCLE[person % len(CYCLE)], alpha=0.8, step="mid"
+        )
+        for frame in np.flatnonzero(~detected[person]):
+            axes.axvspan(frame - 0.5, frame + 0.5, facecolor="#EDEDED", zorder=0)
+        axes.axvline(query, color=MIDDLE, linestyle=":", linewidth=1.2)
+        axes.set_ylabel("ego" if person == 0 else f"other {person}", fontsize=9)
+        axes.set(xlim=(0, frames - 1), ylim=(0, weights.max() * 1.05))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[-1].set_xlabel("frame of the window (grey: no detection, dotted: the token that asks)")
+    figure.supylabel("attention weight", fontsize=9)
+    return figure
+
+
+def loss_curves(curves: Mapping[str, tuple[NDArray, NDArray]], *, title: str, unit: str = "epoch") -> Figure:
+    """Name → (steps, losses), on a logarithmic axis."""
+    figure = new_figure(7, 3.4, title)
+    axes = figure.subplots()
+    for (name, (steps, values)), colour in zip(curves.items(), CYCLE, strict=False):
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=name)
+    axes.set(xlabel=unit, ylabel="binary cross-entropy (nats per class)", yscale="log")
+    axes.grid(which="both", color="#EBEBEB")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def precision_recall(curves: Mapping[str, tuple[NDArray, NDArray]], *, title: str) -> Figure:
+    """Name → (precision, recall), each (K,), fractions of boxes."""
+    figure = new_figure(5.4, 4, title)
+    axes = figure.subplots()
+    for (name, (precision, recall)), colour in zip(curves.items(), CYCLE, strict=False):
+        axes.step(recall, precision, where="post", color=colour, linewidth=1.8, label=name)
+    axes.set(
+        xlabel="recall (fraction of true boxes found)",
+        ylabel="precision (fraction of rows right)",
+        xlim=(0, 1.01),
+        ylim=(0, 1.03),
+    )
+    axes.grid(color="#EBEBEB")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def class_bars(
+    values: Mapping[str, NDArray], names: Sequence[str], categories: Sequence[str], *, title: str
+) -> Figure:
+    """AP per class in percent: the last method as a bar in its category's colour, the others as dots on it.
+
+    values: method → (C,) fractions, nan where a class has no ground truth (left out).
+    categories: "PM" | "OM" | "PI" for each class.
+    """
+    table = np.stack([np.asarray(row, dtype=float) for row in values.values()])  # (M, C)
+    keep = np.flatnonzero(~np.isnan(table).any(axis=0))
+    keep = keep[np.argsort(table[-1, keep])].tolist()
+    figure = new_figure(7.5, 1.3 + 0.27 * len(keep), title)
+    axes = figure.subplots()
+    colours = [CATEGORY_COLOURS[categories[i]] for i in keep]
+    axes.barh(range(len(keep)), 100 * table[-1, keep], color=colours, height=0.72, alpha=0.85)
+    markers, methods = ["o", "D", "s", "v"], list(values)
+    for row, method in enumerate(methods[:-1]):
+        axes.plot(
+            100 * table[row, keep],
+            range(len(keep)),
+            linestyle="none",
+            marker=markers[row % 4],
+            markersize=5,
+            markerfacecolor="white",
+            markeredgecolor=MIDDLE,
+            label=method,
+        )
+    for category in dict.fromkeys(categories[i] for i in keep):
+        axes.barh(
+            np.nan, 0, color=CATEGORY_COLOURS[category], label=f"{methods[-1]}: {CATEGORY_NAMES[category]}"
+        )
+    axes.set_yticks(range(len(keep)), [names[i] for i in keep], fontsize=9)
+    axes.set(xlabel="average precision (%)", xlim=(0, 102), ylim=(-0.6, len(keep) - 0.4))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def ladder(
+    names: Sequence[str],
+    values: Sequence[float],
+    low: Sequence[float | None] | None = None,
+    high: Sequence[float | None] | None = None,
+    *,
+    paper: Sequence[bool] | None = None,
+    title: str = "Ladder of mean average precision",
+) -> Figure:
+    """mAP in percent, one row a rung, with its interval if it has one; hollow: the paper's, not run here.
+
+    values, low, high: fractions 0–1.
+    """
+    count = len(names)
+    low, high = low or [None] * count, high or [None] * count
+    paper = paper or [False] * count
+    figure = new_figure(7.8, 1.1 + 0.36 * count, title)
+    axes = figure.subplots()
+    for row, (value, bottom, top, printed) in enumerate(zip(values, low, high, paper, strict=True)):
+        colour = PALETTE["grey"] if printed else PALETTE["blue"]
+        axes.barh(
+            row,
+            100 * value,
+            height=0.6,
+            color="white" if printed else colour,
+            edgecolor=colour,
+            linestyle="--" if printed else "-",
+        )
+        end = value
+        if bottom is not None and top is not None:
+            axes.plot([100 * bottom, 100 * top], [row, row], color=MIDDLE, linewidth=2, solid_capstyle="butt")
+            end = max(value, top)
+        axes.text(100 * end + 1.2, row, f"{100 * value:.1f}", va="center", fontsize=9)
+    axes.set_yticks(range(count), list(names), fontsize=9)
+    axes.set(xlabel="mAP (%), lines: interval; hollow: paper, not run here", xlim=(0, 108))
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def class_counts(
+    counts: Mapping[str, NDArray], names: Sequence[str], *, title: str, unit: str = "boxes"
+) -> Figure:
+    """How often each class occurs: split → (C,) counts, one bar a split, on a logarithmic axis."""
+    figure = new_figure(7.5, 1.3 + 0.3 * len(names), title)
+    axes = figure.subplots()
+    height = 0.8 / len(counts)
+    for place, ((split, values), colour) in enumerate(zip(counts.items(), CYCLE, strict=False)):
+        rows = np.arange(len(names)) + (place + 0.5) * height - 0.4
+        axes.barh(rows, values, height=height, color=colour, label=split)
+    axes.set_yticks(range(len(names)), list(names), fontsize=9)
+    axes.set(xlabel=f"{unit} (logarithmic)", xscale="log", ylim=(len(names) - 0.4, -0.6))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=9, frameon=False)
+    return figure
+
+
+def differences(
+    changes: Mapping[str, NDArray],
+    groups: Sequence[str],
+    half: Mapping[str, float | None],
+    *,
+    limit: float,
+    title: str,
+) -> Figure:
+    """What changes do to mAP: one row each, (S,) differences in points, one of each seed, and their mean.
+
+    groups: what each row belongs to, for its colour. half: half the width of each mean's interval, if it
+    has one. Means beyond ±limit points stand as numbers at the edge.
+    """
+    figure = new_figure(7.8, 1.3 + 0.31 * len(changes), title)
+    axes = figure.subplots()
+    colours = dict(zip(dict.fromkeys(groups), CYCLE, strict=False))
+    axes.axvline(0, color=MIDDLE, linewidth=1)
+    for row, ((name, values), group) in enumerate(zip(changes.items(), groups, strict=True)):
+        mean, colour, around = float(np.mean(values)), colours[group], half[name]
+        if abs(mean) > limit:
+            side, text = ("right", f"{mean:+.1f} ▸") if mean > 0 else ("left", f"◂ {mean:+.1f}")
+            axes.text(np.sign(mean) * limit, row, text, ha=side, va="center", fontsize=9, color=colour)
+            continue
+        if around is not None:
+            axes.plot([mean - around, mean + around], [row, row], color=colour, linewidth=2, alpha=0.6)
+        axes.plot(values, np.full(len(values), row), "o", color=colour, markersize=4, markerfacecolor="white")
+        axes.plot(mean, row, "o", color=colour, markersize=7)
+    for group, colour in colours.items():
+        axes.plot([], [], "o", color=colour, label=group)
+    axes.set_yticks(range(len(changes)), list(changes), fontsize=9)
+    axes.set(xlabel="change in mAP (points); filled: mean, open: seeds", xlim=(-1.05 * limit, 1.05 * limit))
+    axes.set_ylim(len(changes) - 0.4, -0.6)
+    axes.grid(axis="x", color="#EBEBEB")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

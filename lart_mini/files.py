@@ -1,0 +1,60 @@
+"""What bad input gets, and how files are written: one clear line, and nothing half-written."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+
+def shipped(name: str) -> Path:
+    """The folder `name` that comes with the kit: data_samples, notebooks or profiles."""
+    return Path(__file__).resolve().parent.parent / name
+
+
+class BadInput(ValueError):
+    """Input that cannot be used. Its text is one line: file, field, what was expected, what was found."""
+
+    def __init__(self, file: object, field: str, expected: object, found: object) -> None:
+        self.file, self.field, self.expected, self.found = str(file), field, str(expected), str(found)
+        super().__init__(f"{self.file}: {field}: expected {expected}, found {found}")
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it over `path` on success, remove it on failure.
+
+    The temporary name keeps the suffix of `path`, since numpy and others add their own where it is missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; readers of a finished file should not depend on who wrote it.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
+    """Write arrays as an .npz that is the same on every run (numpy would store the time of writing)."""
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", method, compresslevel=9) as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(array, order="C"), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type, entry.external_attr = method, 0o644 << 16
+            archive.writestr(entry, content.getvalue())

@@ -1,0 +1,146 @@
+"""The teacher: a single-window, Eulerian classifier that gives pseudo labels and appearance vectors at 1 Hz.
+
+The paper runs MViT on a clip with the person's box at its middle frame and keeps, for every second of a
+track, its scores (pseudo labels, section 4) and the features before its last layer (appearance U, section
+3.2). Here the same part is played by a small network trained on the labelled tracklets. It is Eulerian as
+MViT is: it watches the *place* where the person stands at the middle frame, for one second, and sees whoever
+is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from lart_mini import ava
+from lart_mini.boxes import overlap
+from lart_mini.lart.datasets import group_others
+from lart_mini.tracklets.tracklet import Tracklet
+
+OFFSETS = (-14, -9, -5, 0, 5, 9, 14)  # frames of the window that the teacher looks at
+LOOKED_AT = 44  # joints; the forty-fifth row of the released format is zero
+
+
+@dataclass(frozen=True)
+class Glimpses:
+    """What the teacher saw: one row a tracklet and second.
+
+    features (N, 7·133): at each offset 44 joints about the pelvis (m, camera frame) of whoever is in the
+    middle frame's box, and whether anybody was. tracklet (N,) and middle (N,) are indices of tracklet and its
+    frame.
+    """
+
+    features: NDArray[np.float32]
+    tracklet: NDArray[np.int64]
+    middle: NDArray[np.int64]
+
+
+def look(tracklets: list[Tracklet]) -> Glimpses:
+    """Watch one place for a second, for every tracklet and every second in which it has a detection."""
+    features, owners, middles = [], [], []
+    for index, others in enumerate(group_others(tracklets)):
+        scene = [tracklets[index], *(tracklets[other] for other in others)]
+        middle = _middles(tracklets[index])
+        features.append(np.concatenate([_glimpse(scene, middle, offset) for offset in OFFSETS], axis=1))
+        owners.append(np.full(len(middle), index))
+        middles.append(middle)
+    return Glimpses(*(np.concatenate(part) for part in (features, owners, middles)))
+
+
+def _middles(tracklet: Tracklet) -> NDArray[np.int64]:
+    """Of each second (centred on a multiple of 30 frames) the detected frame nearest to its centre."""
+    shown = np.flatnonzero(tracklet.detected)
+    key = ava.nearest_keyframe(tracklet.frame[shown])
+    order = np.lexsort((np.abs(tracklet.frame[shown] - key), key))
+    _, first = np.unique(key[order], return_index=True)
+    return shown[order][first]
+
+
+def _glimpse(scene: list[Tracklet], middle: NDArray[np.int64], offset: int) -> NDArray[np.float32]:
+    """(M, 133): whoever best fills the boxes that scene[0] has at `middle`, seen `offset` frames away."""
+    found = np.zeros((len(middle), LOOKED_AT * 3 + 1), np.float32)
+    best = np.full(len(middle), 0.1, np.float32)
+    place, at = scene[0].box[middle], scene[0].frame[middle] + offset
+    for person in scene:
+        t = np.clip(at - person.frame[0], 0, len(person) - 1)
+        share = np.where(person.detected[t] & (person.frame[t] == at), overlap(place, person.box[t]), 0)
+        better = share > best
+        joints = person.joints[t[better], :LOOKED_AT]
+        about_pelvis = (joints - joints[:, 8:9]).reshape(-1, LOOKED_AT * 3)
+        found[better] = np.concatenate([about_pelvis, np.ones((len(about_pelvis), 1), np.float32)], axis=1)
+        best = np.maximum(best, share)
+    return found
+
+
+class Teacher(nn.Module):
+    """Features of a glimpse → 60 logits, by one hidden layer whose activations are the appearance vector."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, inputs: int = len(OFFSETS) * (LOOKED_AT * 3 + 1), appearance: int = 64) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("std", torch.ones(inputs))
+        self.hidden = nn.Linear(inputs, appearance)
+        self.out = nn.Linear(appearance, len(ava.EVALUATED))
+
+    def features(self, glimpses: torch.Tensor) -> torch.Tensor:
+        """Appearance (N, D) of glimpses (N, 931)."""
+        return F.relu(self.hidden((glimpses - self.mean) / self.std))
+
+    def forward(self, glimpses: torch.Tensor) -> torch.Tensor:
+        return self.out(F.dropout(self.features(glimpses), 0.5, self.training))
+
+
+def fit_teacher(labelled: list[Tracklet], seed: int = 0, epochs: int = 40) -> Teacher:
+    """Train a teacher on the ground truth of `labelled`, training takes only: AdamW, binary cross-entropy."""
+    seen = look(labelled)
+    truth = [labelled[i].label_source[t] == 2 for i, t in zip(seen.tracklet, seen.middle, strict=True)]
+    labels = np.stack([labelled[i].labels[t] for i, t in zip(seen.tracklet, seen.middle, strict=True)])[truth]
+    inputs = torch.from_numpy(seen.features[truth])
+    targets = torch.from_numpy(ava.to_evaluated(labels)).float()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        teacher = Teacher()
+        teacher.mean, teacher.std = inputs.mean(0), inputs.std(0) + 1e-2
+        optimizer = torch.optim.AdamW(teacher.parameters(), lr=2e-3, weight_decay=0.05)
+        for _ in range(epochs):
+            for rows in torch.randperm(len(inputs), generator=generator).split(64):
+                loss = F.binary_cross_entropy_with_logits(teacher(inputs[rows]), targets[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    return teacher.eval()
+
+
+@torch.no_grad()
+def teach(teacher: Teacher, tracklets: list[Tracklet], labels: bool = True) -> list[Tracklet]:
+    """Give each second of each tracklet the teacher's appearance vector, and with `labels` its pseudo labels.
+
+    Every frame of a second shares both, as in section 3.2; frames of a second without any detection get
+    zeros, and label_source 0. With `labels` ground truth is replaced, so that pre-training sees pseudo labels
+    only.
+    """
+    seen = look(tracklets)
+    inputs = torch.from_numpy(seen.features)
+    # Row −1, of zeros, is for seconds in which nobody was detected.
+    appearance = np.pad(teacher.features(inputs).numpy(), ((0, 1), (0, 0)))
+    scores = np.pad(ava.to_all(teacher(inputs).sigmoid().numpy()).astype(np.float32), ((0, 1), (0, 0)))
+    taught = []
+    for index, tracklet in enumerate(tracklets):
+        rows = np.flatnonzero(seen.tracklet == index)
+        key = ava.nearest_keyframe(tracklet.frame)
+        row_of = dict(zip(key[seen.middle[rows]].tolist(), rows.tolist(), strict=True))
+        at = np.array([row_of.get(number, -1) for number in key.tolist()])
+        changed = replace(tracklet, appearance=appearance[at])
+        if labels:
+            changed = replace(changed, labels=scores[at], label_source=(at >= 0).astype(np.int8))
+        taught.append(changed)
+    return taught

@@ -1,0 +1,136 @@
+"""Tokens: the person-vectors of a batch, and the statistics they are normalised by (section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lart_mini.files import BadInput, atomic_path
+from lart_mini.tracklets.tracklet import VECTOR_WIDTH, FloatArray, Tracklet
+
+LabelChoice = Literal["any", "ground truth"]
+
+JOINTS_WIDTH = 135
+PUBLISHED_WIDTH = 226  # of mean_std.npy: the person-vector without its place
+
+
+@dataclass(frozen=True, eq=False)
+class Stats:
+    """Mean and standard deviation of each number of the person-vector."""
+
+    mean: FloatArray  # (229,)
+    std: FloatArray  # (229,)
+
+    def normalise(self, vectors: FloatArray) -> FloatArray:
+        """(…, 229) -> (…, 229): (x - mean) / (std + 1e-10), as the released code does."""
+        return ((vectors - self.mean) / (self.std + np.float32(1e-10))).astype(np.float32)
+
+    def save(self, path: str | Path) -> None:
+        """Write mean and std as a (2, 229) .npy file."""
+        with atomic_path(path) as temporary:
+            np.save(temporary, np.stack([self.mean, self.std]), allow_pickle=False)
+
+
+def load_stats(path: str | Path) -> Stats:
+    """Stats from a .npy file: what `Stats.save` wrote, or LART's published mean_std.npy. Raises BadInput.
+
+    The published (2, 1, 226) says nothing of a person's place, which the released code leaves as it is:
+    mean 0 and standard deviation 1.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BadInput(path, "file", "a .npy array", type(error).__name__) from None
+    known = array.dtype.kind == "f" and array.shape in ((2, VECTOR_WIDTH), (2, 1, PUBLISHED_WIDTH))
+    if not known or not np.isfinite(array).all() or (array[1] < 0).any():
+        expected = f"finite numbers of shape (2, {VECTOR_WIDTH}) or (2, 1, {PUBLISHED_WIDTH}), no std below 0"
+        raise BadInput(path, "stats", expected, f"{array.dtype} of shape {array.shape}")
+    mean, std = np.zeros(VECTOR_WIDTH, np.float32), np.ones(VECTOR_WIDTH, np.float32)
+    given = array.reshape(2, -1)
+    mean[: given.shape[1]], std[: given.shape[1]] = given
+    return Stats(mean, std)
+
+
+def stats_of(tracklets: Iterable[Tracklet]) -> Stats:
+    """Stats over the detected frames; numbers that never change get std 1, so that they become 0.
+
+    One tracklet is in memory at a time. Raises ValueError where no frame is detected.
+    """
+    count = 0
+    mean, squares = np.zeros(VECTOR_WIDTH), np.zeros(VECTOR_WIDTH)  # squares of distances from the mean
+    for tracklet in tracklets:
+        rows = tracklet.vector()[tracklet.detected].astype(np.float64)
+        if len(rows) == 0:
+            continue
+        own, before = rows.mean(axis=0), count
+        count += len(rows)
+        squares += ((rows - own) ** 2).sum(axis=0) + (own - mean) ** 2 * before * len(rows) / count
+        mean += (own - mean) * len(rows) / count
+    if count == 0:
+        raise ValueError("no detected frame to take mean and standard deviation of")
+    std = np.sqrt(squares / count)
+    # Below float32's own rounding there is nothing to scale up.
+    std[std < 1e-6] = 1
+    return Stats(mean.astype(np.float32), std.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class TokenBatch:
+    """What the model reads and is held to: B samples of P people (ego first) in T frames.
+
+    `present` is True for the ego and for every slot with a detection in the window, whichever profile filled
+    the slots. The paper's model may attend to the gaps of present people at test, and a person nobody saw is
+    no more than an empty slot; the released model asks only what is `detected`.
+    """
+
+    pose: Tensor  # (B, P, T, 229) normalised person-vectors
+    present: Tensor  # (B, P) bool: is a person seen in this slot
+    detected: Tensor  # (B, P, T) bool
+    labels: Tensor  # (B, P, T, 60) evaluated classes, in [0, 1]
+    label_weight: Tensor  # (B, P, T) 1 where the loss applies
+    joints: Tensor | None = None  # (B, P, T, 135) joints + camera, in metres, not normalised
+    appearance: Tensor | None = None  # (B, P, T, D), or (B, P, K, D) with appearance_index
+    appearance_index: Tensor | None = None  # (B, P, T) int64 into K, -1 where there is none
+    masked: Tensor | None = None  # (B, P, T) bool: training's mask 2; None asks for test semantics
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    def to(self, device: torch.device | str) -> TokenBatch:
+        """The same batch on `device`."""
+        tensors = self.tensors().items()
+        return TokenBatch(**{name: tensor.to(device, non_blocking=True) for name, tensor in tensors})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name, without those that are None."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+
+    def with_mask(self, masked: Tensor | None) -> TokenBatch:
+        """The same batch with `masked` (B, P, T), for training semantics; None for test semantics."""
+        return replace(self, masked=masked)
+
+    def dense(self) -> TokenBatch:
+        """The same batch with appearance (B, P, T, D) and no index: zero where the index is -1."""
+        if self.appearance is None or self.appearance_index is None:
+            return self
+        index, width = self.appearance_index, self.appearance.shape[-1]
+        index = torch.where(index < 0, self.appearance.shape[2], index)
+        padded = F.pad(self.appearance, (0, 0, 0, 1))  # (B, P, K + 1, D), the last all zero
+        dense = padded.gather(2, index[..., None].expand(*index.shape, width))
+        return replace(self, appearance=dense, appearance_index=None)
+
+
+def random_mask(detected: Tensor, ratio: float, generator: torch.Generator | None = None) -> Tensor:
+    """Mask 2 of section C.2: int(ratio * n) of each sample's n detected tokens, at random (B, P, T) bool."""
+    flat = detected.flatten(1)  # (B, N)
+    lots = torch.rand(flat.shape, generator=generator).to(flat.device)
+    rank = lots.masked_fill(~flat, 2).argsort(dim=1).argsort(dim=1)
+    count = (flat.sum(dim=1).double() * ratio).long()
+    return (rank < count[:, None]).view_as(detected)

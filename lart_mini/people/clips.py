@@ -1,0 +1,142 @@
+"""The motion library: clips of real people's motion as SMPL poses, 30 frames a second, labelled by hand.
+
+World frame: metres, y up, floor at y = 0. data_samples/motion/ holds four things: `*.npz` (the motion, one
+file per source), `manifest.json` (where each clip comes from, made by the build), `takes.csv` (performer,
+take and split of each clip, by hand) and `labels.csv` (AVA ids by frame ranges, by hand).
+
+`python -m lart_mini.build motion` makes the motion anew from the registry packages it was taken from.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from lart_mini.files import BadInput, shipped
+
+FRAMES_PER_SECOND = 30
+LIBRARY: Path = shipped("data_samples") / "motion"
+SPLITS = ("train", "val", "test", "time")
+STORED_JOINTS = 22  # no source has fingers: SMPL's two hand joints stay unturned and are not stored
+# SMPL's left and right joints change places in a mirror.
+MIRRORED_JOINTS = np.array(
+    [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One person's motion over T frames, for the body with zero betas."""
+
+    name: str
+    source: str  # accad, deepmimic, cmu, boxing or gazebo
+    performer: str
+    take: str  # clips of one take (siblings T2, S2, both people of a pair) share it
+    split: str  # train, val, test (other performers), or time: train before split_frame, val after it
+    split_frame: int | None
+    partner: str | None  # the clip that was captured together with this one, in the same world frame
+    gesture: bool  # talks with the hands to somebody who was not captured: scenes may place a listener there
+    pose: np.ndarray  # (T,24,3,3) local rotations, joint 0 = orientation in the world
+    translation: np.ndarray  # (T,3) pelvis, metres
+    labels: np.ndarray  # (T,80) uint8, AVA ids 1…80 in columns 0…79; a row of zeros is unlabelled
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+def mirror(clip: Clip) -> Clip:
+    """The clip in a mirror: x turned over, left and right joints exchanged; a sibling of the original."""
+    flip = np.array([-1, 1, 1], np.float32)
+    # M R M for M = diag(-1,1,1): rows and columns of x change sign.
+    pose = (flip[:, None] * clip.pose * flip)[:, MIRRORED_JOINTS]
+    partner = None if clip.partner is None else _mirrored_name(clip.partner)
+    return replace(
+        clip, name=_mirrored_name(clip.name), partner=partner, pose=pose, translation=clip.translation * flip
+    )
+
+
+def _mirrored_name(name: str) -> str:
+    return name.removesuffix("_mirrored") if name.endswith("_mirrored") else f"{name}_mirrored"
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file with exactly these columns; lines that begin with # are comments."""
+    if not path.is_file():
+        raise BadInput(path, "file", "a CSV table", "nothing")
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    reader = csv.DictReader(lines)
+    if list(reader.fieldnames or []) != list(columns):
+        raise BadInput(path, "columns", list(columns), reader.fieldnames)
+    return list(reader)
+
+
+def read_labels(path: Path, lengths: dict[str, int]) -> dict[str, np.ndarray]:
+    """labels.csv -> clip name -> (T,80) uint8, zeros in unlabelled frames; `lengths`: frames per clip.
+
+    Raises BadInput for an unknown clip or AVA id and for a range outside the clip or over another.
+    """
+    labels = {name: np.zeros((length, 80), np.uint8) for name, length in lengths.items()}
+    for row in read_table(path, ("clip", "first_frame", "last_frame", "actions")):
+        name = row["clip"]
+        if name not in labels:
+            raise BadInput(path, "clip", "a clip of the manifest", name)
+        if not (row["first_frame"].isdigit() and row["last_frame"].isdigit()):
+            raise BadInput(path, name, "whole frame numbers", f"{row['first_frame']}…{row['last_frame']}")
+        first, last = int(row["first_frame"]), int(row["last_frame"])
+        if not 0 <= first <= last < len(labels[name]):
+            raise BadInput(path, name, f"frames within 0…{len(labels[name]) - 1}", f"{first}…{last}")
+        if labels[name][first : last + 1].any():
+            raise BadInput(path, name, "ranges that do not overlap", f"{first}…{last}")
+        for action in row["actions"].split(";"):
+            if not action.isdigit() or not 1 <= int(action) <= 80:
+                raise BadInput(path, name, "AVA ids 1…80, parted by ;", row["actions"])
+            labels[name][first : last + 1, int(action) - 1] = 1
+    return labels
+
+
+def load_library(path: str | Path | None = None) -> dict[str, Clip]:
+    """All clips of a motion library folder (default: data_samples/motion), by name, in the manifest's order.
+
+    Raises BadInput naming file and field where the folder's files are missing or do not fit together.
+    """
+    folder = LIBRARY if path is None else Path(path)
+    manifest_path = folder / "manifest.json"
+    if not manifest_path.is_file():
+        raise BadInput(manifest_path, "file", "the manifest of a motion library", "nothing")
+    entries = json.loads(manifest_path.read_text(encoding="utf-8"))["clips"]
+    labels = read_labels(folder / "labels.csv", {name: entry["frames"] for name, entry in entries.items()})
+    clips = {}
+    stored = {
+        source: np.load(folder / f"{source}.npz", allow_pickle=False)
+        for source in sorted({entry["source"] for entry in entries.values()})
+    }
+    for name, entry in entries.items():
+        turns = stored[entry["source"]][f"{name}/pose"].astype(np.float64)  # (T,22,3) axis-angle
+        if turns.shape != (entry["frames"], STORED_JOINTS, 3):
+            raise BadInput(
+                folder / f"{entry['source']}.npz", name, (entry["frames"], STORED_JOINTS, 3), turns.shape
+            )
+        pose = np.tile(np.eye(3, dtype=np.float32), (len(turns), 24, 1, 1))
+        pose[:, :STORED_JOINTS] = (
+            Rotation.from_rotvec(turns.reshape(-1, 3)).as_matrix().reshape(-1, STORED_JOINTS, 3, 3)
+        )
+        clips[name] = Clip(
+            name=name,
+            source=entry["source"],
+            performer=entry["performer"],
+            take=entry["take"],
+            split=entry["split"],
+            split_frame=entry["split_frame"],
+            partner=entry["partner"],
+            gesture=entry["gesture"],
+            pose=pose,
+            translation=stored[entry["source"]][f"{name}/translation"],
+            labels=labels[name],
+        )
+    return clips

@@ -1,0 +1,19 @@
+"""Scenes: captured takes composed into videos of several people, and a camera that films them (00, 03)."""
+
+from lart_mini.scenes.camera import Camera, Filmed, film, look_at, shoot
+from lart_mini.scenes.staging import Performance, cast, perform
+from lart_mini.scenes.takes import Segment, scored_actions, segments
+
+__all__ = [
+    "Camera",
+    "Filmed",
+    "Performance",
+    "Segment",
+    "cast",
+    "film",
+    "look_at",
+    "perform",
+    "scored_actions",
+    "segments",
+    "shoot",
+]

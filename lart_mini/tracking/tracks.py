@@ -1,0 +1,121 @@
+"""Detections: who was seen in each frame, before anybody knows who is who.
+
+The paper detects people in every frame and lifts each to 3D (section 3, supplement B.1: Mask R-CNN, HMR 2.0).
+mini_ava has no pixels, so `detect` says what a detector and HMR would deliver of a filmed scene: boxes, poses
+and places with the errors that `Faults` states, misses (by chance in bursts, by occlusion, by truncation),
+colours as they look in the light of the moment, and false positives, in no particular order.
+`lart_mini.tracking` makes tracks of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lart_mini.files import BadInput
+from lart_mini.people.body import Body
+from lart_mini.scenes.takes import Array
+from lart_mini.tracking.detections import Detections
+from lart_mini.tracklets.tracklet import CLASSES, Tracklet
+
+
+@dataclass(frozen=True)
+class Track:
+    """What was detected, frame by frame, of one person or of one track, over T frames."""
+
+    pose: Array  # (T,24,3,3), joint 0 in the camera frame
+    betas: Array  # (T,10)
+    translation: Array  # (T,3) m, camera frame
+    box: Array  # (T,4) x, y, w, h pixels, inside the frame
+    detected: NDArray[np.bool_]  # (T,)
+    confidence: Array  # (T,) in [0, 1]
+    actor: NDArray[np.int64]  # (T,) whom each frame shows, −1 for nobody real or not known
+
+
+def follow(detections: Detections, ids: NDArray[np.int64], first: int, length: int) -> dict[int, Track]:
+    """Tracks by id, each over all frames [first, first + length) of a video; ids (N,), −1 for none.
+
+    A frame without a detection repeats the one before (at the start: the first one) and is not detected.
+    Raises BadInput where two detections of a frame have one id.
+    """
+    inside = (detections.frame >= first) & (detections.frame < first + length) & (ids >= 0)
+    detections, ids = detections[inside], ids[inside]
+    found = {}
+    for one in np.unique(ids).tolist():
+        seen = detections[ids == one]
+        twice = np.flatnonzero(np.diff(seen.frame) == 0)
+        if len(twice):
+            found_twice = f"id {one} twice in frame {seen.frame[twice[0]]}"
+            raise BadInput("tracks", "ids", "one detection of an id a frame", found_twice)
+        detected = np.zeros(length, np.bool_)
+        detected[seen.frame - first] = True
+        held = seen[(np.cumsum(detected) - 1).clip(0)]
+        confidence = np.where(detected, held.confidence, np.float32(0))
+        found[one] = Track(
+            held.pose, held.betas, held.translation, held.box, detected, confidence, held.actor
+        )
+    return found
+
+
+def to_tracklets(
+    detections: Detections,
+    ids: NDArray[np.int64],
+    body: Body,
+    *,
+    dataset: str,
+    video: str,
+    frame_size: tuple[int, int],
+    span: tuple[int, int] | None = None,
+    keyframe: int = 0,
+) -> list[Tracklet]:
+    """One tracklet a track id, ascending, without labels; ids (N,), −1 for detections in no track.
+
+    `span` is the window's first frame and length, from the first to the last detection if not given;
+    `dataset` ("ava-val"), `video` (11 characters) and `keyframe` go into the names. Raises BadInput on broken
+    fields.
+    """
+    detections.validate(video)
+    if not (ids >= 0).any():
+        raise BadInput(video, "ids", "a detection in a track", "none")
+    first, last = int(detections.frame[0]), int(detections.frame[-1])
+    first, length = (first, last - first + 1) if span is None else span
+    made = []
+    for one, track in follow(detections, ids, first, length).items():
+        where: Any = {"dataset": dataset, "video": video, "keyframe": keyframe, "frame_size": frame_size}
+        made.append(tracklet_of(one, track, body, first=first, **where).validate())
+    return made
+
+
+def tracklet_of(
+    number: int,
+    track: Track,
+    body: Body,
+    *,
+    dataset: str,
+    video: str,
+    keyframe: int,
+    first: int,
+    frame_size: tuple[int, int],
+) -> Tracklet:
+    """The tracklet, without labels, of track `number`, whose first row is frame `first` of the video."""
+    length = len(track.detected)
+    return Tracklet(
+        name=f"{dataset}_{video}_{keyframe:06d}_{number}_{length}",
+        video=video,
+        track=number,
+        keyframe=keyframe,
+        frame=np.arange(first, first + length),
+        pose=track.pose,
+        betas=track.betas,
+        translation=track.translation,
+        joints=body.joints45(track.pose, track.betas),
+        detected=track.detected,
+        box=track.box,
+        frame_size=np.array(frame_size, np.int64),
+        confidence=track.confidence,
+        labels=np.zeros((length, CLASSES), np.float32),
+        label_source=np.zeros(length, np.int8),
+    )

@@ -1,0 +1,101 @@
+"""Many tracklets in one .npz, every field concatenated along time."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lart_mini.files import BadInput, atomic_path
+from lart_mini.tracklets.tracklet import FRAME_FIELDS, Tracklet, parse_name
+
+OPTIONAL_FIELDS = ("appearance", "camera")  # arrays along time that a tracklet may lack
+
+
+def save_tracklets(tracklets: Iterable[Tracklet], path: str | Path) -> None:
+    """Write tracklets into one .npz, every field concatenated along time.
+
+    Each field takes the smallest dtype that loses nothing (labels of 0 and 1 become uint8). The file is
+    written whole or not at all, and equal byte for byte for equal tracklets. Appearance must be of one width;
+    what no tracklet has is not in the file.
+    """
+    kept = [tracklet.validate() for tracklet in tracklets]
+    widths = sorted({t.appearance.shape[1] for t in kept if t.appearance is not None})
+    if len(widths) > 1:
+        raise BadInput(path, "appearance", "one width", widths)
+    arrays: dict[str, NDArray[Any]] = {
+        "name": np.array([t.name for t in kept], np.str_),
+        "length": np.array([len(t) for t in kept], np.int64),
+        "frame_size": np.array([t.frame_size for t in kept], np.int64).reshape(-1, 2),
+    }
+    if any(t.depth_unit != 1 for t in kept):
+        arrays["depth_unit"] = np.array([t.depth_unit for t in kept])
+    for field in OPTIONAL_FIELDS:
+        given = [getattr(t, field) for t in kept if getattr(t, field) is not None]
+        if given:
+            arrays[f"has_{field}"] = np.array([getattr(t, field) is not None for t in kept])
+            arrays[field] = _smallest(np.concatenate(given))
+    for field, (shape, dtype) in FRAME_FIELDS.items():
+        rows = [np.empty((0, *shape), dtype), *(getattr(t, field) for t in kept)]
+        arrays[field] = _smallest(np.concatenate(rows))
+    # Not np.savez, which writes the time of day into the file.
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for field, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{field}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _smallest(array: NDArray[Any]) -> NDArray[Any]:
+    for dtype in (np.uint8, np.float16, np.int32):
+        with np.errstate(all="ignore"):
+            small = array.astype(dtype)
+        if array.itemsize > small.itemsize and np.array_equal(small, array):
+            return small
+    return array
+
+
+def load_tracklets(path: str | Path) -> list[Tracklet]:
+    """What save_tracklets wrote. Raises BadInput for a file that is no such store or has a wrong field."""
+    dtypes: dict[str, Any] = {"name": np.str_, "length": np.int64, "frame_size": np.int64}
+    dtypes |= {field: dtype for field, (_, dtype) in FRAME_FIELDS.items()}
+    optional: dict[str, Any] = {"depth_unit": np.float64} | dict.fromkeys(OPTIONAL_FIELDS, np.float32)
+    optional |= {f"has_{field}": np.bool_ for field in OPTIONAL_FIELDS}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = sorted(dtypes.keys() - set(archive.files))
+            if missing:
+                raise BadInput(path, missing[0], "to be there", "no such array")
+            dtypes |= {field: dtype for field, dtype in optional.items() if field in archive.files}
+            arrays = {field: archive[field].astype(dtype, copy=False) for field, dtype in dtypes.items()}
+    except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(path, "file", "a store of tracklets (.npz)", type(error).__name__) from None
+    for field in FRAME_FIELDS:
+        if len(arrays[field]) != arrays["length"].sum():
+            raise BadInput(path, field, f"{arrays['length'].sum()} rows", len(arrays[field]))
+    ends = {"": np.cumsum(arrays["length"])}
+    for field in OPTIONAL_FIELDS:
+        if f"has_{field}" in arrays:
+            ends[field] = np.cumsum(arrays["length"] * arrays[f"has_{field}"])
+    return [
+        _unpack(path, arrays, i, {field: int(end[i]) for field, end in ends.items()})
+        for i in range(len(arrays["length"]))
+    ]
+
+
+def _unpack(path: str | Path, arrays: dict[str, NDArray[Any]], i: int, ends: dict[str, int]) -> Tracklet:
+    """Tracklet `i`, as views into the store's arrays; `ends` of its rows, under "" of the fields all have."""
+    name, length = str(arrays["name"][i]), int(arrays["length"][i])
+    rows: dict[str, Any] = {field: arrays[field][ends[""] - length : ends[""]] for field in FRAME_FIELDS}
+    for field in OPTIONAL_FIELDS:
+        if field in ends and arrays[f"has_{field}"][i]:
+            rows[field] = arrays[field][ends[field] - length : ends[field]]
+    if "depth_unit" in arrays:
+        rows["depth_unit"] = float(arrays["depth_unit"][i])
+    tracklet = Tracklet(name=name, **parse_name(name, path), frame_size=arrays["frame_size"][i], **rows)
+    return tracklet.validate(f"{path} ({name})")

@@ -1,0 +1,272 @@
+"""LART's released files: one pickle a tracklet, read without running anything in it, and written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from lart_mini.files import BadInput, atomic_path, shipped
+from lart_mini.tracklets.safe_pickle import read_pickle
+from lart_mini.tracklets.tracklet import (
+    CLASSES,
+    GROUND_TRUTH,
+    NO_LABEL,
+    PSEUDO_LABEL,
+    PUBLISHED_DEPTH_UNIT,
+    VECTOR_WIDTH,
+    FloatArray,
+    Tracklet,
+    _run_starts,
+    parse_name,
+)
+
+
+def read_released(path: str | Path) -> Tracklet:
+    """A tracklet from a file in the released format, named as the file. Raises BadInput on anything wrong.
+
+    Ground-truth labels stand where `has_gt` is 2, elsewhere the pseudo labels of the file's table, which
+    count where `has_gt` is 1 and the table has some. Frame numbers are `fid`, or what the frames' names end
+    in where only those contain the key frame. Depth comes in metres: the published files hold it divided by
+    200 in `pose_shape` too, which shows in `camera` being equal to the person-vector's end (`depth_unit`).
+    """
+    path = Path(path)
+    name = path.name.removesuffix(".pkl")
+    identity = parse_name(name, path)
+    file = ReleasedFile.read(path)
+    vector = file.rows("pose_shape", VECTOR_WIDTH)
+    detected = file.rows("has_detection") > 0
+    index = file.whole_numbers("apperance_index")
+    labels, source = _labels(file, index)
+    camera, depth_unit = file.camera(vector, detected)
+    tracklet = Tracklet(
+        name=name,
+        **identity,
+        frame=file.frame_numbers(identity["keyframe"]),
+        pose=vector[:, :216].reshape(-1, 24, 3, 3).astype(np.float32),
+        betas=vector[:, 216:226].astype(np.float32),
+        translation=(vector[:, 226:] * np.array([1, 1, depth_unit])).astype(np.float32),
+        joints=file.rows("3d_joints", 45, 3).astype(np.float32),
+        detected=detected,
+        box=file.rows("frame_bbox", 4).astype(np.float32),
+        frame_size=file.frame_size(detected),
+        confidence=file.rows("frame_conf").astype(np.float32),
+        labels=labels,
+        label_source=source,
+        appearance=file.looked_up("apperance_dict", index)[0],
+        camera=camera,
+        depth_unit=depth_unit,
+    )
+    return tracklet.validate(path)
+
+
+def _labels(file: ReleasedFile, index: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int8]]:
+    """One label row and its source a frame: ground truth before pseudo label before none."""
+    truth, has_gt = file.rows("action_label_gt", CLASSES), file.whole_numbers("has_gt")
+    if not np.isin(has_gt, (NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH)).all():
+        raise BadInput(file.path, "has_gt", "0, 1 or 2", np.unique(has_gt).tolist())
+    pseudo, known = file.looked_up("action_label_psudo", index)
+    if pseudo is not None and pseudo.shape[1] != CLASSES:
+        raise BadInput(file.path, "action_label_psudo", f"{CLASSES} columns", pseudo.shape[1])
+    labels = np.zeros((file.length, CLASSES), np.float32) if pseudo is None else pseudo
+    labels[has_gt == GROUND_TRUTH] = truth[has_gt == GROUND_TRUTH]
+    return labels, np.where((has_gt == PSEUDO_LABEL) & ~known, NO_LABEL, has_gt).astype(np.int8)
+
+
+def write_released(tracklet: Tracklet, path: str | Path, compress: bool = False) -> None:
+    """Write a tracklet as a released file: a joblib pickle, `compress`ed by zlib or plain.
+
+    What read_released reads back is equal to the last bit; a `camera` that repeats the translation comes back
+    as None. The released code reads it too, where it has appearance for all detections, as that code expects.
+    A Tracklet does not hold `camera_bbox`, which nothing in LART reads: zeros are written. Raises BadInput
+    for a `camera` that would make readers mistake the depth unit.
+    """
+    if Path(path).name != f"{tracklet.name}.pkl":
+        raise BadInput(path, "file name", f"{tracklet.name}.pkl", Path(path).name)
+    content = _released_content(tracklet.validate())
+    told = depth_unit_told(content["pose_shape"][:, 0], content["camera"][:, 0], tracklet.detected)
+    if told != tracklet.depth_unit:
+        raise BadInput(path, "camera", f"one that tells the depth unit {tracklet.depth_unit:g}", f"{told:g}")
+    with atomic_path(path) as temporary:
+        joblib.dump(content, temporary, compress=("zlib", 3) if compress else 0)
+
+
+def _released_content(tracklet: Tracklet) -> dict[str, Any]:
+    length = len(tracklet)
+    index, appearance, pseudo = _released_tables(tracklet)
+    truth = np.where((tracklet.label_source == GROUND_TRUTH)[:, None], tracklet.labels, 0)
+    vector = tracklet.vector()
+    if tracklet.depth_unit != 1:
+        # In float64, as published: in float32 the depth would lose its last bit.
+        vector = np.c_[vector[:, :226], tracklet.translation / np.array([1, 1, tracklet.depth_unit])]
+    per_frame: dict[str, NDArray[Any]] = {
+        "fid": tracklet.frame[:, None],
+        "pose_shape": vector,
+        "3d_joints": tracklet.joints,
+        "camera": tracklet.camera_vectors(),
+        "camera_bbox": np.zeros((length, 3), np.float32),
+        "action_label_gt": truth.astype(np.float32),
+        "has_gt": tracklet.label_source[:, None].astype(np.int64),
+        "has_detection": tracklet.detected[:, None].astype(np.int64),
+        "apperance_index": index[:, None],
+    }
+    return {key: rows[:, None] for key, rows in per_frame.items()} | {
+        "action_label_psudo": pseudo,
+        "apperance_dict": appearance,
+        # Lists, since the released code appends to them at test.
+        "frame_name": [f"{frame:06d}.jpg" for frame in tracklet.frame.tolist()],
+        "frame_size": list(np.tile(tracklet.frame_size, (length, 1))),
+        "frame_bbox": list(tracklet.box),
+        "frame_conf": tracklet.confidence.tolist(),
+    }
+
+
+def _released_tables(
+    tracklet: Tracklet,
+) -> tuple[NDArray[np.int64], dict[int, FloatArray], dict[int, FloatArray]]:
+    """apperance_index (T,) and its two dicts: runs of equal frames share the entry of their first frame.
+
+    The released code looks every index but -1 up in both.
+    """
+    source = tracklet.label_source
+    told = np.where((source == GROUND_TRUTH)[:, None], 0, tracklet.labels)
+    needed = (source == PSEUDO_LABEL) | told.any(axis=1)
+    kinds = [needed[:, None], told] + ([] if tracklet.appearance is None else [tracklet.appearance])
+    starts = _run_starts(np.concatenate(kinds, axis=1))
+    index = np.repeat(starts, np.diff(starts, append=len(tracklet))).astype(np.int64)
+    if tracklet.appearance is None:
+        index[~needed] = -1
+    used = np.unique(index[index >= 0]).tolist()
+    rows = tracklet.appearance
+    appearance = {} if rows is None else {start: rows[start : start + 1] for start in used}
+    return index, appearance, {start: told[start : start + 1] for start in used}
+
+
+SAMPLES = shipped("data_samples") / "tracklets"  # a dozen files that show what tracklets are like
+
+LAST_NUMBER = re.compile(r"(?<!\d)(\d{1,9})(?:\.\w+)?$")  # of a frame's name: "…_000150.jpg"
+
+
+@dataclass(frozen=True, eq=False)
+class ReleasedFile:
+    """A released pickle's dict. What its methods find wrong raises BadInput naming file and field."""
+
+    path: Path
+    content: dict[Any, Any]
+    length: int  # T, of `fid`
+
+    @classmethod
+    def read(cls, path: Path) -> ReleasedFile:
+        """Read a file without running anything in it."""
+        content = read_pickle(path)
+        if not isinstance(content, dict):
+            raise BadInput(path, "pickle", "a dict", type(content).__name__)
+        if "fid" not in content:
+            raise BadInput(path, "fid", "to be there", "no such key")
+        frames = content["fid"]
+        if not isinstance(frames, list | np.ndarray) or getattr(frames, "ndim", 1) == 0 or len(frames) == 0:
+            raise BadInput(path, "fid", "shape (T, 1, 1) with T at least 1", type(frames).__name__)
+        return cls(path, content, len(frames))
+
+    def rows(self, key: str, *shape: int) -> NDArray[Any]:
+        """content[key], list or array, as (T, *shape), dropping the released format's axis of one person."""
+        if key not in self.content:
+            raise BadInput(self.path, key, "to be there", "no such key")
+        found = self.content[key]
+        try:
+            # A list may hold a number here and an array of one there.
+            array = np.asarray([np.ravel(row) for row in found] if isinstance(found, list) else found)
+        except ValueError:
+            raise BadInput(self.path, key, "rows of equal length", "a ragged list") from None
+        if array.dtype.kind not in "biuf":
+            raise BadInput(self.path, key, "numbers", array.dtype)
+        if array.ndim == 0 or len(array) != self.length or array.size != self.length * prod(shape):
+            expected = (self.length, 1, *(shape or (1,)))
+            raise BadInput(self.path, key, f"shape {expected}", f"shape {array.shape}")
+        return array.reshape(self.length, *shape)
+
+    def whole_numbers(self, key: str) -> NDArray[np.int64]:
+        """content[key] (T,), whole numbers of any type."""
+        rows = self.rows(key)
+        odd = ~np.isfinite(rows) | (rows != np.floor(rows))
+        if odd.any():
+            raise BadInput(self.path, key, "whole numbers", f"{rows[odd][0]:g}")
+        return rows.astype(np.int64)
+
+    def looked_up(self, key: str, index: NDArray[np.int64]) -> tuple[FloatArray | None, NDArray[np.bool_]]:
+        """Rows content[key][index] (T, D) and where there is one (T,); zeros elsewhere, as for index -1.
+
+        None for a table that is missing or empty.
+        """
+        table, known = self.content.get(key), np.zeros(self.length, np.bool_)
+        if not table:
+            return None, known
+        if not isinstance(table, dict):
+            raise BadInput(self.path, key, "a dict", type(table).__name__)
+        vectors = {name: np.asarray(row).reshape(-1) for name, row in table.items()}
+        widths = {row.size for row in vectors.values()}
+        if len(widths) != 1 or any(row.dtype.kind not in "biuf" for row in vectors.values()):
+            raise BadInput(self.path, key, "numbers of one width", f"widths {sorted(widths)}")
+        gathered = np.zeros((self.length, widths.pop()), np.float32)
+        for row, name in enumerate(index.tolist()):
+            if name >= 0 and name in vectors:
+                gathered[row], known[row] = vectors[name], True
+        return gathered, known
+
+    def frame_numbers(self, keyframe: int) -> NDArray[np.int64]:
+        """(T,) `fid`, or the numbers that end the frames' names where only those contain the key frame.
+
+        A tracker that was given a window of a video may count `fid` from the window's start; the frames'
+        files keep the video's own numbers, by which the released code finds the key frame.
+        """
+        counted = self.whole_numbers("fid")
+        names = self.content.get("frame_name")
+        if names is None:
+            return counted
+        if isinstance(names, np.ndarray):
+            names = names.reshape(-1).tolist()
+        if not isinstance(names, list) or len(names) != self.length:
+            found = len(names) if isinstance(names, list) else type(names).__name__
+            raise BadInput(self.path, "frame_name", f"a list of {self.length} names", found)
+        ends = [LAST_NUMBER.search(str(name)) for name in names]
+        named = np.array([int(end[1]) if end else -1 for end in ends], np.int64)
+        usable = (np.diff(named, prepend=-1) > 0).all() and keyframe in named
+        return named if usable and keyframe not in counted else counted
+
+    def frame_size(self, detected: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The one (height, width) of the video, from the detected frames where there are any."""
+        sizes = self.rows("frame_size", 2)
+        distinct = np.unique(sizes[detected] if detected.any() else sizes, axis=0)
+        if len(distinct) != 1:
+            raise BadInput(self.path, "frame_size", "one size in all frames", distinct.tolist())
+        return distinct[0].astype(np.int64)
+
+    def camera(self, vector: NDArray[Any], detected: NDArray[np.bool_]) -> tuple[FloatArray | None, float]:
+        """`camera` (T, 3), None where the person-vectors (T, 229) say the same, and their depth's unit."""
+        if "camera" not in self.content:
+            return None, 1.0
+        camera = self.rows("camera", 3)
+        unit = depth_unit_told(vector, camera, detected)
+        usual = vector[:, 226:] * np.array([1.0, 1.0, unit / PUBLISHED_DEPTH_UNIT])
+        return None if _same(camera, usual) else camera.astype(np.float32), unit
+
+
+def depth_unit_told(vector: NDArray[Any], camera: NDArray[Any], detected: NDArray[np.bool_]) -> float:
+    """200 where `camera` (T, 3) repeats the end of the person-vectors (T, 229), else 1, in metres.
+
+    The tracker's code divided the depth in place, so that only published files are so. Frames without a
+    detection tell nothing, nor do depths of 0.
+    """
+    rows = detected if detected.any() else slice(None)
+    place = vector[rows, 226:]
+    return PUBLISHED_DEPTH_UNIT if place[:, 2].any() and _same(camera[rows], place) else 1.0
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return np.allclose(a, b, rtol=1e-6, atol=0)  # a few float32 roundings
