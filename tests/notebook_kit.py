@@ -21,7 +21,7 @@ def write_notebook(path: Path, *cells: str, parameters: str = 'run_dir = "../run
 
 
 RECORDING = """
-from lart_mini.reproduce import record
+from lart_mini.runs import record
 record(run_dir, "validation", {"mAP": 0.5, "PM": 0.6, "OM": None, "PI": 0.4, "frames": 3, "boxes": 4,
                                "classes": 2})
 record(run_dir, "baselines", {"class prior": 0.1})

@@ -238,7 +238,7 @@ def test_unreadable_files_are_named(tmp_path: Path, name: str) -> None:
 
 def test_import_needs_no_smplx() -> None:
     code = (
-        "import sys; sys.modules['smplx'] = None; import lart_mini.body as body;"
+        "import sys; sys.modules['smplx'] = None; import lart_mini.people.body as body;"
         "body.load_body().joints45(body.np.zeros((1, 24, 3, 3)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)

@@ -20,7 +20,7 @@ from lart_mini.runs.report import in_percent, part
 OUTSIDE = re.compile(r"""(?:src|<link[^>]*href)=["']((?!data:)[^"']+)["']""")
 
 FIGURE = """
-from lart_mini.plots import new_figure, show
+from lart_mini.figures import new_figure, show
 figure = new_figure(2, 1, "A title")
 show(figure, alt="a line & nothing else")
 """

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smplx.vertex_ids import vertex_ids
 
 from lart_mini.files import shipped
 from lart_mini.people.smpl_file import read_smpl_file

@@ -1,9 +1,9 @@
-"""mini_ava: real human motion composed into multi-person videos with AVA-style ground truth.
+"""Staging: who stands where in a scene, and who does what after what.
 
 Every movement is a captured take; what is composed is who stands where, who follows whom in time, and the
 camera. A *performance* is one actor's chain of takes, a *camera* pans or stands, and `film` gives what the
 camera would see of each actor: pose and place in the camera frame, a box, and how much of it is visible.
-`lart_mini.detections` then makes of this what a detector would have seen. Splits are by take: no take is both
+`tracking.detect` then makes of this what a detector would have seen. Splits are by take: no take is both
 learnt and scored.
 """
 

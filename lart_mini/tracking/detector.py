@@ -1,11 +1,8 @@
-"""Detections: who was seen in each frame, before anybody knows who is who.
+"""What a detector and HMR would say of a filmed scene, since mini_ava has no pixels.
 
-The paper detects people in every frame and lifts each to 3D (section 3, supplement B.1: Mask R-CNN, HMR 2.0).
-mini_ava has no pixels, so `detect` says what a detector and HMR would deliver of a filmed scene: boxes, poses
-and places with the errors that `Faults` states, misses (by chance in bursts, by occlusion, by truncation),
-colours as they look in the light of the moment, and false positives, in no particular order.
-`lart_mini.tracking` makes tracks of them.
-"""
+`detect` gives boxes, poses and places with the errors that `Faults` states, misses (by chance in bursts, by
+occlusion, by truncation), colours as they look in the light of the moment, and false positives, in no
+particular order."""
 
 from __future__ import annotations
 

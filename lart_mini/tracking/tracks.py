@@ -1,10 +1,29 @@
-"""Detections: who was seen in each frame, before anybody knows who is who.
+"""From detections and identities to tracks, and from tracks to tracklets.
 
-The paper detects people in every frame and lifts each to 3D (section 3, supplement B.1: Mask R-CNN, HMR 2.0).
-mini_ava has no pixels, so `detect` says what a detector and HMR would deliver of a filmed scene: boxes, poses
-and places with the errors that `Faults` states, misses (by chance in bursts, by occlusion, by truncation),
-colours as they look in the light of the moment, and false positives, in no particular order.
-`lart_mini.tracking` makes tracks of them.
+Your own detections and identities make tracklets from plain arrays:
+
+    import numpy as np
+    from lart_mini.people import load_body
+    from lart_mini.tracking import Detections, to_tracklets
+    from lart_mini.tracklets import write_released
+
+    frame = np.arange(30)  # one detection in each of 30 frames; several in one frame are as good
+    turn = np.eye(3, dtype=np.float32)
+    detections = Detections(
+        frame=frame,
+        box=np.tile(np.float32([300, 100, 120, 400]), (30, 1)),  # x, y, w, h pixels
+        confidence=np.full(30, 0.9, np.float32),
+        pose=np.tile(turn, (30, 24, 1, 1)),  # local rotations, joint 0 in the camera frame
+        betas=np.zeros((30, 10), np.float32),
+        translation=np.tile(np.float32([0, 0, 5]), (30, 1)),  # metres: x right, y down, z forward
+        appearance=np.zeros((30, 0), np.float32),
+        given=np.zeros(30, bool),
+        actor=np.full(30, -1),
+    )
+    ids = np.full(30, 7)  # or lart_mini.tracking.track(detections)
+    name = {"dataset": "own-val", "video": "my_video_01"}  # a video's name has 11 characters
+    made = to_tracklets(detections, ids, load_body(), **name, frame_size=(720, 1280))
+    write_released(made[0], made[0].name + ".pkl")  # `lart-mini validate` accepts it
 """
 
 from __future__ import annotations

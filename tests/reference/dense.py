@@ -1,7 +1,7 @@
 """LART's training forward pass, trainable, with everything computed that there is: the yardstick for speed.
 
 All P * T tokens go through every layer, whether anybody is there or not; both masks are written out as
-(B, N, N) and put over the scores of each head. Weights have lart_mini.model's names, nothing else is shared.
+(B, N, N) and put over the scores of each head. Weights have LART's names, nothing else is shared.
 """
 
 from __future__ import annotations

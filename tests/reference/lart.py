@@ -1,6 +1,6 @@
 """LART once more, token by token and head by head in plain Python and float64: slow, and without cleverness.
 
-It shares nothing with lart_mini.model but the names of the weights. `weights` is a model's state_dict as
+It shares nothing with lart_mini.lart.model but the names of the weights. `weights` is a model's state_dict as
 numpy arrays; a sample is one element of a batch, so that batching itself is under test.
 """
 
