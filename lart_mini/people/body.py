@@ -253,4 +253,6 @@ def load_body(path: str | Path | None = None) -> Body:
 
 def _smplx_vertex_ids() -> dict[str, int]:
 
+    from smplx.vertex_ids import vertex_ids
+
     return dict(vertex_ids["smplh"])  # SMPL and SMPL-H share their 6,890 vertices
