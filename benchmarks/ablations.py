@@ -17,13 +17,10 @@ import polars as pl
 import torch
 from joblib import Parallel, delayed
 
-from lart_mini.data.mini_ava import SIZES, Size, compose_videos, groundtruth_of
-from lart_mini.evaluation import frame_map, key_boxes
-from lart_mini.lart import predict
-from lart_mini.lart.recipe import Recipe, from_scratch, key_labels
-from lart_mini.people import clips
-from lart_mini.scenes.takes import Segment, segments
-from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini import evaluation, lart, people
+from lart_mini.data import SIZES, Size, compose_videos, groundtruth_of
+from lart_mini.scenes import Segment, segments
+from lart_mini.tracklets import Tracklet
 
 EPOCHS = {
     "3D tracker": (4, 8, 16, 32),
@@ -44,7 +41,7 @@ class Fold:
 
 def pools() -> list[list[Segment]]:
     """Training segments of two thirds of the takes, and of the others where the first show their actions."""
-    pool = segments(clips.load_library(), "train")
+    pool = segments(people.load_library(), "train")
     held_out = sorted({segment.clip.take for segment in pool})[::3]
     learnt = [segment for segment in pool if segment.clip.take not in held_out]
     shown = frozenset().union(*(segment.actions for segment in learnt))
@@ -66,12 +63,12 @@ def fold(tracker: str, size: Size, jobs: int) -> Fold:
 def mean_ap(fold: Fold, epochs: int, seed: int) -> float:
     """mAP in percent on the held-out takes after so many epochs from scratch."""
     torch.set_num_threads(1)
-    recipe = Recipe(preset="small", lr=2e-3, finetune_epochs=epochs, seed=seed)
-    trained = from_scratch(recipe, fold.learnt, progress=False)
-    boxes = key_boxes.key_boxes(fold.held_out)
-    samples = predict.samples_of(fold.held_out, trained.model.config, trained.stats, "paper")
-    scores = predict.box_scores(trained.model, samples, boxes, progress=False)
-    return 100 * frame_map.evaluate(fold.groundtruth, key_boxes.ava_rows(boxes, scores)).mean_ap
+    recipe = lart.Recipe(preset="small", lr=2e-3, finetune_epochs=epochs, seed=seed)
+    trained = lart.from_scratch(recipe, fold.learnt, progress=False)
+    boxes = evaluation.key_boxes(fold.held_out)
+    samples = lart.samples_of(fold.held_out, trained.model.config, trained.stats, "paper")
+    scores = lart.box_scores(trained.model, samples, boxes, progress=False)
+    return 100 * evaluation.evaluate(fold.groundtruth, evaluation.ava_rows(boxes, scores)).mean_ap
 
 
 def main() -> None:
@@ -84,9 +81,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=-1)
     options = parser.parse_args()
     size = SIZES[options.size]
-    lart, none = (fold(tracker, size, options.jobs) for tracker in ("lart", "none"))
-    key = replace(lart, learnt=key_labels(lart.learnt))
-    folds = dict(zip(EPOCHS, (lart, key, none), strict=True))
+    linked, none = (fold(tracker, size, options.jobs) for tracker in ("lart", "none"))
+    key = replace(linked, learnt=lart.key_labels(linked.learnt))
+    folds = dict(zip(EPOCHS, (linked, key, none), strict=True))
     tasks = [(row, n, seed) for row, many in EPOCHS.items() for n in many for seed in range(options.seeds)]
     dearest_first = sorted(tasks, key=lambda task: -task[1] * len(folds[task[0]].learnt[0]))
     scores = Parallel(options.jobs)(delayed(mean_ap)(folds[row], *rest) for row, *rest in dearest_first)

@@ -27,12 +27,8 @@ import numpy as np
 import torch
 
 from lart_mini import ava
-from lart_mini.lart.datasets import StoreDataset
-from lart_mini.lart.tokens import Stats
-from lart_mini.tracklets.conversion import convert
-from lart_mini.tracklets.released import write_released
-from lart_mini.tracklets.store import Store
-from lart_mini.tracklets.tracklet import CLASSES, GROUND_TRUTH, PSEUDO_LABEL, Tracklet
+from lart_mini.lart import Stats, StoreDataset
+from lart_mini.tracklets import GROUND_TRUTH, PSEUDO_LABEL, Store, Tracklet, convert, write_released
 
 FRAMES, PEOPLE, BATCH, LENGTH, APPEARANCE = 125, 5, 16, 128, 2048
 STATS = Stats(np.linspace(-0.5, 0.5, 229, dtype=np.float32), np.linspace(0.5, 2, 229, dtype=np.float32))
@@ -43,7 +39,7 @@ def made_up(scene: int, track: int) -> Tracklet:
     random = np.random.default_rng((scene, track))
     keyframe, video = 30 * (2 + scene % 897), f"video{scene // 897:06d}"
     blocks = np.arange(LENGTH) // 30
-    pseudo = random.random((blocks[-1] + 1, CLASSES)).astype(np.float32)
+    pseudo = random.random((blocks[-1] + 1, ava.CLASS_COUNT)).astype(np.float32)
     vectors = random.standard_normal((blocks[-1] + 1, APPEARANCE)).astype(np.float32)
 
     def walk(*shape: int) -> np.ndarray:
@@ -80,7 +76,7 @@ def literal_person(content: dict[str, Any]) -> dict[str, np.ndarray]:
     """All frames of one pickle as the released data set has them."""
     index = content["apperance_index"][:, 0, 0].astype(int)
     has_gt = content["has_gt"][:, 0, 0]
-    labels = np.zeros((len(index), CLASSES))
+    labels = np.zeros((len(index), ava.CLASS_COUNT))
     appearance = np.zeros((len(index), APPEARANCE), np.float32)
     for t, entry in enumerate(index.tolist()):
         if has_gt[t] == GROUND_TRUTH:

@@ -29,12 +29,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lart_mini.data.mini_ava import mini_ava
-from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.lart.model import LART, LARTConfig
-from lart_mini.lart.tokens import TokenBatch, random_mask, stats_of
-from lart_mini.training.batches import BucketSampler
-from lart_mini.training.loop import masked_bce
+from lart_mini.data import mini_ava
+from lart_mini.lart import LART, LARTConfig, TokenBatch, TrackletDataset, masked_bce, random_mask, stats_of
+from lart_mini.training import BucketSampler
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("literal", "packed")
@@ -68,7 +65,7 @@ def real_batches(size: str, batch: int, count: int, appearance: int, epoch: int 
     tracklets = mini_ava(size).tracklets("ava-train")
     stats = stats_of(tracklets)
     dataset = TrackletDataset(tracklets, frames=128, people=5, stats=stats, train=True, mask_ratio=0.4)
-    sampler = BucketSampler([dataset.people_count(i) for i in range(len(dataset))], batch)
+    sampler = BucketSampler([dataset.size(i) for i in range(len(dataset))], batch)
     sampler.set_epoch(epoch)
     whole = [indices for indices in sampler if len(indices) == batch]
     batches = []

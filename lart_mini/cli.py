@@ -141,6 +141,7 @@ def validate(
 
 @app.command()
 def train(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the checkpoints; what is there already is read.")],
     store: Annotated[Path | None, typer.Option(help="What convert wrote; mini_ava if not given.")] = None,
     stage: Annotated[str, typer.Option(help="pretrain, finetune or both.")] = "both",
@@ -170,11 +171,12 @@ def train(
     workers: Annotated[int, typer.Option(help="Store: processes a device that load data.")] = 0,
 ) -> None:
     """Pre-train and fine-tune LART; one checkpoint a stage. Stopped, it goes on where it was."""
-    from lart_mini.training.loop import choose_fabric
+    from lart_mini.training.devices import choose_fabric
 
     if stage not in ("pretrain", "finetune", "both"):
         raise BadInput("--stage", "stage", "pretrain | finetune | both", stage)
     stages = ("pretrain", "finetune") if stage == "both" else (stage,)
+    _refuse_the_other_datas_options(context, store is not None)
     epochs = {"pretrain": pretrain_epochs, "finetune": finetune_epochs}
     changes = {"seed": seed, "batch_size": batch_size, "lr": lr}
     changes = {key: value for key, value in changes.items() if value is not None}
@@ -183,41 +185,56 @@ def train(
         recipe = {f"{name}_epochs": count for name, count in epochs.items() if count is not None} | changes
         _train_on_mini_ava(out, stages, recipe | {"size": size, "preset": preset or "mini"}, fabric)
         return
-    from lart_mini.lart.published import read_model
-    from lart_mini.lart.recipe import start_of, train_config, train_on_store
+    from lart_mini.lart.config import StageConfig
+    from lart_mini.lart.recipe import new_model, pretrained, train_on_store
+    from lart_mini.lart.weights import read_model
     from lart_mini.tracklets.store import Store
 
     opened = Store(store)
     changes |= {"accumulate": accumulate, "compile": compile}
+    begun = None if start is None else read_model(start, stats)
     for name in stages:
         own = {} if epochs[name] is None else {"epochs": epochs[name]}
-        config = train_config(name, profile, **changes, **own)
-        if start is not None and name == stages[0]:
-            begun = read_model(start, stats)
-        else:
-            begun = start_of(name, opened, out, preset or profile, pose_only, seed, stats)
-        trained = train_on_store(name, opened, out, begun, config, fabric=fabric, workers=workers)
-        _tell(fabric, out / f"{name}.safetensors", trained)
+        settings = StageConfig.of(name, profile, **changes, **own)
+        if begun is None:
+            fresh = name == "pretrain"
+            begun = new_model(opened, preset or profile, pose_only, seed, stats) if fresh else pretrained(out)
+        trained = train_on_store(name, opened, out, begun, settings, fabric=fabric, workers=workers)
+        begun = trained.model, trained.stats
+        _tell(fabric, trained)
+
+
+MINI_AVA_ALONE = ("size",)
+STORE_ALONE = ("profile", "stats", "start", "pose_only", "accumulate", "compile", "workers")
+
+
+def _refuse_the_other_datas_options(context: typer.Context, has_store: bool) -> None:
+    """Options that would do nothing are refused: some are for a store, some for mini_ava."""
+    for name in MINI_AVA_ALONE if has_store else STORE_ALONE:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option, wanted = f"--{name.replace('_', '-')}", "no --store" if has_store else "--store"
+            raise BadInput(option, "option", f"{wanted} beside it", "--store" if has_store else "none")
 
 
 def _train_on_mini_ava(out: Path, stages: tuple[str, ...], recipe: dict[str, Any], fabric: Fabric) -> None:
-    from lart_mini.lart.recipe import Recipe, checkpoint_name, finetune, labelled, pretrain
+    from lart_mini.lart.recipe import Recipe, finetune, labelled, pretrain
 
     made = Recipe(**recipe)
     with fabric.rank_zero_first():  # one process composes the data
         labelled(made.size, made.data_seed)
     runs = {"pretrain": pretrain, "finetune": finetune}
     for name in stages:
-        _tell(fabric, out / checkpoint_name(name, made), runs[name](made, out, fabric=fabric))
+        _tell(fabric, runs[name](made, out, fabric=fabric))
 
 
-def _tell(fabric: Fabric, path: Path, trained: Trained) -> None:
+def _tell(fabric: Fabric, trained: Trained) -> None:
     history = trained.history
     if not fabric.is_global_zero or not history.loss:
         return
     speed = f"{history.seconds:.0f} s, {history.tokens_per_second:,.0f} tokens/s"
     loss = f"loss {history.loss[0]:.4f} to {history.loss[-1]:.4f} in {len(history.loss)} steps"
-    typer.echo(f"{path}: {loss}, {speed}")
+    typer.echo(f"{trained.checkpoint}: {loss}, {speed}")
 
 
 @app.command()
@@ -243,14 +260,14 @@ def predict(
 
     from lart_mini.evaluation import ava_csv
     from lart_mini.evaluation.key_boxes import ava_rows, key_boxes
-    from lart_mini.lart.assembly import profile_of
+    from lart_mini.lart.config import assembly_for
     from lart_mini.lart.predict import box_scores, samples_of
-    from lart_mini.lart.published import read_model
+    from lart_mini.lart.weights import read_model
 
     model, statistics = read_model(checkpoint, stats)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     members = _read_tracklets(tracklets)
-    profile, assembly = profile_of(profile, model.config)
+    assembly, profile = assembly_for(model.config, profile), profile or model.config.profile
     samples = samples_of(members, model.config, statistics, assembly)
     which = keyframes or ("named" if profile == "released" else "all")
     least = (0.8 if profile == "released" else 0.0) if confidence is None else confidence

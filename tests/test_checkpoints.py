@@ -14,9 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lart_mini.files import BadInput
-from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.config import LARTConfig
+from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats
-from lart_mini.training.checkpoints import load_checkpoint, save_checkpoint
+from lart_mini.lart.weights import load_model, save_model
 
 CONFIG = LARTConfig(people=2, frames=4, width=8, depth=1, heads=2, pose_width=6, classes=3)
 
@@ -27,7 +28,7 @@ def saved(tmp_path: Path) -> tuple[Path, LART, Stats]:
     rng = np.random.default_rng(0)
     stats = Stats(*rng.random((2, 229)).astype(np.float32))
     path = tmp_path / "lart.safetensors"
-    save_checkpoint(path, model, stats, {"stage": "pre-train", "epochs": 3})
+    save_model(path, model, stats, {"stage": "pre-train", "epochs": 3})
     return path, model, stats
 
 
@@ -38,7 +39,7 @@ def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 def test_round_trip(tmp_path: Path) -> None:
     path, model, stats = saved(tmp_path)
-    loaded, loaded_stats, meta = load_checkpoint(path)
+    loaded, loaded_stats, meta = load_model(path)
     assert loaded.config == CONFIG and meta == {"stage": "pre-train", "epochs": 3}
     assert not loaded.training
     assert loaded.state_dict().keys() == model.state_dict().keys()
@@ -53,7 +54,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path, model, stats = saved(tmp_path)
     before = path.read_bytes()
     with pytest.raises(TypeError):
-        save_checkpoint(path, model, stats, {"model": model})
+        save_model(path, model, stats, {"model": model})
     assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
 
 
@@ -63,10 +64,10 @@ def test_foreign_and_truncated_files_are_refused(tmp_path: Path) -> None:
     for data in (b"", b"no checkpoint at all", whole[:100], whole[:-1]):
         path.write_bytes(data)
         with pytest.raises(BadInput, match=f"{path}: file: expected a safetensors checkpoint"):
-            load_checkpoint(path)
+            load_model(path)
     save_file({"weight": torch.zeros(1)}, path)
     with pytest.raises(BadInput, match=r"format: expected lart_mini\.checkpoint\.1, found None"):
-        load_checkpoint(path)
+        load_model(path)
 
 
 def test_missing_extra_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_missing_extra_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
     for message, changed in cases.items():
         save_file(changed, path, header)
         with pytest.raises(BadInput, match=message):
-            load_checkpoint(path)
+            load_model(path)
 
 
 @pytest.mark.parametrize("config", ["{", '{"depht": 3}', '{"width": 7}', "[1]"])
@@ -93,7 +94,7 @@ def test_a_config_that_makes_no_model_is_refused(tmp_path: Path, config: str) ->
     assert json.loads(header["config"])["width"] == 8
     save_file(tensors, path, header | {"config": config})
     with pytest.raises(BadInput, match="config: expected a LARTConfig"):
-        load_checkpoint(path)
+        load_model(path)
 
 
 def test_a_config_of_another_version_is_refused_by_field(tmp_path: Path) -> None:
@@ -104,13 +105,13 @@ def test_a_config_of_another_version_is_refused_by_field(tmp_path: Path) -> None
     for changed, field in ((earlier, "without undetected"), (config | {"depht": 3}, "depht")):
         save_file(tensors, path, header | {"config": json.dumps(changed)})
         with pytest.raises(BadInput, match=f"config: expected a LARTConfig, found .*{field}"):
-            load_checkpoint(path)
+            load_model(path)
 
 
 def test_a_trained_encoding_and_hidden_widths_come_back(tmp_path: Path) -> None:
     model = LART(replace(CONFIG, encoding_trained=True, pose_hidden=(5, 7), encoding_order="person first"))
     torch.nn.init.normal_(model.encoding)
     stats = Stats(*np.ones((2, 229), np.float32))
-    save_checkpoint(tmp_path / "lart.safetensors", model, stats)
-    loaded, _, _ = load_checkpoint(tmp_path / "lart.safetensors")
+    save_model(tmp_path / "lart.safetensors", model, stats)
+    loaded, _, _ = load_model(tmp_path / "lart.safetensors")
     assert loaded.config == model.config and torch.equal(loaded.encoding, model.encoding)

@@ -14,12 +14,12 @@ from test_released import make_weights, write
 from lart_mini import __version__, cli
 from lart_mini.evaluation import ava_csv
 from lart_mini.lart.assembly import assemble
-from lart_mini.lart.model import LART, LARTConfig
-from lart_mini.lart.published import load_released
+from lart_mini.lart.config import LARTConfig
+from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats, load_stats
+from lart_mini.lart.weights import load_released, save_model
 from lart_mini.tracklets.conversion import convert
 from lart_mini.tracklets.store import Store
-from lart_mini.training.checkpoints import save_checkpoint
 
 COMMANDS = ("reproduce", "evaluate", "info", "convert", "validate", "train", "predict")
 
@@ -144,7 +144,7 @@ def test_a_model_of_other_appearance_writes_nothing(
     source = write_source(tmp_path / "source")
     model = LART(LARTConfig(width=16, depth=1, heads=2, pose_width=8, appearance=9, appearance_width=8))
     stats = Stats(np.zeros(229, np.float32), np.ones(229, np.float32))
-    save_checkpoint(tmp_path / "m.safetensors", model, stats)
+    save_model(tmp_path / "m.safetensors", model, stats)
     asked = ["predict", "--checkpoint", tmp_path / "m.safetensors", "--out", tmp_path / "o.csv"]
     code, _, err = run(capsys, *asked, "--tracklets", source)
     assert code == 2 and not (tmp_path / "o.csv").exists()

@@ -16,9 +16,10 @@ from test_tracklets import make_tracklet
 from torch.utils.data import DataLoader
 
 from lart_mini.files import BadInput
-from lart_mini.lart.assembly import Assembly, assemble
+from lart_mini.lart.assembly import assemble
+from lart_mini.lart.config import Assembly
 from lart_mini.lart.datasets import TrackletDataset, collate, group_others
-from lart_mini.training.batches import BucketSampler
+from lart_mini.training.batches import BucketSampler, whole
 
 
 def test_group_others_shares_scenes() -> None:
@@ -68,7 +69,7 @@ def test_egos_without_labels_are_left_out_of_training_only() -> None:
     labelled = replace(labelled, detected=np.ones(10, bool), label_source=np.full(10, 2, np.int8))
     options = {"frames": 10, "people": 2, "stats": IDENTITY, "labels": "ground truth"}
     train = TrackletDataset([plain, labelled], train=True, **options)  # type: ignore[arg-type]
-    assert train.egos == [1] and train[0].present.all() and train.people_count(0) == 2
+    assert train.egos == [1] and train[0].present.all() and train.size(0) == 2
     test = TrackletDataset([plain, labelled], train=False, **options)  # type: ignore[arg-type]
     assert len(test) == 2
     np.testing.assert_array_equal(test[0].pose[0, 0], plain.vector() * plain.detected[:, None])
@@ -99,13 +100,13 @@ def test_bucket_sampler_gives_everything_once(counts: list[int], size: int, shuf
 def test_bucket_sampler_repeats_by_epoch_and_feeds_a_loader() -> None:
     tracklets = [*scene([(100, 9)] * 3), *scene([(100, 9)], 180), *scene([(100, 9)] * 2, 210)]
     data = TrackletDataset(tracklets, frames=9, people=5, stats=IDENTITY, train=True)
-    sampler = BucketSampler([data.people_count(i) for i in range(len(data))], 3)
+    sampler = BucketSampler([data.size(i) for i in range(len(data))], 3)
     orders = []
     for epoch in (0, 1, 0):
         sampler.set_epoch(epoch)
         orders.append(list(sampler))
     assert orders[0] == orders[2] != orders[1]
-    shapes = {tuple(b.pose.shape) for b in DataLoader(data, batch_sampler=sampler, collate_fn=collate)}
+    shapes = {tuple(b.pose.shape) for b in DataLoader(data, batch_sampler=sampler, collate_fn=whole)}
     assert shapes == {(3, 3, 9, 229), (3, 2, 9, 229)}
 
 

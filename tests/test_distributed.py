@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 import training_job
+from training_job import fit
 
 from lart_mini.files import BadInput
-from lart_mini.training.config import TrainConfig
-from lart_mini.training.loop import choose_fabric, fit
+from lart_mini.lart.config import StageConfig
+from lart_mini.training.devices import choose_fabric
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -38,7 +39,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_micro_batches_take_the_steps_of_the_whole(parts: int) -> None:
-    data, config = training_job.dataset(), TrainConfig(epochs=1, batch_size=5, warmup_epochs=0)
+    data, config = training_job.dataset(), StageConfig(epochs=1, batch_size=5, warmup_epochs=0)
     whole, divided = training_job.model(dropout=0.0), training_job.model(dropout=0.0)
     one = fit(whole, data, config, progress=False)
     other = fit(divided, data, replace(config, accumulate=parts), progress=False)
@@ -49,7 +50,7 @@ def test_micro_batches_take_the_steps_of_the_whole(parts: int) -> None:
 
 def test_mixed_precision_trains() -> None:
     data, model = training_job.dataset(), training_job.model(dropout=0.0)
-    config = TrainConfig(epochs=3, batch_size=4, lr=1e-2, warmup_epochs=0)
+    config = StageConfig(epochs=3, batch_size=4, lr=1e-2, warmup_epochs=0)
     mixed = fit(model, data, config, False, fabric=choose_fabric("cpu", 1, precision="bf16-mixed"))
     plain = fit(training_job.model(dropout=0.0), data, config, False)
     assert mixed.loss != plain.loss and mixed.loss == pytest.approx(plain.loss, rel=0.05)

@@ -16,9 +16,9 @@ from reference.dense import DenseLART
 from torch import Tensor
 
 from lart_mini.files import BadInput
+from lart_mini.lart.config import LARTConfig
 from lart_mini.lart.datasets import collate
-from lart_mini.lart.model import LART, LARTConfig, positional_encoding
-from lart_mini.lart.packing import attention_mask, roles
+from lart_mini.lart.model import LART, attention_mask, positional_encoding, roles
 from lart_mini.lart.tokens import TokenBatch, random_mask
 
 SMALL = LARTConfig(people=5, frames=6, width=16, depth=2, heads=4, pose_width=12, classes=7, dropout=0.1)

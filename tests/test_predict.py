@@ -21,9 +21,10 @@ from lart_mini.evaluation.frame_map import evaluate, evaluate_files
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
 from lart_mini.files import BadInput
 from lart_mini.lart import predict as predict_module
-from lart_mini.lart.assembly import ASSEMBLIES, assemble, profile_of
+from lart_mini.lart.assembly import assemble
+from lart_mini.lart.config import ASSEMBLIES, LARTConfig, assembly_for
 from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.model import LART
 from lart_mini.lart.predict import box_scores, dense_scores, samples_of, windows
 from lart_mini.lart.tokens import stats_of
 from lart_mini.tracklets.conversion import convert
@@ -198,7 +199,7 @@ def test_a_store_gives_the_scores_of_its_tracklets(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     members = list(store)
     model = small(joints_width=8, appearance=WIDTH, appearance_width=8, width=32)
-    _, assembly = profile_of("released", model.config)
+    assembly = assembly_for(model.config, "released")
     stats = stats_of(members)
     one, other = (samples_of(kept, model.config, stats, assembly) for kept in (store, members))
     for a, b in zip(*(dense_scores(model, s, 4, progress=False) for s in (one, other)), strict=True):
@@ -229,12 +230,13 @@ def test_appearance_that_the_model_does_not_read_is_refused() -> None:
 
 
 def test_the_profile_is_the_models_own_unless_asked_for() -> None:
-    assert profile_of(None, LARTConfig.paper()) == ("paper", ASSEMBLIES["paper"])
-    assert profile_of(None, LARTConfig.released()) == ("released", ASSEMBLIES["released"])
-    assert profile_of("paper", LARTConfig.released()) == ("paper", replace(ASSEMBLIES["paper"], joints=True))
-    assert not profile_of("released", LARTConfig.paper())[1].joints
+    assert (LARTConfig.paper().profile, LARTConfig.released().profile) == ("paper", "released")
+    assert assembly_for(LARTConfig.paper()) == ASSEMBLIES["paper"]
+    assert assembly_for(LARTConfig.released()) == ASSEMBLIES["released"]
+    assert assembly_for(LARTConfig.released(), "paper") == replace(ASSEMBLIES["paper"], joints=True)
+    assert not assembly_for(LARTConfig.paper(), "released").joints
     with pytest.raises(BadInput, match=r"expected paper \| released, found both"):
-        profile_of("both", LARTConfig())
+        assembly_for(LARTConfig(), "both")
 
 
 @pytest.mark.parametrize("split", ["ava-train", "ava-val", "ava-test"])

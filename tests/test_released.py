@@ -19,10 +19,10 @@ from reference import released as literal
 from torch import Tensor
 
 from lart_mini.files import BadInput
-from lart_mini.lart.model import LART, LARTConfig
-from lart_mini.lart.published import load_released
+from lart_mini.lart.config import LARTConfig
+from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats, TokenBatch, random_mask
-from lart_mini.training.checkpoints import load_checkpoint, save_checkpoint
+from lart_mini.lart.weights import load_model, load_released, save_model
 
 HEADS, HEAD_WIDTH = 2, 5
 
@@ -239,8 +239,8 @@ def test_round_trip_through_our_own_format(tmp_path: Path) -> None:
     weights = make_weights()
     model = load_released(write(tmp_path / "lart.ckpt", weights), heads=HEADS, dim_head=HEAD_WIDTH)
     stats = Stats(np.zeros(229, np.float32), np.ones(229, np.float32))
-    save_checkpoint(tmp_path / "lart.safetensors", model, stats)
-    again, _, _ = load_checkpoint(tmp_path / "lart.safetensors")
+    save_model(tmp_path / "lart.safetensors", model, stats)
+    again, _, _ = load_model(tmp_path / "lart.safetensors")
     assert again.config == model.config and isinstance(again.config.pose_hidden, tuple)
     assert torch.equal(again.encoding, model.encoding) and again.encoding.requires_grad
     assert_as_original(again, weights, make_batch(3, 5, 0))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -19,10 +21,8 @@ from lart_mini.evaluation.frame_map import evaluate_files
 from lart_mini.evaluation.key_boxes import key_boxes
 from lart_mini.files import BadInput
 from lart_mini.lart import recipe as stages
-from lart_mini.lart.assembly import ASSEMBLIES, assembly_for
-from lart_mini.lart.model import LARTConfig
+from lart_mini.lart.config import ASSEMBLIES, PRESETS, LARTConfig, StageConfig, assembly_for
 from lart_mini.lart.recipe import (
-    PRESETS,
     Recipe,
     Trained,
     finetune,
@@ -36,8 +36,8 @@ from lart_mini.lart.recipe import (
     training_set,
 )
 from lart_mini.lart.tokens import stats_of
+from lart_mini.lart.weights import load_model
 from lart_mini.tracklets.released import write_released
-from lart_mini.training.checkpoints import load_checkpoint
 
 SMALL = LARTConfig(people=2, width=16, depth=1, heads=2, pose_width=16)
 
@@ -57,6 +57,14 @@ def quick(**changes: object) -> Recipe:
     return replace(Recipe(size="tiny", pretrain_epochs=1, finetune_epochs=1, preset="small"), **changes)
 
 
+KINDS = ("csv", "safetensors")
+
+
+def endings(folder: Path) -> list[str]:
+    """Names in a folder without their digests."""
+    return sorted(re.sub(r"-[0-9a-f]{8}", "", path.name) for path in folder.iterdir())
+
+
 def weights(trained: Trained) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trained.model.parameters()])
 
@@ -69,8 +77,9 @@ def test_the_same_recipe_reads_its_checkpoints(
     small: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned = finetune(quick(), tmp_path, progress=False)
-    names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"pretrain-seed0.safetensors", "finetune-seed0.safetensors"}
+    names = ("finetune-seed0", "pretrain-seed0")
+    assert endings(tmp_path) == [f"{name}.{kind}" for name in names for kind in KINDS]
+    assert tuned.checkpoint in tmp_path.iterdir()
     no_training(monkeypatch)
     again = finetune(quick(), tmp_path, progress=False)
     assert torch.equal(weights(again), weights(tuned)) and again.history == tuned.history
@@ -86,10 +95,28 @@ def test_another_recipe_trains_anew(small: MiniAva, tmp_path: Path) -> None:
     first = pretrain(quick(), tmp_path, progress=False)
     faster = pretrain(quick(lr=5e-3), tmp_path, progress=False)
     assert not torch.equal(weights(first), weights(faster))
-    _, _, meta = load_checkpoint(tmp_path / "pretrain-seed0.safetensors")
-    assert meta["recipe"]["lr"] == 5e-3
+    rates = [load_model(trained.checkpoint)[2]["recipe"]["lr"] for trained in (first, faster)]
+    assert rates == [1e-3, 5e-3], "another recipe overwrites nothing"
+    assert "pretrain-seed1.safetensors" not in endings(tmp_path)
     pretrain(quick(seed=1), tmp_path, progress=False)
-    assert (tmp_path / "pretrain-seed1.safetensors").exists()
+    assert "pretrain-seed1.safetensors" in endings(tmp_path)
+
+
+def test_a_checkpoint_under_anothers_name_is_refused(small: MiniAva, tmp_path: Path) -> None:
+    first = pretrain(quick(), tmp_path, progress=False)
+    other = pretrain(quick(lr=5e-3), tmp_path, progress=False)
+    other.checkpoint.rename(first.checkpoint)
+    with pytest.raises(BadInput, match="recipe: expected the one that the file's name is a digest of"):
+        pretrain(quick(), tmp_path, progress=False)
+
+
+def test_how_it_goes_is_in_a_table(small: MiniAva, tmp_path: Path) -> None:
+    history = pretrain(quick(), tmp_path, progress=False).history
+    (path,) = tmp_path.glob("*.csv")
+    table = pl.read_csv(path)
+    assert table["step"].to_list() == list(range(len(history.loss)))
+    np.testing.assert_allclose(table["loss"], history.loss, rtol=1e-5)
+    np.testing.assert_allclose(table["lr"], history.lr, rtol=1e-5)
 
 
 def test_a_changed_preset_trains_anew(
@@ -116,10 +143,10 @@ def test_pretraining_sees_training_videos_and_pseudo_labels_only(small: MiniAva)
     assert {source for t in members for source in t.label_source.tolist()} == {0, 1}
     _, truth, stats = labelled("tiny", 0)
     assert {t.dataset for t in truth} == {"ava-train"} and len(truth) < len(members)
-    pretraining = training_set(members, stats, SMALL, 0, "pretrain")
+    pretraining = training_set(members, stats, SMALL, "pretrain", StageConfig.pretrain())
     assert len(pretraining) == len(members)
     # Fine-tuning gives a loss to no token of a tracklet that has pseudo labels.
-    assert len(training_set(members, stats, SMALL, 0, "finetune")) == 0
+    assert len(training_set(members, stats, SMALL, "finetune", StageConfig.finetune())) == 0
 
 
 def test_key_labels_stand_at_key_frames_alone(small: MiniAva) -> None:
@@ -157,7 +184,7 @@ def test_a_stopped_stage_goes_on_and_leaves_no_state(
 
     def stopped(*arguments: object, **options: object) -> None:
         fit(*arguments, **options)  # type: ignore[arg-type]
-        states.append(options["checkpoint"])
+        states.append(options["state"])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -165,19 +192,19 @@ def test_a_stopped_stage_goes_on_and_leaves_no_state(
         for recipe in (quick(), quick(lr=5e-3)):
             with pytest.raises(KeyboardInterrupt):
                 pretrain(recipe, tmp_path, progress=False)
-    assert sorted(tmp_path.iterdir()) == sorted(states) and len(set(states)) == 2, "each recipe has its own"
+    assert sorted(tmp_path.glob("*.state")) == sorted(states) and len(set(states)) == 2, "one a recipe"
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", lambda *_: pytest.fail("trained again"))
         again = pretrain(quick(), tmp_path, progress=False)
     assert torch.equal(weights(again), weights(whole))
-    assert [p.name for p in tmp_path.iterdir()] == ["pretrain-seed0.safetensors"]
+    assert list(tmp_path.glob("*.state")) == states[1:], "another recipe's state stays"
 
 
 def test_samples_are_put_together_as_the_model_asks() -> None:
     paper = assembly_for(SMALL, train=True)
-    assert paper == ASSEMBLIES["paper"] == assembly_for(SMALL, train=False)
+    assert paper == ASSEMBLIES["paper"] == assembly_for(SMALL)
     computed = replace(SMALL, undetected="computed", joints_width=8)
-    assert assembly_for(computed, train=False) == ASSEMBLIES["released"]
+    assert assembly_for(computed) == ASSEMBLIES["released"]
     assert assembly_for(computed, train=True) == replace(ASSEMBLIES["released"], last_frame="dropped")
     assert not assembly_for(replace(computed, joints_width=0), train=True).joints
 
@@ -197,8 +224,8 @@ def test_the_control_mixes_labels_and_nothing_else(small: MiniAva, tmp_path: Pat
     )
     assert told == kept, "labels go with their source"
     control = finetune(quick(shuffled=True), tmp_path, progress=False)
-    names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"pretrain-seed0.safetensors", "finetune-seed0-shuffled.safetensors"}
+    names = ("finetune-seed0-shuffled", "pretrain-seed0")
+    assert endings(tmp_path) == [f"{name}.{kind}" for name in names for kind in KINDS]
     assert not torch.equal(weights(control), weights(finetune(quick(), tmp_path, progress=False)))
 
 
@@ -212,7 +239,7 @@ def test_scores_are_one_row_a_frame(small: MiniAva) -> None:
 
 def test_a_recipe_follows_table_7_in_its_own_size() -> None:
     recipe = Recipe(pretrain_epochs=20, finetune_epochs=10, warmup=0.1, batch_size=8, lr=2e-3, seed=5)
-    first, second = recipe.train_config("pretrain"), recipe.train_config("finetune")
+    first, second = recipe.stage("pretrain"), recipe.stage("finetune")
     assert (first.epochs, first.warmup_epochs, first.mask_ratio) == (20, pytest.approx(2), 0.4)
     assert (second.epochs, second.warmup_epochs, second.layer_decay) == (10, pytest.approx(1), 0.9)
     assert {(c.batch_size, c.lr, c.seed) for c in (first, second)} == {(8, 2e-3, 5)}
@@ -236,7 +263,7 @@ def test_train_and_predict_on_the_command_line(
     size = ("--size", "tiny", "--preset", "small", "--pretrain-epochs", 1, "--finetune-epochs", 1)
     code, out, _ = run(capsys, "train", "--out", tmp_path / "run", *size)
     assert code == 0 and [line.count("loss") for line in out.splitlines()] == [1, 1]
-    checkpoint = tmp_path / "run" / "finetune-seed0.safetensors"
+    (checkpoint,) = (tmp_path / "run").glob("finetune-seed0-*.safetensors")
     members = small.tracklets("ava-val")
     csv = tmp_path / "detections.csv"
     store = small.path / "ava-val.npz"
@@ -259,8 +286,7 @@ def test_train_and_predict_on_the_command_line(
 def test_what_cannot_be_predicted_is_refused_in_one_line(
     small: MiniAva, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretrain(quick(), tmp_path, progress=False)
-    checkpoint, out = tmp_path / "pretrain-seed0.safetensors", tmp_path / "detections.csv"
+    checkpoint, out = pretrain(quick(), tmp_path, progress=False).checkpoint, tmp_path / "detections.csv"
     (tmp_path / "empty").mkdir()
     for model, people, named in (
         (checkpoint, tmp_path / "empty", "tracklet files"),

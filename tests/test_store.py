@@ -15,7 +15,7 @@ from store_source import WIDTH, write_source
 from torch.utils.data import DataLoader
 
 from lart_mini.files import BadInput
-from lart_mini.lart.assembly import Assembly
+from lart_mini.lart.config import Assembly
 from lart_mini.lart.datasets import StoreDataset, TrackletDataset, collate
 from lart_mini.lart.tokens import Stats, TokenBatch
 from lart_mini.tracklets import store as store_module
@@ -96,7 +96,7 @@ def test_the_source_has_what_the_data_sets_are_compared_on(members: list[Trackle
 def test_a_loader_gets_whole_batches(whole: Path, members: list[Tracklet], workers: int) -> None:
     options: dict[str, Any] = {"frames": 9, "people": 5, "stats": STATS, "train": True, "mask_ratio": 0.4}
     stored, in_memory = StoreDataset(Store(whole), **options), TrackletDataset(members, **options)
-    sampler = BucketSampler([stored.people_count(i) for i in range(len(stored))], 3)
+    sampler = BucketSampler([stored.size(i) for i in range(len(stored))], 3)
     loader = DataLoader(stored, batch_sampler=sampler, num_workers=workers, collate_fn=as_it_is)
     batches = list(loader)
     assert len(batches) == len(sampler)

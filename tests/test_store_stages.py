@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -14,16 +15,17 @@ import training_job
 
 from lart_mini import cli
 from lart_mini.files import BadInput
-from lart_mini.lart import published as checkpoints
-from lart_mini.lart import recipe as store_stages
-from lart_mini.lart.model import LART, LARTConfig
-from lart_mini.lart.recipe import PRESETS, preset_for, stats_of_store, train_config
+from lart_mini.lart import recipe
+from lart_mini.lart import weights as weights_module
+from lart_mini.lart.config import PRESETS, LARTConfig, StageConfig, preset
+from lart_mini.lart.model import LART
+from lart_mini.lart.recipe import stats_of_store
 from lart_mini.lart.tokens import stats_of
+from lart_mini.lart.weights import load_model
 from lart_mini.tracklets.conversion import convert
 from lart_mini.tracklets.released import write_released
 from lart_mini.tracklets.store import Store
 from lart_mini.tracklets.tracklet import Tracklet
-from lart_mini.training.checkpoints import load_checkpoint
 
 SMALL = LARTConfig(people=2, frames=16, width=16, depth=1, heads=2, pose_width=16)
 
@@ -60,27 +62,42 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 SIZES = ("--preset", "small", "--pretrain-epochs", 2, "--finetune-epochs", 1, "--batch-size", 4)
 
 
+def endings(folder: Path) -> list[str]:
+    """Names in a folder without their digests."""
+    return sorted(re.sub(r"-[0-9a-f]{8}", "", path.name) for path in folder.iterdir())
+
+
+def kept(folder: Path, stage: str) -> Path:
+    """The one checkpoint of a stage."""
+    (path,) = folder.glob(f"{stage}-*.safetensors")
+    return path
+
+
 def test_both_stages_from_the_command_line(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
     code, said, _ = run(capsys, "train", "--store", path, "--out", out, *SIZES)
     assert code == 0 and [line.count("loss") for line in said.splitlines()] == [1, 1]
-    assert {p.name for p in out.iterdir()} == {"pretrain.safetensors", "finetune.safetensors"}
-    model, stats, meta = load_checkpoint(out / "pretrain.safetensors")
+    assert endings(out) == ["finetune.csv", "finetune.safetensors", "pretrain.csv", "pretrain.safetensors"]
+    model, stats, meta = load_model(kept(out, "pretrain"))
     assert model.config == replace(SMALL, appearance=6, appearance_width=256)
     assert len(meta["history"]["loss"]) == 8 and meta["training"]["batch_size"] == 4
     wanted = stats_of(list(Store(path)))
     np.testing.assert_allclose(stats.mean, wanted.mean)
-    tuned, same, _ = load_checkpoint(out / "finetune.safetensors")
+    tuned, same, _ = load_model(kept(out, "finetune"))
     np.testing.assert_array_equal(same.mean, stats.mean)
     assert not torch.equal(tuned.head.weight, model.head.weight)
     # Asked again it is read; another learning rate trains anew.
     with monkeypatch.context() as patch:
-        patch.setattr(store_stages, "fit", lambda *_, **__: pytest.fail("trained again"))
+        patch.setattr(recipe, "fit", lambda *_, **__: pytest.fail("trained again"))
         assert run(capsys, "train", "--store", path, "--out", out, *SIZES)[1] == said
     run(capsys, "train", "--store", path, "--out", out, *SIZES, "--lr", 0.01, "--stage", "pretrain")
-    assert load_checkpoint(out / "pretrain.safetensors")[2]["training"]["lr"] == 0.01
+    rates = {load_model(path)[2]["training"]["lr"] for path in out.glob("pretrain-*.safetensors")}
+    assert rates == {0.001, 0.01}, "another training overwrites nothing"
+    # Which of the two fine-tuning is to start from has to be said.
+    code, _, said = run(capsys, "train", "--store", path, "--out", out, *SIZES, "--stage", "finetune")
+    assert code == 2 and "one pretrain-….safetensors, or --start" in said and len(said.splitlines()) == 1
 
 
 def test_a_stopped_stage_goes_on(
@@ -89,23 +106,23 @@ def test_a_stopped_stage_goes_on(
     whole, again = tmp_path / "whole", tmp_path / "again"
     arguments = ("train", "--store", path, *SIZES, "--stage", "pretrain")
     run(capsys, *arguments, "--out", whole)
-    fit, kept = store_stages.fit, []
+    fit, states = recipe.fit, []
 
     def killed(*arguments: object, **options: object) -> object:
         fit(*arguments, **options)  # type: ignore[arg-type]
-        kept.append(options["checkpoint"])
+        states.append(options["state"])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_stages, "fit", killed)
+        patch.setattr(recipe, "fit", killed)
         assert run(capsys, *arguments, "--out", again)[0] != 0
-    assert list(again.iterdir()) == kept
-    # The state that another training left does not stop this one.
-    shutil.copy(kept[0], again / "pretrain.00000000.state")
+    assert endings(again) == ["pretrain.csv", "pretrain.state"] and states[0] in again.iterdir()
+    # The state that another training left does not stop this one, and is not its to remove.
+    shutil.copy(states[0], again / "pretrain-00000000.state")
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: pytest.fail("trained again"))
     run(capsys, *arguments, "--out", again)
-    assert [p.name for p in again.iterdir()] == ["pretrain.safetensors"]
-    one, other = (load_checkpoint(p / "pretrain.safetensors")[0] for p in (whole, again))
+    assert endings(again) == ["pretrain.csv", "pretrain.safetensors", "pretrain.state"]
+    one, other = (load_model(kept(p, "pretrain"))[0] for p in (whole, again))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
@@ -122,7 +139,7 @@ def test_a_store_without_the_wanted_labels_is_refused(
         convert(tmp_path / str(source), store, jobs=1, progress=False)
         code, _, said = run(capsys, "train", "--store", store, "--out", out, *SIZES)
         assert code == 2 and word in said and str(store) in said and len(said.splitlines()) == 1
-        assert (out / "pretrain.safetensors").exists() == (source == 1)
+        assert any(out.glob("pretrain-*.safetensors")) == (source == 1)
 
 
 def test_what_cannot_be_trained_is_refused_in_one_line(
@@ -135,10 +152,14 @@ def test_what_cannot_be_trained_is_refused_in_one_line(
         (("--devices", "0"), "devices"),
         ((*stored, "--profile", "mine"), "paper | released"),
         ((*stored, "--preset", "huge"), "mini | small | paper | released"),
-        ((*stored, "--stage", "finetune"), "pretrain.safetensors"),
+        ((*stored, "--stage", "finetune"), "--start"),
         ((*stored, "--accumulate", "0"), "accumulate"),
         ((*stored, "--start", tmp_path / "weights.ckpt"), "mean_std.npy"),
         (("--store", tmp_path), "store"),
+        ((*stored, "--size", "smoke"), "no --store"),
+        (("--profile", "released"), "--profile: option: expected --store beside it"),
+        (("--pose-only",), "--pose-only: option: expected --store beside it"),
+        (("--workers", "2"), "--workers: option: expected --store beside it"),
     ):
         code, _, said = run(capsys, "train", "--out", tmp_path / "out", *arguments)
         assert code == 2 and named in said and len(said.splitlines()) == 1, arguments
@@ -149,31 +170,31 @@ def test_a_stage_starts_from_any_checkpoint(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = LART(replace(SMALL, undetected="computed", norm="pre", joints_width=8))
-    monkeypatch.setattr(checkpoints, "load_released", lambda *_, **__: released)
+    monkeypatch.setattr(weights_module, "load_released", lambda *_, **__: released)
     np.save(tmp_path / "mean_std.npy", np.ones((2, 1, 226), np.float32))
     (tmp_path / "published.ckpt").write_bytes(b"")
     start = ("--start", tmp_path / "published.ckpt", "--stats", tmp_path / "mean_std.npy")
     arguments = ("--store", path, "--stage", "finetune", "--profile", "released", *SIZES)
     code, _, said = run(capsys, "train", "--out", tmp_path / "out", *arguments, *start)
-    model, stats, meta = load_checkpoint(tmp_path / "out" / "finetune.safetensors")
+    model, stats, meta = load_model(kept(tmp_path / "out", "finetune"))
     assert code == 0, said
-    assert model.config == replace(released.config, drop_path=model.config.drop_path)
+    assert model.config == released.config
     assert (stats.mean[:226] == 1).all() and (stats.mean[226:] == 0).all()
     assert meta["training"]["layer_decay_as"] == "released" and meta["training"]["lr"] == 7e-4
-    again = ("--start", tmp_path / "out" / "finetune.safetensors")
+    again = ("--start", kept(tmp_path / "out", "finetune"))
     assert run(capsys, "train", "--out", tmp_path / "more", *arguments, *again)[0] == 0
 
 
 def test_presets_read_what_the_store_has() -> None:
-    paper, released = preset_for("paper", 1152), preset_for("released", 2048)
+    paper, released = preset("paper", 1152), preset("released", 2048)
     assert paper == LARTConfig.paper(appearance=1152, appearance_width=256)
     assert released == LARTConfig.released()
-    alone = preset_for("released", 0)
+    alone = preset("released", 0)
     assert (alone.width, alone.joints_width, alone.appearance, alone.mlp_ratio) == (128, 0, 0, 4.0)
-    assert preset_for("mini", 0) == LARTConfig.mini()
-    assert train_config("finetune", "paper").layer_decay == 0.9
+    assert preset("mini") == LARTConfig.mini()
+    assert StageConfig.of("finetune", "paper").layer_decay == 0.9
     with pytest.raises(BadInput, match="profile"):
-        train_config("finetune", "mine")
+        StageConfig.of("finetune", "mine")
 
 
 def test_statistics_of_many_are_taken_of_some(path: Path) -> None:

@@ -17,7 +17,8 @@ from test_tracklets import changed, make_tracklet
 
 from lart_mini import ava
 from lart_mini.files import BadInput
-from lart_mini.lart.assembly import ASSEMBLIES, Assembly, assemble, assemble_prepared, assembly_of, prepare
+from lart_mini.lart.assembly import assemble, assemble_prepared, prepare
+from lart_mini.lart.config import ASSEMBLIES, Assembly, assembly_of
 from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, random_mask, stats_of
 from lart_mini.tracklets.released import read_released
 from lart_mini.tracklets.tracklet import Tracklet

@@ -11,20 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reference import training as literal
 from torch import nn
+from training_job import fit
 
 from lart_mini.data.mini_ava import MiniAva
 from lart_mini.files import BadInput
+from lart_mini.lart.config import LARTConfig, StageConfig
 from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.model import LART
+from lart_mini.lart.recipe import masked_bce, parameter_groups, train
 from lart_mini.lart.tokens import TokenBatch, stats_of
-from lart_mini.training import loop
-from lart_mini.training import loop as train
-from lart_mini.training.config import TrainConfig, parameter_groups, rate_factor, schedule
-from lart_mini.training.loop import fit, masked_bce
+from lart_mini.training import batches, loop
+from lart_mini.training.config import rate_factor, schedule
 
 SMALL = LARTConfig(people=2, frames=16, width=32, depth=2, heads=2, pose_width=24)
-SHORT = TrainConfig(epochs=2, batch_size=4, warmup_epochs=0.5)
+SHORT = StageConfig(epochs=2, batch_size=4, warmup_epochs=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def weights(model: nn.Module) -> torch.Tensor:
 
 def test_every_parameter_is_in_one_group_with_its_layers_rate() -> None:
     model = small()
-    groups = parameter_groups(model, TrainConfig(layer_decay=0.9, weight_decay=0.05))
+    groups = parameter_groups(model, StageConfig(layer_decay=0.9, weight_decay=0.05))
     names = {id(p): name for name, p in model.named_parameters()}
     count = Counter(names[id(p)] for group in groups for p in group["params"])
     assert set(count) == set(names.values()) and set(count.values()) == {1}
@@ -66,12 +68,12 @@ def test_every_parameter_is_in_one_group_with_its_layers_rate() -> None:
 
 
 def test_without_layer_decay_all_rates_are_equal() -> None:
-    assert {group["scale"] for group in parameter_groups(small(), TrainConfig())} == {1.0}
+    assert {group["scale"] for group in parameter_groups(small(), StageConfig())} == {1.0}
 
 
 def test_layer_decay_as_released_reaches_the_encoders_only() -> None:
     model = small(encoding_trained=True)
-    config = TrainConfig(layer_decay=0.5, layer_decay_as="released", weight_decay=0.1)
+    config = StageConfig(layer_decay=0.5, layer_decay_as="released", weight_decay=0.1)
     rates, decays = settings(model, config)
     for name, rate in rates.items():
         assert rate == (1.0 if name.startswith(("blocks.", "head.")) else 0.5**3), name
@@ -82,11 +84,11 @@ def test_layer_decay_as_released_reaches_the_encoders_only() -> None:
 
 
 def test_a_trained_encoding_learns_as_the_encoders_do() -> None:
-    rates, _ = settings(small(encoding_trained=True), TrainConfig(layer_decay=0.9))
+    rates, _ = settings(small(encoding_trained=True), StageConfig(layer_decay=0.9))
     assert rates["encoding"] == rates["pose_encoder.0.weight"] == pytest.approx(0.9**3)
 
 
-def settings(model: LART, config: TrainConfig) -> tuple[dict[str, float], dict[str, float]]:
+def settings(model: LART, config: StageConfig) -> tuple[dict[str, float], dict[str, float]]:
     """Scale of the learning rate, and weight decay, by parameter."""
     groups = parameter_groups(model, config)
     by_id = {id(p): (group["scale"], group["weight_decay"]) for group in groups for p in group["params"]}
@@ -103,7 +105,7 @@ def test_schedule_rises_in_a_line_and_falls_as_half_a_cosine() -> None:
 
 
 def test_schedule_by_epoch_is_the_released_one() -> None:
-    config = TrainConfig(epochs=30, warmup_epochs=5, schedule_by="epoch")
+    config = StageConfig(epochs=30, warmup_epochs=5, schedule_by="epoch")
     factors = np.array([rate_factor(config, step, 4) for step in range(120)]).reshape(30, 4)
     assert (factors == factors[:, :1]).all()
     wanted = [0.2, 0.4, 0.6, 0.8, 1.0]
@@ -115,7 +117,7 @@ def test_schedule_by_epoch_is_the_released_one() -> None:
 
 
 def test_released_settings() -> None:
-    first, second = TrainConfig.released("pretrain"), TrainConfig.released("finetune")
+    first, second = StageConfig.released("pretrain"), StageConfig.released("finetune")
     assert (first.batch_size, first.lr, first.mask_ratio, first.layer_decay) == (512, 2e-4, 0.4, 1.0)
     assert (second.batch_size, second.lr, second.mask_ratio, second.layer_decay) == (64, 7e-4, 0.0, 0.95)
     assert (first.decayed, second.decayed) == ("all", "matrices")
@@ -124,9 +126,9 @@ def test_released_settings() -> None:
         assert (config.loss_scale, config.clip, config.ema, config.drop_path) == (10, 2, 0.9999, 0.4)
         assert not config.ema_warmup
     # The learning rate of pre-training goes with the batch, unless it is given.
-    assert TrainConfig.released("pretrain", batch_size=64).lr == pytest.approx(2.5e-5)
-    assert TrainConfig.released("finetune", batch_size=8).lr == 7e-4
-    assert TrainConfig.released("pretrain", lr=1e-3, ema=0.0) == replace(first, lr=1e-3, ema=0.0)
+    assert StageConfig.released("pretrain", batch_size=64).lr == pytest.approx(2.5e-5)
+    assert StageConfig.released("finetune", batch_size=8).lr == 7e-4
+    assert StageConfig.released("pretrain", lr=1e-3, ema=0.0) == replace(first, lr=1e-3, ema=0.0)
 
 
 @pytest.mark.parametrize(
@@ -135,21 +137,21 @@ def test_released_settings() -> None:
 )
 def test_settings_that_cannot_be_are_refused(changes: dict) -> None:
     with pytest.raises(BadInput, match=next(iter(changes))):
-        TrainConfig(**changes)
+        StageConfig(**changes)
     with pytest.raises(BadInput, match="stage"):
-        TrainConfig.released("both")
+        StageConfig.of("both")
 
 
 def test_table_7() -> None:
-    pretrain, finetune = TrainConfig.pretrain(), TrainConfig.finetune()
+    pretrain, finetune = StageConfig.pretrain(), StageConfig.finetune()
     for config in (pretrain, finetune):
         assert (config.betas, config.weight_decay) == ((0.9, 0.95), 0.05)
     assert (pretrain.epochs, pretrain.warmup_epochs, pretrain.lr) == (30, 5, 1e-3)
     assert (pretrain.mask_ratio, pretrain.drop_path, pretrain.layer_decay) == (0.4, 0.0, 1.0)
     assert (finetune.mask_ratio, finetune.drop_path, finetune.layer_decay) == (0.0, 0.1, 0.9)
-    assert TrainConfig.finetune(layer_decay=0.5).layer_decay == 0.5
+    assert StageConfig.finetune(layer_decay=0.5).layer_decay == 0.5
     with pytest.raises(TypeError):
-        TrainConfig.pretrain(epoch=3)
+        StageConfig.pretrain(epoch=3)
 
 
 # ------------------------------------------------------------------------------------------------------- loss
@@ -195,7 +197,7 @@ def test_losses_of_parts_add_up_to_the_whole() -> None:
     batch, logits = batch_and_logits()
     tokens = (batch.label_weight * batch.detected).sum()
     parts = [
-        masked_bce(logits[i : i + 1], loop._rows(batch, i, i + 1), tokens) for i in range(len(batch))
+        masked_bce(logits[i : i + 1], batch[i : i + 1], tokens) for i in range(len(batch))
     ]
     assert sum(parts) == pytest.approx(masked_bce(logits, batch).item())
 
@@ -216,6 +218,28 @@ def test_equal_seeds_give_equal_weights_to_the_bit(handful: TrackletDataset) -> 
         results.append((weights(model), history))
     assert torch.equal(results[0][0], results[1][0]) and results[0][1].loss == results[1][1].loss
     assert not torch.equal(results[0][0], results[2][0])
+
+
+SETTINGS = {
+    "pretrain": StageConfig.pretrain(epochs=2, batch_size=4, warmup_epochs=1),
+    "finetune": StageConfig.finetune(epochs=2, batch_size=4, warmup_epochs=0.5, ema=0.9, seed=3),
+    "released, pretrain": StageConfig.released("pretrain", epochs=3, batch_size=4, warmup_epochs=1),
+    "released, finetune": StageConfig.released("finetune", epochs=3, batch_size=5, warmup_epochs=1),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_it_is_the_literal_loop_to_the_bit(handful: TrackletDataset, name: str) -> None:
+    config, ours, theirs = SETTINGS[name], small(0, dropout=0.2), small(0, dropout=0.2)
+    history = fit(ours, handful, config)
+    assert history.loss == literal.train(theirs, handful, config)
+    assert torch.equal(weights(ours), weights(theirs))
+
+
+def test_a_data_set_that_masks_otherwise_is_refused(handful: TrackletDataset) -> None:
+    handful.mask_ratio = 0.0
+    with pytest.raises(BadInput, match=r"mask_ratio of the data set: expected 0\.4"):
+        train(small(), handful, SHORT, progress=False)
 
 
 def test_every_step_and_process_has_its_own_chance(handful: TrackletDataset) -> None:
@@ -241,7 +265,7 @@ def test_history_tells_the_rates_of_the_schedule(handful: TrackletDataset) -> No
 
 def test_a_handful_of_tracklets_can_be_learnt_by_heart(handful: TrackletDataset) -> None:
     model = small(dropout=0.0)
-    config = TrainConfig.finetune(epochs=200, batch_size=6, lr=3e-3, warmup_epochs=20, drop_path=0.0)
+    config = StageConfig.finetune(epochs=200, batch_size=6, lr=3e-3, warmup_epochs=20, drop_path=0.0)
     history = fit(model, handful, config, progress=False)
     assert np.mean(history.loss[-5:]) < 0.1 * np.mean(history.loss[:3])
 
@@ -260,8 +284,9 @@ def test_loss_scale_acts_before_clipping(handful: TrackletDataset) -> None:
 
 def test_masks_come_with_the_data(handful: TrackletDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TokenBatch] = []
-    monkeypatch.setattr(train, "whole", lambda batch: (seen.append(batch), batch)[1])
+    monkeypatch.setattr(batches, "whole", lambda batch: (seen.append(batch), batch)[1])
     fit(small(), handful, replace(SHORT, epochs=1, mask_ratio=0.5), progress=False)
+    assert len(seen) == 2, "as many as steps"
     for batch in seen:
         assert batch.masked is not None
         detected = batch.detected.flatten(1).sum(1)
@@ -276,7 +301,7 @@ def test_compiled_it_learns_the_same_under_the_same_names(
     plain, compiled = small(depth=1, dropout=0.0), small(depth=1, dropout=0.0)
     config = replace(SHORT, epochs=1, ema=0.5)
     wanted = fit(plain, handful, config, progress=False)
-    found = fit(compiled, handful, replace(config, compile=True), False, checkpoint=tmp_path / "state")
+    found = fit(compiled, handful, replace(config, compile=True), False, state=tmp_path / "state")
     assert found.loss == pytest.approx(wanted.loss, rel=1e-5)
     torch.testing.assert_close(weights(compiled), weights(plain), rtol=1e-4, atol=1e-5)
     kept = torch.load(tmp_path / "state", weights_only=True)
@@ -285,7 +310,7 @@ def test_compiled_it_learns_the_same_under_the_same_names(
 
 def test_nothing_to_learn_is_refused(handful: TrackletDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handful, "egos", [])
-    with pytest.raises(BadInput, match="label of the wanted source"):
+    with pytest.raises(BadInput, match="something to learn"):
         fit(small(), handful, SHORT, progress=False)
 
 
@@ -314,7 +339,7 @@ def test_fit_ends_with_the_average_of_its_weights(
         passed.append(weights(model))
         return loss
 
-    monkeypatch.setattr(train, "_step", recorded)
+    monkeypatch.setattr(loop, "_step", recorded)
     plain, averaged = small(), small()
     average = weights(averaged)
     fit(plain, handful, replace(SHORT, ema=0.0), progress=False)
@@ -329,6 +354,6 @@ def test_fit_ends_with_the_average_of_its_weights(
 
 
 def test_the_released_average_is_as_long_from_the_first_step_on() -> None:
-    config = TrainConfig(ema=0.9)
+    config = StageConfig(ema=0.9)
     assert [loop._decay(config, n) for n in (1, 90, 1000)] == [1 / 11, 0.9, 0.9]
     assert [loop._decay(replace(config, ema_warmup=False), n) for n in (1, 1000)] == [0.9, 0.9]

@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 import training_job
+from training_job import fit
 
 from lart_mini.files import BadInput
+from lart_mini.lart.config import StageConfig
 from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.training import loop
-from lart_mini.training import loop as train
-from lart_mini.training.config import TrainConfig
-from lart_mini.training.loop import fit
+from lart_mini.training import batches, loop
 
-SHORT = TrainConfig(epochs=2, batch_size=4, warmup_epochs=1)
+SHORT = StageConfig(epochs=2, batch_size=4, warmup_epochs=1)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
             raise Stopped
         return step(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(train, "_step", counted)
+    monkeypatch.setattr(loop, "_step", counted)
 
 
 def test_killed_six_times_it_ends_with_the_same_bits(tmp_path: Path) -> None:
@@ -64,23 +63,25 @@ def test_killed_six_times_it_ends_with_the_same_bits(tmp_path: Path) -> None:
 def test_stopped_in_any_step_it_goes_on(
     data: TrackletDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: int
 ) -> None:
-    whole = training_job.model()
+    whole, table = training_job.model(), tmp_path / "log" / "steps.csv"
     history = fit(whole, data, SHORT, progress=False)
     assert history.steps_per_epoch == 4
     with monkeypatch.context() as patch:
         stop_at(patch, stopped)
         with pytest.raises(Stopped):
-            fit(training_job.model(), data, SHORT, False, checkpoint=tmp_path / "s", save_every=0)
+            fit(training_job.model(), data, SHORT, False, state=tmp_path / "s", log=table, save_every=0)
     # What is left where a process is killed while it writes.
     (tmp_path / ".s.abc").write_bytes(b"half")
     resumed = training_job.model()
     seen: list[int] = []
-    monkeypatch.setattr(train, "whole", lambda batch: (seen.append(len(batch)), batch)[1])
-    again = fit(resumed, data, SHORT, False, checkpoint=tmp_path / "s")
+    monkeypatch.setattr(batches, "whole", lambda batch: (seen.append(len(batch)), batch)[1])
+    again = fit(resumed, data, SHORT, False, state=tmp_path / "s", log=table)
     assert torch.equal(weights(resumed), weights(whole))
     assert (again.loss, again.lr) == (history.loss, history.lr)
     assert len(seen) == 8 - stopped, "batches that were done are not loaded again"
-    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+    assert {p.name for p in tmp_path.iterdir()} == {"s", "log"}
+    steps = [line.split(",")[0] for line in table.read_text().splitlines()]
+    assert steps == ["step", *map(str, range(8))], "each step once, also where it went on"
 
 
 def test_states_are_kept_after_each_epoch_only_where_time_is_short(
@@ -88,7 +89,7 @@ def test_states_are_kept_after_each_epoch_only_where_time_is_short(
 ) -> None:
     stop_at(monkeypatch, 6)
     with pytest.raises(Stopped):
-        fit(training_job.model(), data, SHORT, False, checkpoint=tmp_path / "s", save_every=1e9)
+        fit(training_job.model(), data, SHORT, False, state=tmp_path / "s", save_every=1e9)
     assert len(torch.load(tmp_path / "s", weights_only=True)["loss"]) == 4
 
 
@@ -97,15 +98,15 @@ def test_a_finished_training_is_not_trained_again(
 ) -> None:
     averaged = replace(SHORT, ema=0.5)
     first, second = training_job.model(), training_job.model()
-    history = fit(first, data, averaged, False, checkpoint=tmp_path / "s")
+    history = fit(first, data, averaged, False, state=tmp_path / "s")
     stop_at(monkeypatch, 0)
-    again = fit(second, data, averaged, False, checkpoint=tmp_path / "s")
+    again = fit(second, data, averaged, False, state=tmp_path / "s")
     assert torch.equal(weights(first), weights(second)) and again.loss == history.loss
 
 
 def test_the_state_of_another_training_is_refused(data: TrackletDataset, tmp_path: Path) -> None:
     path = tmp_path / "s"
-    fit(training_job.model(), data, SHORT, False, checkpoint=path)
+    fit(training_job.model(), data, SHORT, False, state=path)
     before = path.read_bytes()
     other = training_job.model()
     with torch.no_grad():
@@ -117,11 +118,11 @@ def test_the_state_of_another_training_is_refused(data: TrackletDataset, tmp_pat
         (other, data, SHORT, "weights"),
     ):
         with pytest.raises(BadInput, match=named) as refused:
-            fit(model, dataset, config, False, checkpoint=path)
+            fit(model, dataset, config, False, state=path)
         assert str(path) in str(refused.value) and "start anew" in str(refused.value)
         assert path.read_bytes() == before
     # How a step is divided decides nothing.
-    fit(training_job.model(), data, replace(SHORT, accumulate=2), False, checkpoint=path)
+    fit(training_job.model(), data, replace(SHORT, accumulate=2), False, state=path)
 
 
 class Evil:
@@ -139,7 +140,7 @@ def test_what_is_no_state_is_refused_and_not_run(
     for content in (b"", b"nonsense", pickle.dumps(Evil(), 2), path.read_bytes(), another, another[:200]):
         path.write_bytes(content)
         with pytest.raises(BadInput, match=r"s: (file|format)"):
-            fit(training_job.model(), data, SHORT, False, checkpoint=path)
+            fit(training_job.model(), data, SHORT, False, state=path)
         assert path.read_bytes() == content
     assert capsys.readouterr().out == ""
 
@@ -157,6 +158,6 @@ def test_a_full_disk_leaves_the_state_before(
 
     monkeypatch.setattr(torch, "save", limited)
     with pytest.raises(BadInput, match=r"room.*no space left"):
-        fit(training_job.model(), data, SHORT, False, checkpoint=path, save_every=0)
+        fit(training_job.model(), data, SHORT, False, state=path, save_every=0)
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
     assert len(torch.load(path, weights_only=True)["loss"]) == 2

@@ -8,18 +8,21 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from lart_mini.lart.config import LARTConfig, StageConfig
 from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.model import LART
+from lart_mini.lart.recipe import train
 from lart_mini.lart.tokens import Stats
 from lart_mini.tracklets.tracklet import Tracklet
-from lart_mini.training.config import TrainConfig
-from lart_mini.training.loop import History, choose_fabric, fit
+from lart_mini.training.devices import choose_fabric
+from lart_mini.training.loop import History
 
 FRAMES = 12
 
@@ -63,6 +66,14 @@ def dataset(scenes: int = 7) -> TrackletDataset:
     return TrackletDataset(tracklets(scenes), frames=FRAMES, people=3, stats=stats, train=True)
 
 
+def fit(
+    model: LART, data: TrackletDataset, config: StageConfig, progress: bool = False, **options: Any
+) -> History:
+    """`train` on a data set that masks as the settings say."""
+    data.mask_ratio = config.mask_ratio
+    return train(model, data, config, progress, **options)
+
+
 def model(**changes: object) -> LART:
     torch.manual_seed(0)
     small = {"people": 3, "frames": FRAMES, "width": 16, "depth": 2, "heads": 2, "pose_width": 16}
@@ -71,9 +82,9 @@ def model(**changes: object) -> LART:
 
 # A short last batch of one, unequal shares, micro-batches, a clipped gradient and the released settings.
 DIVIDED = {
-    "even": TrainConfig(epochs=1, batch_size=4, warmup_epochs=0),
-    "uneven": TrainConfig(epochs=1, batch_size=5, warmup_epochs=0, accumulate=2, clip=0.1),
-    "released": TrainConfig.released("pretrain", epochs=1, batch_size=6, lr=1e-3, drop_path=0.0),
+    "even": StageConfig(epochs=1, batch_size=4, warmup_epochs=0),
+    "uneven": StageConfig(epochs=1, batch_size=5, warmup_epochs=0, accumulate=2, clip=0.1),
+    "released": StageConfig.released("pretrain", epochs=1, batch_size=6, lr=1e-3, drop_path=0.0),
 }
 
 
@@ -100,13 +111,13 @@ def two_processes(folder: Path) -> None:
             torch.save({"loss": history.loss, "gradients": gradients, "weights": weights}, folder / name)
 
 
-LONG = TrainConfig(epochs=4, batch_size=4, accumulate=2, ema=0.9, drop_path=0.2, warmup_epochs=1)
+LONG = StageConfig(epochs=4, batch_size=4, accumulate=2, ema=0.9, drop_path=0.2, warmup_epochs=1)
 
 
 def long_run(checkpoint: Path | None, out: Path) -> None:
     """A training with everything that draws or averages, its state kept after each step."""
     trained = model(dropout=0.2)
-    history = fit(trained, dataset(20), LONG, progress=False, checkpoint=checkpoint, save_every=0)
+    history = fit(trained, dataset(20), LONG, state=checkpoint, save_every=0)
     torch.save({"loss": history.loss, "lr": history.lr, "weights": trained.state_dict()}, out)
 
 

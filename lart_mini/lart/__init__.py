@@ -1,30 +1,33 @@
 """LART: tokens of tracked people, a masked transformer, its two stages, dense scores (02, 04-06, 09)."""
 
-from lart_mini.lart.assembly import ASSEMBLIES, Assembly, assemble, assembly_of
+from lart_mini.lart.assembly import assemble
+from lart_mini.lart.config import ASSEMBLIES, PRESETS, Assembly, LARTConfig, StageConfig, assembly_for, preset
 from lart_mini.lart.datasets import StoreDataset, TrackletDataset, collate, group_others
-from lart_mini.lart.model import LART, LARTConfig, positional_encoding
-from lart_mini.lart.packing import attention_mask
+from lart_mini.lart.model import LART, attention_mask, positional_encoding
 from lart_mini.lart.predict import box_scores, dense_scores, samples_of
-from lart_mini.lart.published import load_released, read_model
 from lart_mini.lart.recipe import (
-    PRESETS,
     Recipe,
     Trained,
     finetune,
     from_scratch,
     key_labels,
     labelled,
+    masked_bce,
+    new_model,
+    parameter_groups,
     pretrain,
+    pretrained,
     scores_of,
     shuffled_labels,
     stats_of_store,
     taught,
-    train_config,
+    train,
     train_on_store,
     training_set,
 )
 from lart_mini.lart.teacher import Teacher, fit_teacher, look, teach
-from lart_mini.lart.tokens import LabelChoice, Stats, TokenBatch, load_stats, random_mask, stats_of
+from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, random_mask, stats_of
+from lart_mini.lart.weights import load_model, load_released, read_model, save_model
 
 __all__ = [
     "ASSEMBLIES",
@@ -32,8 +35,8 @@ __all__ = [
     "PRESETS",
     "Assembly",
     "LARTConfig",
-    "LabelChoice",
     "Recipe",
+    "StageConfig",
     "Stats",
     "StoreDataset",
     "Teacher",
@@ -41,7 +44,7 @@ __all__ = [
     "TrackletDataset",
     "Trained",
     "assemble",
-    "assembly_of",
+    "assembly_for",
     "attention_mask",
     "box_scores",
     "collate",
@@ -52,21 +55,28 @@ __all__ = [
     "group_others",
     "key_labels",
     "labelled",
+    "load_model",
     "load_released",
     "load_stats",
     "look",
+    "masked_bce",
+    "new_model",
+    "parameter_groups",
     "positional_encoding",
+    "preset",
     "pretrain",
+    "pretrained",
     "random_mask",
     "read_model",
     "samples_of",
+    "save_model",
     "scores_of",
     "shuffled_labels",
     "stats_of",
     "stats_of_store",
     "taught",
     "teach",
-    "train_config",
+    "train",
     "train_on_store",
     "training_set",
 ]

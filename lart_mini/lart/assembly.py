@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,46 +12,9 @@ from numpy.typing import NDArray
 
 from lart_mini import ava
 from lart_mini.files import BadInput
-from lart_mini.lart.model import LARTConfig
+from lart_mini.lart.config import ASSEMBLIES, Assembly, Profile, assembly_of
 from lart_mini.lart.tokens import JOINTS_WIDTH, LabelChoice, Stats, TokenBatch
 from lart_mini.tracklets.tracklet import GROUND_TRUTH, NO_LABEL, FloatArray, Tracklet, tables
-
-
-@dataclass(frozen=True)
-class Assembly:
-    """How a sample is put together; each field is one point in which the paper and its code differ."""
-
-    start: Literal["random", "first"] = "random"  # the window's first row in a longer ego
-    last_frame: Literal["kept", "dropped"] = "kept"  # is the ego's last frame ever part of a window
-    spanning: Literal["kept", "dropped"] = "kept"  # others that begin before the window and end after it
-    slots: Literal["seen", "drawn"] = "seen"  # an other out of sight leaves its slot to the next, or empty
-    undetected: Literal["zero", "kept"] = "zero"  # what the tracklet holds in frames without a detection
-    joints: bool = False  # are joints + camera part of the batch
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            if get_args(hint) and getattr(self, name) not in get_args(hint):
-                raise ValueError(f"{name} must be one of {get_args(hint)}, not {getattr(self, name)!r}")
-
-
-Profile = Literal["paper", "released"] | Assembly
-
-ASSEMBLIES = {
-    "paper": Assembly(),
-    "released": Assembly(
-        start="first", last_frame="kept", spanning="dropped", slots="drawn", undetected="kept", joints=True
-    ),
-}
-
-
-def assembly_of(profile: Profile, train: bool = False) -> Assembly:
-    """The Assembly itself, or the one of that name; `released` drops the last frame in training only."""
-    if isinstance(profile, Assembly):
-        return profile
-    if profile not in ASSEMBLIES:
-        raise ValueError(f"profile must be an Assembly or one of {tuple(ASSEMBLIES)}, not {profile!r}")
-    dropped = train and profile == "released"
-    return replace(ASSEMBLIES[profile], last_frame="dropped") if dropped else ASSEMBLIES[profile]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,18 +211,3 @@ def used_entries(index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
     """The entries that an index (T,) names, and the same index into those alone."""
     used = np.unique(index[index >= 0])
     return used, np.where(index >= 0, np.searchsorted(used, index), -1)
-
-
-def assembly_for(config: LARTConfig, train: bool) -> Assembly:
-    """How the samples of a model are put together: as the text says, or as the released code does."""
-    profile, assembly = profile_of(None, config)
-    dropped = train and profile == "released"
-    return dataclasses.replace(assembly, last_frame="dropped") if dropped else assembly
-
-
-def profile_of(profile: str | None, config: LARTConfig) -> tuple[str, Assembly]:
-    """The profile's name, by default the model's own, and how it puts samples together for this model."""
-    name = profile or ("released" if config.undetected == "computed" else "paper")
-    if name not in ASSEMBLIES:
-        raise BadInput("--profile", "profile", " | ".join(ASSEMBLIES), name)
-    return name, replace(ASSEMBLIES[name], joints=config.joints_width > 0)

@@ -17,15 +17,14 @@ from torch.utils.data import Dataset
 from lart_mini import ava
 from lart_mini.files import BadInput
 from lart_mini.lart.assembly import (
-    Profile,
     appearance_width,
     assemble_prepared,
-    assembly_of,
     prepare,
     seats,
     used_entries,
     window_starts,
 )
+from lart_mini.lart.config import Assembly, Profile, assembly_of
 from lart_mini.lart.tokens import JOINTS_WIDTH, LabelChoice, Stats, TokenBatch, random_mask
 from lart_mini.tracklets.records import RECORD, HalfArray
 from lart_mini.tracklets.store import Store
@@ -61,36 +60,32 @@ class EgoDataset(Dataset[TokenBatch], ABC):
     this and the masked tokens are drawn anew each epoch from (seed, epoch, index). Tracklets without any
     label of the wanted source are no egos. Test: every tracklet, in order, the window starting at
     `starts[index]` (0 where all fit into `frames`, and where the profile starts at the first row), others in
-    order, nothing masked. Settable: `mask_ratio`, the share of an item's detected tokens that is masked.
+    order, nothing masked. `mask_ratio`: the share of a training item's detected tokens that is masked.
     """
 
     def __init__(
         self,
-        tracklets: Any,
+        scenes: Sequence[str],
+        lengths: Sequence[int],
+        labelled: Sequence[bool],
         *,
         frames: int,
         people: int,
-        stats: Stats,
         train: bool,
-        labels: LabelChoice = "any",
-        profile: Profile = "paper",
+        assembly: Assembly,
         starts: Sequence[int] | None = None,
         seed: int = 0,
         mask_ratio: float = 0.0,
     ) -> None:
+        """scenes, lengths (frames) and labelled (has it a wanted label) of each tracklet."""
         self.frames, self.people, self.train, self.seed, self.epoch = frames, people, train, seed, 0
-        self.assembly, self.mask_ratio, self.labels = assembly_of(profile, train), mask_ratio, labels
-        scenes, lengths, labelled = self._take(tracklets, stats)
-        self.lengths, self.others = lengths, _together(scenes)
+        self.assembly, self.mask_ratio = assembly, mask_ratio
+        self.lengths, self.others = list(lengths), _together(scenes)
         self.egos = [i for i, wanted in enumerate(labelled) if not train or wanted]
         long = any(length > frames for length in lengths)
-        if starts is None and not train and long and self.assembly.start == "random":
+        if starts is None and not train and long and assembly.start == "random":
             raise ValueError(f"tracklets of more than {frames} frames need `starts` at test")
-        self.starts = list(starts) if starts is not None else [0] * len(lengths)
-
-    @abstractmethod
-    def _take(self, tracklets: Any, stats: Stats) -> tuple[list[str], list[int], list[bool]]:
-        """Get ready to read the tracklets; scene, frames, and whether it has a wanted label, of each."""
+        self.starts = list(starts) if starts is not None else [0] * len(self.lengths)
 
     @abstractmethod
     def batch(self, draws: Sequence[Draw]) -> TokenBatch:
@@ -102,6 +97,10 @@ class EgoDataset(Dataset[TokenBatch], ABC):
 
     def __len__(self) -> int:
         return len(self.egos)
+
+    def __getitems__(self, indices: Sequence[int]) -> TokenBatch:
+        """The items, collated: what a DataLoader asks for, with `training.batches.whole` to hand it on."""
+        return self.batch([self.draw(index) for index in indices])
 
     def draw(self, index: int) -> Draw:
         """What item `index` is made of."""
@@ -119,20 +118,31 @@ class EgoDataset(Dataset[TokenBatch], ABC):
             return None
         return random_mask(detected, self.mask_ratio, torch.Generator().manual_seed(draw.mask_seed))
 
-    def people_count(self, index: int) -> int:
-        """About how many slots item `index` fills, for BucketSampler."""
+    def size(self, index: int) -> int:
+        """About how many slots item `index` fills: items of one size are batched together."""
         return min(1 + len(self.others[self.egos[index]]), self.people)
 
 
 class TrackletDataset(EgoDataset):
     """An EgoDataset of a list of Tracklets in memory; its items are TokenBatches of one sample (B = 1)."""
 
-    def _take(self, tracklets: Sequence[Tracklet], stats: Stats) -> tuple[list[str], list[int], list[bool]]:
-        self.appearance_width = appearance_width(tracklets)
-        chosen: Any = {"width": self.appearance_width, "labels": self.labels, "assembly": self.assembly}
+    def __init__(
+        self,
+        tracklets: Sequence[Tracklet],
+        *,
+        stats: Stats,
+        train: bool,
+        labels: LabelChoice = "any",
+        profile: Profile = "paper",
+        **settings: Any,
+    ) -> None:
+        """`settings`: frames, people, starts, seed and mask_ratio of EgoDataset."""
+        assembly, self.appearance_width = assembly_of(profile, train), appearance_width(tracklets)
+        chosen: Any = {"width": self.appearance_width, "labels": labels, "assembly": assembly}
         self.prepared = [prepare(tracklet, stats, **chosen) for tracklet in tracklets]
         labelled = [bool(prepared.label_weight.any()) for prepared in self.prepared]
-        return [tracklet.scene for tracklet in tracklets], [len(tracklet) for tracklet in tracklets], labelled
+        scenes, lengths = [t.scene for t in tracklets], [len(t) for t in tracklets]
+        super().__init__(scenes, lengths, labelled, train=train, assembly=assembly, **settings)
 
     def __getitem__(self, index: int) -> TokenBatch:
         return self.item(self.draw(index))
@@ -207,23 +217,31 @@ Seated = list[tuple[Seat, NDArray[np.intp], NDArray[np.intp]]]  # seat, frames o
 class StoreDataset(EgoDataset):
     """An EgoDataset of a Store: TrackletDataset's items, without holding the tracklets in memory.
 
-    A whole batch is made at once, which a DataLoader asks for by itself; `datasets.whole` hands it on.
+    A whole batch is made at once.
     """
 
-    def _take(self, store: Store, stats: Stats) -> tuple[list[str], list[int], list[bool]]:
-        self.store, self.appearance_width = store, store.appearance_width
+    def __init__(
+        self,
+        store: Store,
+        *,
+        stats: Stats,
+        train: bool,
+        labels: LabelChoice = "any",
+        profile: Profile = "paper",
+        **settings: Any,
+    ) -> None:
+        """`settings`: frames, people, starts, seed and mask_ratio of EgoDataset."""
+        self.store, self.labels, self.appearance_width = store, labels, store.appearance_width
         self.mean, self.std = (torch.from_numpy(part) for part in (stats.mean, stats.std + np.float32(1e-10)))
         self.units = store.index["depth_unit"].to_numpy().astype(np.float32)
         columns = store.columns
-        told = columns["ground_truth"] + (columns["pseudo"] if self.labels == "any" else 0)
-        return store.index["scene"].to_list(), columns["length"].tolist(), (told > 0).tolist()
+        labelled = columns["ground_truth"] + (columns["pseudo"] if labels == "any" else 0) > 0
+        scenes, lengths = store.index["scene"].to_list(), columns["length"].tolist()
+        assembly = assembly_of(profile, train)
+        super().__init__(scenes, lengths, labelled.tolist(), train=train, assembly=assembly, **settings)
 
     def __getitem__(self, index: int) -> TokenBatch:
         return self._assemble([self.draw(index)], self.people)
-
-    def __getitems__(self, indices: Sequence[int]) -> TokenBatch:
-        """The items, collated."""
-        return self.batch([self.draw(index) for index in indices])
 
     def batch(self, draws: Sequence[Draw]) -> TokenBatch:
         """As EgoDataset's."""

@@ -1,114 +1,23 @@
 """LART: a transformer over the person-vectors of a track and its neighbours (section 3, supplement C).
 
-One class, two profiles: `LARTConfig.paper` is the text, `LARTConfig.released` what made the published
-weights. Every field of the config is a size, or one point in which the two differ.
+From top to bottom: where a token stands (the encoding), who attends to whom and which tokens are worth
+computing (section C.2), the layers, and the model. What can be chosen stands in config.py.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lart_mini.files import BadInput
-from lart_mini.lart.packing import Plan, every_token, every_token_as_released, pack, roles, rows
+from lart_mini.lart.config import LARTConfig
 from lart_mini.lart.tokens import JOINTS_WIDTH, TokenBatch
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH
-
-
-@dataclass(frozen=True)
-class LARTConfig:
-    """What decides the model's shape and behaviour. Raises ValueError where fields do not fit together."""
-
-    people: int = 5  # most people in a sample, the ego first
-    frames: int = 128  # most frames in a sample
-    width: int = 128  # of a token, D; divisible by 4 (encoding)
-    depth: int = 4  # transformer blocks
-    heads: int = 4  # of self-attention in each block
-    head_width: int = 0  # of a head's queries, keys and values; 0: width / heads
-    qkv_bias: bool = True  # have queries, keys and values a bias (released code: no)
-    mlp_ratio: float = 4.0  # hidden width of a block's MLP / width
-    pose_width: int = 128  # what the pose encoder gives
-    pose_hidden: tuple[int, ...] | None = None  # its hidden widths; None: two of pose_width (C.2.1)
-    joints_width: int = 0  # what the joints encoder gives; 0: joints are no input (the paper)
-    joints_hidden: tuple[int, ...] | None = None  # its hidden widths; None: two of joints_width
-    appearance: int = 0  # width of the appearance vectors; 0: pose only
-    appearance_width: int = 0  # what the appearance encoder gives
-    appearance_hidden: tuple[int, ...] | None = None  # its hidden widths; None: two of appearance_width
-    classes: int = 60  # evaluated AVA classes
-    dropout: float = 0.1  # after the encoding and after each half of a block
-    inner_dropout: bool = False  # on attention weights and after GELU, not after the encoding (released)
-    drop_path: float = 0.0  # chance that training skips a residual branch of a sample, same in all blocks
-    norm: Literal["post", "pre"] = "post"  # LayerNorm after each half (paper) or before it (released code)
-    encoding_order: Literal["time first", "person first"] = "time first"  # of D's halves (released: second)
-    encoding_trained: bool = False  # is the encoding a weight that starts as the waves (released code)
-    token_order: Literal["person", "time"] = "person"  # token t + i * T (paper) or t * P + i (released code)
-    gaps_attended: bool = True  # at test missing detections are attended to (paper) or not (released code)
-    undetected: Literal["skipped", "computed"] = "skipped"  # tokens nobody reads: left out, or not (released)
-
-    def __post_init__(self) -> None:
-        if self.width % 4 or (self.width % self.heads and not self.head_width):
-            raise ValueError(f"width {self.width} must be divisible by 4 and by heads ({self.heads})")
-        for field, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, field) not in get_args(hint):
-                choices = " or ".join(map(repr, get_args(hint)))
-                raise ValueError(f"{field} must be {choices}, not {getattr(self, field)!r}")
-        if (self.appearance > 0) != (self.appearance_width > 0):
-            raise ValueError("appearance and appearance_width must both be 0 or both above 0")
-
-    @classmethod
-    def mini(cls, **changes: Any) -> LARTConfig:
-        """About 0.6 M parameters, for a laptop's CPU: shallow, and normed as the released code is.
-
-        Depth and width were chosen on a fold of the training takes; so was the norm, which an early run
-        on validation takes had favoured.
-        """
-        return replace(cls(width=192, pose_width=192, depth=2, mlp_ratio=1.0, norm="pre"), **changes)
-
-    @classmethod
-    def paper(cls, **changes: Any) -> LARTConfig:
-        """Section 4.4: 16 layers, 16 heads, tokens of 512; the pose encoder gives 256 (C.2.1).
-
-        Pose only, the paper says both that tokens have 512 numbers and that 256 go into the transformer: here
-        a linear layer widens them. With appearance=1152, appearance_width=256 the encoders' outputs make 512.
-        The hidden width of the blocks' MLP is not stated; 4 times the width is the vanilla transformer's.
-        """
-        return replace(cls(width=512, depth=16, heads=16, pose_width=256), **changes)
-
-    @classmethod
-    def released(cls, **changes: Any) -> LARTConfig:
-        """The released code's default: joints as a third input, appearance from Hiera, narrow blocks."""
-        default = cls(
-            people=5,
-            frames=125,
-            width=512,
-            pose_width=128,
-            pose_hidden=(VECTOR_WIDTH,),
-            joints_width=128,
-            joints_hidden=(256, 256),
-            appearance=2048,
-            appearance_width=256,
-            appearance_hidden=(512, 512),
-            encoding_order="person first",
-            encoding_trained=True,
-            token_order="time",
-            depth=16,
-            heads=16,
-            head_width=64,
-            qkv_bias=False,
-            mlp_ratio=1.0,
-            inner_dropout=True,
-            drop_path=0.4,
-            norm="pre",
-            gaps_attended=False,
-            undetected="computed",
-        )
-        return replace(default, **changes)
 
 
 def positional_encoding(people: int, frames: int, width: int, order: str = "time first") -> Tensor:
@@ -126,6 +35,106 @@ def positional_encoding(people: int, frames: int, width: int, order: str = "time
     time = waves(frames)[None].expand(people, -1, -1)
     track = waves(people)[:, None].expand(-1, frames, -1)
     return torch.cat([time, track] if order == "time first" else [track, time], dim=-1).float()
+
+
+# --------------------------------------------------------- who attends to whom, and what is computed at all
+
+
+def roles(batch: TokenBatch, gaps_attended: bool = True) -> tuple[Tensor, Tensor]:
+    """Which tokens attend, and which are attended to, each (B, P, T) bool; the latter are among the former.
+
+    Training (`batch.masked` given): undetected tokens neither attend nor are attended to (mask 1), masked
+    ones attend but are not attended to, by themselves neither (mask 2). Test: only absent people's slots are
+    blocked, and missing detections are not attended to unless `gaps_attended`.
+    """
+    if batch.masked is not None:
+        return batch.detected, batch.detected & ~batch.masked
+    present = batch.present[:, :, None].expand_as(batch.detected)
+    return present, present if gaps_attended else present & batch.detected
+
+
+def attention_mask(batch: TokenBatch, gaps_attended: bool = True) -> Tensor:
+    """(B, N, N) bool, True where row may attend to column; N = P * T, token t of person i at t + i * T.
+
+    Whoever may attend to nothing attends to itself, so that every row has a softmax.
+    """
+    return pairs(*(role.flatten(1) for role in roles(batch, gaps_attended)))
+
+
+def pairs(attends: Tensor, attended: Tensor) -> Tensor:
+    """attention_mask from flat roles, (B, N) each."""
+    allowed = attends[:, :, None] & attended[:, None, :]
+    return allowed | torch.diag_embed(~allowed.any(dim=-1))
+
+
+def rows(x: Tensor, index: Tensor) -> Tensor:
+    """Of each sample the rows that index (B, L) names: x (B, N) or (B, N, W) -> (B, L) or (B, L, W)."""
+    return x.gather(1, index if x.ndim == 2 else index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which tokens a forward pass computes, and which of them each attends to."""
+
+    tokens: Tensor | None = None  # (B, L) numbers of those computed; None: all N, in order
+    real: Tensor | None = None  # (B, L) bool, False where a sample with fewer tokens is filled up; None: all
+    mask: Tensor | None = None  # (B, 1, L or 1, K <= L) bool: row may attend to column; None: all to all
+    uniform: Tensor | None = None  # (B, L) bool: rows that attend to all columns alike
+
+    def take(self, x: Tensor) -> Tensor:
+        """(B, N) or (B, N, W) -> (B, L) or (B, L, W): the tokens that are computed."""
+        if self.tokens is None:
+            return x
+        return rows(x, self.tokens)
+
+    def spread(self, x: Tensor, count: int) -> Tensor:
+        """(B, L, C) -> (B, N, C): back to their places, with zeros where nothing was computed."""
+        if self.tokens is None:
+            return x
+        if self.real is not None:
+            x = x.masked_fill(~self.real[..., None], 0)
+        return x.new_zeros(len(x), count, x.shape[-1]).scatter(1, self.tokens[..., None].expand_as(x), x)
+
+
+def pack(attends: Tensor, attended: Tensor) -> Plan:
+    """Only tokens that attend are computed, those attended to first: keys and values are the first K of L.
+
+    attends, attended: (B, N) bool, the latter among the former. L and K are those of the fullest sample;
+    where samples differ they are rounded up to a multiple of 8, which suits the kernels.
+    """
+    count = attends.shape[1]
+    keys = attended.sum(dim=1)
+    length, most, fewest = torch.stack([attends.sum(dim=1).max(), keys.max(), keys.min()]).tolist()
+    if fewest == count:
+        return Plan()
+    order = (attends.int() + attended.int()).argsort(dim=1, descending=True, stable=True)
+    if fewest == length > 0:
+        return Plan(order[:, :length])
+    length, most = (min(-(-max(1, size) // 8) * 8, count) for size in (length, most))
+    tokens = order[:, :length]
+    real = attends.gather(1, tokens)
+    if fewest == 0:  # some sample has nobody to attend to but oneself
+        return Plan(tokens, real, pairs(real, attended.gather(1, tokens))[:, None])
+    return Plan(tokens, real, attended.gather(1, tokens[:, :most])[:, None, None])
+
+
+def every_token(attends: Tensor, attended: Tensor) -> Plan:
+    """All tokens are computed, useful or not; who may attend to nothing attends to itself."""
+    return Plan(mask=pairs(attends, attended)[:, None])
+
+
+def every_token_as_released(attends: Tensor, attended: Tensor) -> Plan:
+    """All tokens are computed; who may attend to nothing attends to everything alike.
+
+    The released code writes -1000 over scores instead of leaving them out of the softmax: the same, unless
+    a row has nothing else.
+    """
+    allowed = attends[:, :, None] & attended[:, None, :]
+    uniform = ~allowed.any(dim=-1)
+    return Plan(mask=(allowed | uniform[:, :, None])[:, None], uniform=uniform)
+
+
+# --------------------------------------------------------------------------------------------------- layers
 
 
 def mlp(*widths: int) -> nn.Sequential:
@@ -195,7 +204,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(config.width, hidden), activation, nn.Linear(hidden, config.width))
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.drop_path = config.drop_path
+        self.drop_path = 0.0  # chance that training skips a branch of a sample; see LART.set_drop_path
         self.post = config.norm == "post"
 
     def forward(self, x: Tensor, mask: Tensor | None = None, uniform: Tensor | None = None) -> Tensor:

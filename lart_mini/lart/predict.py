@@ -7,6 +7,7 @@ on it counts (section 4). The boxes are the tracker's, the same for every model 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from lart_mini import ava
 from lart_mini.evaluation.key_boxes import KeyBoxes, pooled
 from lart_mini.files import BadInput
-from lart_mini.lart.assembly import Assembly, Profile
+from lart_mini.lart.config import Assembly, LARTConfig, Profile
 from lart_mini.lart.datasets import Draw, StoreDataset, TrackletDataset
-from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats
 from lart_mini.progress import progress as progress_bar
 from lart_mini.tracklets.store import Store
@@ -34,7 +35,7 @@ def samples_of(
 
     Raises BadInput where the tracklets have no appearance, or another, than the model reads.
     """
-    kind = StoreDataset if isinstance(members, Store) else TrackletDataset
+    kind: Any = StoreDataset if isinstance(members, Store) else TrackletDataset
     samples = kind(
         members,
         frames=config.frames,

@@ -1,55 +1,124 @@
-"""The two stages of the paper, as notebooks and command line run them: pre-train, then fine-tune.
+"""How a LART is trained: its loss, its two stages on mini_ava as a recipe says, and the same on a store.
 
-On mini_ava a `Recipe` says all that decides a result. Each stage writes a checkpoint that carries its recipe;
-asked again for the same one, it is read instead of trained, and a notebook that stands alone trains what is
-not there. A stage that is stopped leaves its state beside its checkpoint, and goes on from it.
+A `Recipe` says all that decides a result on mini_ava. Each stage leaves a checkpoint whose name carries a
+digest of it; asked again for the same one, it is read instead of trained, and a notebook that stands alone
+trains what is not there. A stage that is stopped leaves its state beside its checkpoint, and goes on from it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn import functional as F
 
 from lart_mini import ava
 from lart_mini.data.mini_ava import MiniAva, mini_ava
 from lart_mini.files import BadInput
-from lart_mini.lart.assembly import Profile, assembly_for
-from lart_mini.lart.datasets import StoreDataset, TrackletDataset
-from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.config import PRESETS, LARTConfig, Profile, Source, StageConfig, assembly_for, preset
+from lart_mini.lart.datasets import EgoDataset, StoreDataset, TrackletDataset
+from lart_mini.lart.model import LART
 from lart_mini.lart.predict import dense_scores, samples_of
-from lart_mini.lart.published import read_model
 from lart_mini.lart.teacher import Teacher, fit_teacher, teach
-from lart_mini.lart.tokens import Stats, load_stats, stats_of
+from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, stats_of
+from lart_mini.lart.weights import load_model, read_model, save_model
 from lart_mini.tracklets.store import Store
 from lart_mini.tracklets.tracklet import NO_LABEL, Tracklet
-from lart_mini.training.checkpoints import load_checkpoint, save_checkpoint
-from lart_mini.training.config import TrainConfig
+from lart_mini.training.batches import Batches
+from lart_mini.training.checkpoints import Kept
+from lart_mini.training.devices import choose_fabric
 from lart_mini.training.loop import History, fit
 from lart_mini.training.resume import fingerprint_of_weights
 
-# The released code's model of pose alone: no other input, tokens of 128, and its MLP stays 512 wide.
-POSE_ALONE = {"joints_width": 0, "appearance": 0, "appearance_width": 0, "width": 128, "mlp_ratio": 4.0}
-PRESETS: dict[str, Callable[..., LARTConfig]] = {
-    "mini": LARTConfig.mini,
-    "small": partial(LARTConfig.mini, people=3, frames=64, width=64, pose_width=64),  # many are compared
-    "paper": LARTConfig.paper,
-    "released": partial(LARTConfig.released, **POSE_ALONE),
-}
+MEASURED_TRACKLETS = 20_000  # of a store, for statistics; more would not change their third digit
+
+# ---------------------------------------------------------------------------------------------- one training
+
+
+def train(
+    model: LART,
+    dataset: EgoDataset,
+    config: StageConfig,
+    progress: bool = True,
+    *,
+    fabric: Fabric | None = None,
+    workers: int = 0,
+    **kept: Any,
+) -> History:
+    """Train `model` in place on `dataset`; `kept`: the files state and log of `training.fit`, and save_every.
+
+    `fabric`: the devices, from training.choose_fabric; else one. `workers`: processes that load data.
+    Raises BadInput for a data set without labels, or with another share of masked tokens than `config` says.
+    """
+    if dataset.mask_ratio != config.mask_ratio:
+        raise BadInput("training", "mask_ratio of the data set", config.mask_ratio, dataset.mask_ratio)
+    fabric = fabric or choose_fabric(devices=1)
+    model.set_drop_path(config.drop_path)
+    process: Any = {"rank": fabric.global_rank, "world": fabric.world_size}
+    batches = Batches(dataset, config.batch_size, seed=config.seed, workers=workers, **process)
+    groups = parameter_groups(model, config)
+    return fit(model, batches, masked_bce, groups, config, fabric=fabric, progress=progress, **kept)
+
+
+def masked_bce(logits: Tensor, batch: TokenBatch, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy, the mean over classes and over tokens that have a detection and a label.
+
+    logits (B,P,T,C). Masked tokens count, undetected ones do not (supplement C.2); others count as the ego
+    does, as in the released code. Where `batch` is a part of a larger one, `weight` is that of the
+    whole: the parts' losses then add up to the whole's mean.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="none").mean(-1)
+    counts = batch.label_weight * batch.detected
+    return (loss * counts).sum() / (counts.sum() if weight is None else weight).clamp(min=1)
+
+
+def parameter_groups(model: LART, config: StageConfig) -> list[dict[str, Any]]:
+    """AdamW's groups: each with its `scale` of the learning rate and its weight decay.
+
+    scale = layer_decay^(distance from the head). Layer 0 is the encoders, the mask token and a trained
+    encoding, layer i the i-th block, the last layer the head (ELECTRA's layer-wise decay, reference [10] of
+    the paper). A trained encoding is decayed as matrices are, as in the released code.
+    """
+    top = len(model.blocks) + 1
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        layer = _layer(name, top, config.layer_decay_as)
+        decays = config.decayed == "all" or (parameter.ndim >= 2 and "token" not in name)
+        group = groups.setdefault(
+            (layer, decays),
+            {
+                "params": [],
+                "scale": config.layer_decay ** (top - layer),
+                "weight_decay": config.weight_decay if decays else 0.0,
+                "lr": 0.0,
+            },
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def _layer(name: str, top: int, source: Source) -> int:
+    """Number of the layer that a parameter belongs to, `top` for the head."""
+    if name.startswith("blocks."):
+        # The released code looks for blocks under a name that its model does not have.
+        return top if source == "released" else int(name.split(".")[1]) + 1
+    return top if name.startswith("head") else 0
+
+
+# ------------------------------------------------------------------------------------- the stages on mini_ava
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the weights of one seed; what is not here is the paper's (TrainConfig, LARTConfig)."""
+    """All that decides the weights of one seed; what is not here is the paper's (StageConfig, LARTConfig)."""
 
     size: str = "smoke"  # of mini_ava
     data_seed: int = 0  # of mini_ava
@@ -66,18 +135,11 @@ class Recipe:
         if self.preset not in PRESETS:
             raise BadInput("recipe", "preset", " | ".join(PRESETS), self.preset)
 
-    def epochs(self, stage: str) -> int:
-        """Passes over the data in a stage."""
-        return self.pretrain_epochs if stage == "pretrain" else self.finetune_epochs
-
-    def train_config(self, stage: str) -> TrainConfig:
+    def stage(self, name: str) -> StageConfig:
         """Table 7's column for the stage, with this recipe's size of work."""
-        make = TrainConfig.pretrain if stage == "pretrain" else TrainConfig.finetune
-        epochs = self.epochs(stage)
-        warmup = self.warmup * epochs
-        return make(
-            epochs=epochs, batch_size=self.batch_size, lr=self.lr, warmup_epochs=warmup, seed=self.seed
-        )
+        epochs = self.pretrain_epochs if name == "pretrain" else self.finetune_epochs
+        size: Any = {"epochs": epochs, "warmup_epochs": self.warmup * epochs, "batch_size": self.batch_size}
+        return StageConfig.of(name, lr=self.lr, seed=self.seed, **size)
 
 
 @dataclass(frozen=True)
@@ -87,6 +149,82 @@ class Trained:
     model: LART
     stats: Stats
     history: History
+    checkpoint: Path | None = None  # where it is kept
+
+
+def pretrain(
+    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
+) -> Trained:
+    """Train from scratch on pseudo labels, or read the checkpoint in `run_dir` that the same recipe left.
+
+    `fabric`: the devices, from training.choose_fabric; else one.
+    """
+    data, _, stats = labelled(recipe.size, recipe.data_seed)
+    kept = _kept("pretrain", recipe, data, run_dir)
+    if kept.finished:
+        return _read(kept)
+    torch.manual_seed(recipe.seed)
+    model, settings = LART(preset(recipe.preset)), recipe.stage("pretrain")
+    _, tracklets = taught(recipe.size, recipe.data_seed)
+    dataset = training_set(tracklets, stats, model.config, "pretrain", settings)
+    history = train(model, dataset, settings, progress, fabric=fabric, state=kept.state, log=kept.log)
+    return _keep(Trained(model, stats, history), kept, fabric)
+
+
+def finetune(
+    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
+) -> Trained:
+    """Train on the ground truth, from what `pretrain` gives, or read the checkpoint in `run_dir`."""
+    data, tracklets, stats = labelled(recipe.size, recipe.data_seed)
+    kept = _kept("finetune", recipe, data, run_dir)
+    if kept.finished:
+        return _read(kept)
+    plain = dataclasses.replace(recipe, shuffled=False)
+    model, settings = pretrain(plain, run_dir, progress, fabric).model, recipe.stage("finetune")
+    if recipe.shuffled:
+        tracklets = shuffled_labels(tracklets, recipe.seed)
+    dataset = training_set(tracklets, stats, model.config, "finetune", settings)
+    history = train(model, dataset, settings, progress, fabric=fabric, state=kept.state, log=kept.log)
+    return _keep(Trained(model, stats, history), kept, fabric)
+
+
+def from_scratch(recipe: Recipe, tracklets: list[Tracklet], progress: bool = True) -> Trained:
+    """Train on the ground truth of these tracklets, without pre-training; the recipe's data is not read."""
+    torch.manual_seed(recipe.seed)
+    model, stats, settings = LART(preset(recipe.preset)), stats_of(tracklets), recipe.stage("finetune")
+    dataset = training_set(tracklets, stats, model.config, "finetune", settings)
+    return Trained(model, stats, train(model, dataset, settings, progress))
+
+
+def scores_of(
+    trained: Trained, tracklets: list[Tracklet], progress: bool = True, profile: Profile | None = None
+) -> list[np.ndarray]:
+    """Dense scores (T, 60) of each tracklet: all of it as ego, the others of its window beside it."""
+    config = trained.model.config
+    samples = samples_of(tracklets, config, trained.stats, profile or assembly_for(config))
+    return dense_scores(trained.model, samples, progress=progress)
+
+
+def training_set(
+    members: list[Tracklet] | Store, stats: Stats, config: LARTConfig, stage: str, settings: StageConfig
+) -> EgoDataset:
+    """Every tracklet once an epoch as ego, put together as the model asks.
+
+    Pre-training learns from every label, ground truth before pseudo labels; fine-tuning from ground truth
+    alone.
+    """
+    kind: Any = StoreDataset if isinstance(members, Store) else TrackletDataset
+    return kind(
+        members,
+        stats=stats,
+        train=True,
+        labels="any" if stage == "pretrain" else "ground truth",
+        profile=assembly_for(config, train=True),
+        frames=config.frames,
+        people=config.people,
+        seed=settings.seed,
+        mask_ratio=settings.mask_ratio,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -103,14 +241,6 @@ def taught(size: str, data_seed: int) -> tuple[Teacher, list[Tracklet]]:
     data, tracklets, _ = labelled(size, data_seed)
     teacher = fit_teacher(tracklets)
     return teacher, teach(teacher, tracklets + data.tracklets("kinetics-train"))
-
-
-def from_scratch(recipe: Recipe, tracklets: list[Tracklet], progress: bool = True) -> Trained:
-    """Train on the ground truth of these tracklets, without pre-training; the recipe's data is not read."""
-    torch.manual_seed(recipe.seed)
-    model, stats = LART(PRESETS[recipe.preset]()), stats_of(tracklets)
-    dataset = training_set(tracklets, stats, model.config, recipe.seed, "finetune")
-    return Trained(model, stats, fit(model, dataset, recipe.train_config("finetune"), progress))
 
 
 def shuffled_labels(tracklets: list[Tracklet], seed: int) -> list[Tracklet]:
@@ -131,125 +261,86 @@ def key_labels(tracklets: list[Tracklet]) -> list[Tracklet]:
     ]
 
 
-def pretrain(
-    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
-) -> Trained:
-    """Train from scratch on pseudo labels, or read the checkpoint in `run_dir` that the same recipe left.
-
-    `fabric`: the devices, from train.choose_fabric; else one.
-    """
-    return _stage("pretrain", recipe, run_dir, progress, fabric)
-
-
-def finetune(
-    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
-) -> Trained:
-    """Train on the ground truth, from what `pretrain` gives, or read the checkpoint in `run_dir`."""
-    return _stage("finetune", recipe, run_dir, progress, fabric)
+def _kept(stage: str, recipe: Recipe, data: MiniAva, run_dir: str | Path | None) -> Kept:
+    """Where a stage is kept: `<stage>-seed<n>-<digest>`, with `-shuffled` for the control."""
+    later = {"finetune_epochs", "shuffled"} if stage == "pretrain" else set()
+    made = {key: value for key, value in asdict(recipe).items() if key not in later}
+    model = asdict(preset(recipe.preset))
+    name = f"{stage}-seed{recipe.seed}{'-shuffled' if made.get('shuffled') else ''}"
+    return Kept.of(run_dir, name, {"stage": stage, "recipe": made, "data": data.path.name, "model": model})
 
 
-def _stage(
-    stage: str, recipe: Recipe, run_dir: str | Path | None, progress: bool, fabric: Fabric | None
-) -> Trained:
-    data, _, _ = labelled(recipe.size, recipe.data_seed)
-    path = None if run_dir is None else Path(run_dir) / checkpoint_name(stage, recipe)
-    meta = {"stage": stage, "recipe": _decisive(stage, recipe), "data": data.path.name}
-    config = PRESETS[recipe.preset]()
-
-    def train(state: Path | None) -> Trained:
-        model, tracklets, stats = _material(stage, recipe, run_dir, progress, fabric)
-        dataset = training_set(tracklets, stats, config, recipe.seed, stage)
-        history = fit(model, dataset, recipe.train_config(stage), progress, fabric=fabric, checkpoint=state)
-        return Trained(model, stats, history)
-
-    return trained_once(path, meta, config, train, fabric)
+def _read(kept: Kept) -> Trained:
+    assert kept.checkpoint is not None
+    model, stats, found = load_model(kept.checkpoint)
+    if {key: found.get(key) for key in kept.decisive} != kept.decisive:
+        raise BadInput(kept.checkpoint, "recipe", "the one that the file's name is a digest of", "another")
+    return Trained(model, stats, History(**found["history"]), kept.checkpoint)
 
 
-def trained_once(
-    path: Path | None,
-    meta: dict[str, Any],
-    config: LARTConfig,
-    train: Callable[[Path | None], Trained],
-    fabric: Fabric | None = None,
-) -> Trained:
-    """What `path` holds if it is of this `meta` and `config`, else what `train` gives, kept there.
-
-    `train` gets the path of the file in which to keep its state, removed once the checkpoint is written.
-    """
-    meta = json.loads(json.dumps(meta))
-    if path is not None and path.exists():
-        model, stats, found = load_checkpoint(path)
-        if {key: found.get(key) for key in meta} == meta and model.config == config:
-            return Trained(model, stats, History(**found["history"]))
-    if path is None:
-        return train(None)
-    told = json.dumps([meta, asdict(config)], sort_keys=True)
-    trained = train(path.with_name(f"{path.stem}.{hashlib.sha256(told.encode()).hexdigest()[:8]}.state"))
+def _keep(trained: Trained, kept: Kept, fabric: Fabric | None) -> Trained:
+    """Write the checkpoint, and remove the state that it makes needless. One process writes."""
+    if kept.checkpoint is None:
+        return trained
     if fabric is None or fabric.is_global_zero:
-        save_checkpoint(path, trained.model.cpu(), trained.stats, meta | {"history": asdict(trained.history)})
-        for state in path.parent.glob(f"{path.stem}.*.state"):
-            state.unlink()
+        meta = kept.decisive | {"history": asdict(trained.history)}
+        save_model(kept.checkpoint, trained.model.cpu(), trained.stats, meta)
+        kept.done()
     if fabric is not None:
         fabric.barrier()
-    return trained
+    return dataclasses.replace(trained, checkpoint=kept.checkpoint)
 
 
-def checkpoint_name(stage: str, recipe: Recipe) -> str:
-    """`<stage>-seed<n>.safetensors`, with `-shuffled` for the control."""
-    return f"{stage}-seed{recipe.seed}{'-shuffled' if recipe.shuffled else ''}.safetensors"
+# -------------------------------------------------------------------------------------- the stages on a store
 
 
-def _decisive(stage: str, recipe: Recipe) -> dict[str, Any]:
-    """The recipe's fields that the stage's result depends on."""
-    later = {"finetune_epochs", "shuffled"} if stage == "pretrain" else set()
-    return {key: value for key, value in asdict(recipe).items() if key not in later}
-
-
-def _material(
-    stage: str, recipe: Recipe, run_dir: str | Path | None, progress: bool, fabric: Fabric | None
-) -> tuple[LART, list[Tracklet], Stats]:
-    """The model that a stage starts from, its tracklets, and their statistics."""
-    _, tracklets, stats = labelled(recipe.size, recipe.data_seed)
-    if stage == "pretrain":
-        torch.manual_seed(recipe.seed)
-        return LART(PRESETS[recipe.preset]()), taught(recipe.size, recipe.data_seed)[1], stats
-    plain = dataclasses.replace(recipe, shuffled=False)
-    model = pretrain(plain, run_dir, progress, fabric).model
-    return model, shuffled_labels(tracklets, recipe.seed) if recipe.shuffled else tracklets, stats
-
-
-def training_set(
-    tracklets: list[Tracklet],
-    stats: Stats,
-    config: LARTConfig,
-    seed: int,
+def train_on_store(
     stage: str,
-    profile: Profile | None = None,
-) -> TrackletDataset:
-    """Every tracklet once an epoch as ego, put together as `profile` says, else as the model asks."""
-    return TrackletDataset(
-        tracklets,
-        frames=config.frames,
-        people=config.people,
-        stats=stats,
-        train=True,
-        labels="any" if stage == "pretrain" else "ground truth",
-        profile=profile or assembly_for(config, train=True),
-        seed=seed,
-    )
+    store: Store,
+    out: Path,
+    start: tuple[LART, Stats],
+    settings: StageConfig,
+    *,
+    fabric: Fabric | None = None,
+    progress: bool = True,
+    workers: int = 0,
+) -> Trained:
+    """Train the model of `start` in place, or read the checkpoint in `out` that the same training wrote.
+
+    Raises BadInput for a store without labels of the wanted source.
+    """
+    model, stats = start
+    names = hashlib.sha256("\n".join(store.index["name"]).encode()).hexdigest()[:16]
+    decisive: dict[str, Any] = {"stage": stage, "store": names, "training": settings.decisive()}
+    decisive |= {"start": fingerprint_of_weights(model), "model": asdict(model.config)}
+    kept = Kept.of(out, stage, decisive)
+    if kept.finished:
+        return _read(kept)
+    dataset = training_set(store, stats, model.config, stage, settings)
+    if len(dataset) == 0:
+        wanted = "some" if stage == "pretrain" else "some of ground truth"
+        raise BadInput(store.path, "labels", wanted, "none")
+    files: Any = {"state": kept.state, "log": kept.log}
+    history = train(model, dataset, settings, progress, fabric=fabric, workers=workers, **files)
+    return _keep(Trained(model, stats, history), kept, fabric)
 
 
-def scores_of(
-    trained: Trained, tracklets: list[Tracklet], progress: bool = True, profile: Profile | None = None
-) -> list[np.ndarray]:
-    """Dense scores (T, 60) of each tracklet: all of it as ego, the others of its window beside it."""
-    config = trained.model.config
-    samples = samples_of(tracklets, config, trained.stats, profile or assembly_for(config, train=False))
-    return dense_scores(trained.model, samples, progress=progress)
+def new_model(
+    store: Store, name: str, pose_only: bool, seed: int, stats: Path | None = None
+) -> tuple[LART, Stats]:
+    """A model of the preset `name` with new weights for a store's tracklets, and their statistics."""
+    torch.manual_seed(seed)
+    model = LART(preset(name, 0 if pose_only else store.appearance_width))
+    return model, stats_of_store(store) if stats is None else load_stats(stats)
 
 
-STAGES = ("pretrain", "finetune")
-MEASURED_TRACKLETS = 20_000  # for statistics; more would not change their third digit
+def pretrained(out: Path) -> tuple[LART, Stats]:
+    """What pre-training left in `out`. Raises BadInput where there is no checkpoint of it, or several."""
+    found = sorted(out.glob("pretrain-*.safetensors"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise BadInput(out, "checkpoint", "one pretrain-….safetensors, or --start", names)
+    return read_model(found[0])
 
 
 def stats_of_store(store: Store, most: int = MEASURED_TRACKLETS) -> Stats:
@@ -259,80 +350,3 @@ def stats_of_store(store: Store, most: int = MEASURED_TRACKLETS) -> Stats:
         return stats_of(store.tracklet(i) for i in chosen.tolist())
     except ValueError as error:
         raise BadInput(store.path, "detections", "some to take statistics of", error) from None
-
-
-def preset_for(preset: str, appearance: int) -> LARTConfig:
-    """The preset for appearance vectors of that width; 0: pose alone."""
-    if preset not in PRESETS:
-        raise BadInput("training", "preset", " | ".join(PRESETS), preset)
-    if appearance == 0:
-        return PRESETS[preset]()
-    if preset == "released":
-        return LARTConfig.released(appearance=appearance)
-    return PRESETS[preset](appearance=appearance, appearance_width=256)
-
-
-def train_config(stage: str, profile: str, **changes: Any) -> TrainConfig:
-    """A stage's settings as the `paper` or the `released` code has them."""
-    for field, value, known in (("stage", stage, STAGES), ("profile", profile, ("paper", "released"))):
-        if value not in known:
-            raise BadInput("training", field, " | ".join(known), value)
-    if profile == "released":
-        return TrainConfig.released(stage, **changes)
-    return TrainConfig.pretrain(**changes) if stage == "pretrain" else TrainConfig.finetune(**changes)
-
-
-def train_on_store(
-    stage: str,
-    store: Store,
-    out: Path,
-    start: tuple[LART, Stats],
-    config: TrainConfig,
-    *,
-    fabric: Fabric | None = None,
-    progress: bool = True,
-    workers: int = 0,
-) -> Trained:
-    """Train the model of `start` in place, or read `out`/<stage>.safetensors if the same training wrote it.
-
-    Pre-training learns from every label, ground truth before pseudo labels; fine-tuning from ground truth
-    alone. Samples are put together as the model's config asks. Raises BadInput for a store without labels of
-    the wanted source.
-    """
-    model, stats = start
-    dataset = StoreDataset(
-        store,
-        frames=model.config.frames,
-        people=model.config.people,
-        stats=stats,
-        train=True,
-        labels="any" if stage == "pretrain" else "ground truth",
-        profile=assembly_for(model.config, train=True),
-        seed=config.seed,
-    )
-    if len(dataset) == 0:
-        wanted = "some" if stage == "pretrain" else "some of ground truth"
-        raise BadInput(store.path, "labels", wanted, "none")
-    decisive = {key: value for key, value in asdict(config).items() if key not in ("accumulate", "compile")}
-    names = hashlib.sha256("\n".join(store.index["name"]).encode()).hexdigest()[:16]
-    meta = {"stage": stage, "store": names, "training": decisive, "start": fingerprint_of_weights(model)}
-
-    def train(state: Path | None) -> Trained:
-        history = fit(model, dataset, config, progress, fabric=fabric, checkpoint=state, workers=workers)
-        return Trained(model, stats, history)
-
-    return trained_once(out / f"{stage}.safetensors", meta, model.config, train, fabric)
-
-
-def start_of(
-    stage: str, store: Store, out: Path, preset: str, pose_only: bool, seed: int, stats: Path | None
-) -> tuple[LART, Stats]:
-    """What a stage starts from when nothing else is said: new weights, or what pre-training left in `out`."""
-    if stage == "finetune":
-        before = out / "pretrain.safetensors"
-        if not before.exists():
-            raise BadInput(before, "file", "the checkpoint of pretrain, or --start", "none")
-        return read_model(before)
-    torch.manual_seed(seed)
-    model = LART(preset_for(preset, 0 if pose_only else store.appearance_width))
-    return model, stats_of_store(store) if stats is None else load_stats(stats)

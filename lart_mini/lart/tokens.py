@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lart_mini.files import BadInput, atomic_path
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH, FloatArray, Tracklet
+from lart_mini.training.batches import Batch
 
 LabelChoice = Literal["any", "ground truth"]
 
@@ -82,7 +83,7 @@ def stats_of(tracklets: Iterable[Tracklet]) -> Stats:
 
 
 @dataclass(frozen=True, eq=False)
-class TokenBatch:
+class TokenBatch(Batch):
     """What the model reads and is held to: B samples of P people (ego first) in T frames.
 
     `present` is True for the ego and for every slot with a detection in the window, whichever profile filled
@@ -100,17 +101,17 @@ class TokenBatch:
     appearance_index: Tensor | None = None  # (B, P, T) int64 into K, -1 where there is none
     masked: Tensor | None = None  # (B, P, T) bool: training's mask 2; None asks for test semantics
 
-    def __len__(self) -> int:
-        return len(self.pose)
+    def weight(self) -> Tensor:
+        """Tokens with a detection and a label: what the loss is a mean over."""
+        return (self.label_weight * self.detected).sum()
 
-    def to(self, device: torch.device | str) -> TokenBatch:
-        """The same batch on `device`."""
-        tensors = self.tensors().items()
-        return TokenBatch(**{name: tensor.to(device, non_blocking=True) for name, tensor in tensors})
+    def ignored(self) -> TokenBatch:
+        """The same batch with nothing to learn."""
+        return replace(self, label_weight=torch.zeros_like(self.label_weight))
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name, without those that are None."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+    def tokens(self) -> Tensor:
+        """Detected tokens."""
+        return self.detected.sum()
 
     def with_mask(self, masked: Tensor | None) -> TokenBatch:
         """The same batch with `masked` (B, P, T), for training semantics; None for test semantics."""

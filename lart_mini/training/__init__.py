@@ -1,19 +1,24 @@
-"""Training: one loop for all models, its settings, batches, state and checkpoints (05, 06)."""
+"""Training: one loop for all models, its settings, batches, devices, state and checkpoints (05, 06)."""
 
-from lart_mini.training.batches import BucketSampler
-from lart_mini.training.checkpoints import load_checkpoint, save_checkpoint
-from lart_mini.training.config import TrainConfig, parameter_groups, schedule
-from lart_mini.training.loop import History, choose_fabric, fit, masked_bce
+from lart_mini.training.batches import Batch, Batches, BucketSampler, whole
+from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
+from lart_mini.training.config import TrainConfig, schedule
+from lart_mini.training.devices import choose_fabric
+from lart_mini.training.loop import History, fit
+from lart_mini.training.metrics import Metrics
 
 __all__ = [
+    "Batch",
+    "Batches",
     "BucketSampler",
     "History",
+    "Kept",
+    "Metrics",
     "TrainConfig",
     "choose_fabric",
     "fit",
     "load_checkpoint",
-    "masked_bce",
-    "parameter_groups",
     "save_checkpoint",
     "schedule",
+    "whole",
 ]

@@ -1,38 +1,50 @@
-"""Checkpoints: weights, config and notes in one safetensors file."""
+"""Checkpoints: weights, config and notes in one safetensors file; and where a training is kept."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, from_numpy
+from torch import Tensor, nn
 
 from lart_mini.files import BadInput, atomic_path
-from lart_mini.lart.model import LART, LARTConfig
-from lart_mini.lart.tokens import Stats
 
 FORMAT = "lart_mini.checkpoint.1"
 
+C = TypeVar("C")
+M = TypeVar("M", bound=nn.Module)
 
-def save_checkpoint(path: str | Path, model: LART, stats: Stats, meta: dict[str, Any] | None = None) -> None:
-    """Write the model's weights and config, the stats its input is normalised by, and `meta` (JSON)."""
-    weights = model.state_dict().items()
-    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in weights}
-    tensors |= {f"stats.{part}": from_numpy(getattr(stats, part).copy()) for part in ("mean", "std")}
-    config = json.dumps(asdict(model.config))
-    header = {"format": FORMAT, "config": config, "meta": json.dumps(meta or {})}
+
+def save_checkpoint(
+    path: str | Path,
+    model: nn.Module,
+    config: Any,
+    beside: Mapping[str, Tensor] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> None:
+    """Write a model's weights, its `config` (a dataclass), tensors that go with it, and `meta` (JSON)."""
+    tensors = {f"model.{name}": x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
+    header = {"format": FORMAT, "config": json.dumps(asdict(config)), "meta": json.dumps(meta or {})}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, header)
+        save_file(tensors | dict(beside or {}), temporary, header)
 
 
-def load_checkpoint(path: str | Path) -> tuple[LART, Stats, dict[str, Any]]:
-    """The model (CPU, eval mode), its stats, and `meta`. Raises BadInput for anything but a checkpoint."""
+def load_checkpoint(
+    path: str | Path,
+    kind: type[C],
+    build: Callable[[C], M],
+    beside: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[M, dict[str, Tensor], dict[str, Any]]:
+    """The model (CPU, eval mode) that `build` makes of the file's config of `kind`, `beside`, and `meta`.
+
+    `beside`: names and shapes of the tensors that go with it. Raises BadInput for anything but a checkpoint.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -42,31 +54,63 @@ def load_checkpoint(path: str | Path) -> tuple[LART, Stats, dict[str, Any]]:
     if header.get("format") != FORMAT:
         raise BadInput(path, "format", FORMAT, header.get("format"))
     try:
-        config = _config(json.loads(header["config"]))
+        config = _config(kind, json.loads(header["config"]))
         meta = json.loads(header["meta"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(path, "config", "a LARTConfig", " ".join(str(error).split())[:80]) from None
-    model = LART(config)
-    expected = {f"model.{name}": value.shape for name, value in model.state_dict().items()}
-    expected |= {"stats.mean": (229,), "stats.std": (229,)}
-    _check_tensors(path, expected, tensors)
-    mean, std = (tensors.pop(f"stats.{part}").numpy().astype(np.float32) for part in ("mean", "std"))
-    model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items()})
-    return model.eval(), Stats(mean, std), meta
+        reason = " ".join(str(error).split())[:80]
+        raise BadInput(path, "config", f"a {kind.__name__}", reason) from None
+    model = build(config)
+    expected = {f"model.{name}": tuple(value.shape) for name, value in model.state_dict().items()}
+    check_tensors(path, expected | dict(beside or {}), tensors)
+    model.load_state_dict({name.removeprefix("model."): tensors[name] for name in expected})
+    return model.eval(), {name: tensors[name] for name in beside or {}}, meta
 
 
-def _config(values: dict[str, Any]) -> LARTConfig:
-    missing = [field.name for field in fields(LARTConfig) if field.name not in values]
+def _config(kind: type[C], values: dict[str, Any]) -> C:
+    missing = [field.name for field in fields(kind) if field.name not in values]  # type: ignore[arg-type]
     if missing:
         raise ValueError(f"one without {', '.join(missing)}")
-    plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
-    return LARTConfig(**plain)
+    return kind(**{name: tuple(x) if isinstance(x, list) else x for name, x in values.items()})
 
 
-def _check_tensors(path: str | Path, expected: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+def check_tensors(path: str | Path, expected: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise BadInput for a tensor that is missing, of another shape, or that nobody expects."""
     for name in sorted(expected.keys() ^ tensors.keys()):
         found = "no such tensor" if name in expected else "a tensor that the config has no place for"
         raise BadInput(path, name, "the tensors that the config asks for", found)
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             raise BadInput(path, name, f"shape {tuple(shape)}", f"shape {tuple(tensors[name].shape)}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where one training is kept: `<name>-<digest>` with .safetensors, .state and .csv; nowhere: all None.
+
+    The digest is of all that decides the result: trainings that differ never share a file.
+    """
+
+    decisive: dict[str, Any]
+    checkpoint: Path | None = None
+    state: Path | None = None
+    log: Path | None = None
+
+    @classmethod
+    def of(cls, folder: str | Path | None, name: str, decisive: dict[str, Any]) -> Kept:
+        """The files of training `name` in `folder`; `decisive` (JSON): all that decides its result."""
+        told = json.dumps(decisive, sort_keys=True)
+        if folder is None:
+            return cls(json.loads(told))
+        digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+        paths = [Path(folder) / f"{name}-{digest}{ending}" for ending in (".safetensors", ".state", ".csv")]
+        return cls(json.loads(told), *paths)
+
+    @property
+    def finished(self) -> bool:
+        """Is there a checkpoint?"""
+        return self.checkpoint is not None and self.checkpoint.exists()
+
+    def done(self) -> None:
+        """Remove the state, which a checkpoint has made needless."""
+        if self.state is not None:
+            self.state.unlink(missing_ok=True)

@@ -137,10 +137,10 @@ def fingerprint_of_weights(model: nn.Module) -> str:
 
 
 def fingerprint_of_data(dataset: Any) -> str:
-    """Digest of a data set's size, its numbers of people, and some of its items as they come in epoch 0."""
+    """Digest of a data set's size, its items' sizes, and some of its items as they come in epoch 0."""
     dataset.set_epoch(0)
     count = len(dataset)
-    digest = hashlib.sha256(np.array([dataset.people_count(i) for i in range(count)], np.int64).tobytes())
+    digest = hashlib.sha256(np.array([dataset.size(i) for i in range(count)], np.int64).tobytes())
     for index in np.unique(np.linspace(0, count - 1, PROBED_ITEMS).astype(int)).tolist():
         for name, value in dataset[index].tensors().items():
             digest.update(name.encode())

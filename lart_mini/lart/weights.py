@@ -1,4 +1,4 @@
-"""LART's published checkpoint, read weights only."""
+"""A LART's weights: our own checkpoints, and the published one, read weights only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from lart_mini.files import BadInput
-from lart_mini.lart.model import LART, LARTConfig
+from lart_mini.lart.config import LARTConfig
+from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats, load_stats
-from lart_mini.training.checkpoints import _check_tensors, load_checkpoint
+from lart_mini.tracklets.tracklet import VECTOR_WIDTH
+from lart_mini.training.checkpoints import check_tensors, load_checkpoint, save_checkpoint
+
+
+def save_model(path: str | Path, model: LART, stats: Stats, meta: dict[str, Any] | None = None) -> None:
+    """Write the model's weights and config, the stats its input is normalised by, and `meta` (JSON)."""
+    beside = {f"stats.{part}": from_numpy(getattr(stats, part).copy()) for part in ("mean", "std")}
+    save_checkpoint(path, model, model.config, beside, meta)
+
+
+def load_model(path: str | Path) -> tuple[LART, Stats, dict[str, Any]]:
+    """The model (CPU, eval mode), its stats, and `meta`. Raises BadInput for anything but a checkpoint."""
+    beside = {"stats.mean": (VECTOR_WIDTH,), "stats.std": (VECTOR_WIDTH,)}
+    model, found, meta = load_checkpoint(path, LARTConfig, LART, beside)
+    return model, Stats(*(found[name].float().numpy() for name in beside)), meta
 
 
 def read_model(path: str | Path, stats: str | Path | None = None) -> tuple[LART, Stats]:
@@ -23,7 +38,7 @@ def read_model(path: str | Path, stats: str | Path | None = None) -> tuple[LART,
     `stats` given stands in for our checkpoint's own. Raises BadInput.
     """
     if Path(path).suffix == ".safetensors":
-        model, own, _ = load_checkpoint(path)
+        model, own, _ = load_model(path)
         return model, own if stats is None else load_stats(stats)
     if stats is None:
         raise BadInput(path, "stats", "mean_std.npy, which belongs to the published weights", "none")
@@ -113,7 +128,7 @@ def load_released(
             weights |= {f"{name}.weight": torch.eye(dim_head), f"{name}.bias": torch.zeros(dim_head)}
     with torch.device("meta"):  # shapes only, the weights follow
         model = LART(config)
-    _check_tensors(path, {_released_name(n): w.shape for n, w in model.state_dict().items()}, weights)
+    check_tensors(path, {_released_name(n): w.shape for n, w in model.state_dict().items()}, weights)
     for name, weight in weights.items():
         if not weight.is_floating_point() or not weight.isfinite().all():
             raise BadInput(path, name, "finite numbers", f"{weight.dtype}, not all of them finite numbers")

@@ -1,0 +1,51 @@
+"""The devices that are trained on, through Lightning Fabric: one CPU, one GPU, or many processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from lart_mini.files import BadInput
+
+
+def choose_fabric(
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    nodes: int = 1,
+    precision: str | None = None,
+    strategy: str = "auto",
+) -> Fabric:
+    """The devices to train on, with their processes started; bf16 mixed precision on CUDA, else float32.
+
+    `accelerator`: auto (CUDA where there is one), cpu or cuda. Each device gets a process and the whole model
+    (DDP); processes that torchrun or SLURM started are recognised, else they are started here. Raises
+    BadInput for devices that are not there, and for a strategy that splits the model: models here are too
+    small to need one.
+    """
+    if strategy != "auto" and "ddp" not in strategy:
+        raise BadInput("training", "strategy", "auto or a kind of ddp", strategy)
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen: Any = precision or ("bf16-mixed" if accelerator in ("cuda", "gpu") else "32-true")
+    if devices == "auto" and "LOCAL_WORLD_SIZE" in os.environ:  # torchrun says how many it has started
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    try:
+        fabric = Fabric(
+            accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=nodes, precision=chosen
+        )
+        fabric.launch()
+    except (RuntimeError, TypeError, ValueError) as error:
+        wanted = f"{accelerator}, devices {devices}, nodes {nodes}, {chosen}"
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput("training", "devices", "ones that are there", f"{wanted}: {reason}") from None
+    return fabric
+
+
+def summed(fabric: Fabric, tensor: Tensor) -> Tensor:
+    """The sum of a tensor over all processes."""
+    return fabric.strategy.all_reduce(tensor.to(fabric.device), reduce_op="sum")
