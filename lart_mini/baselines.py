@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lart_mini import ava
 from lart_mini.evaluation.key_boxes import KeyBoxes
 from lart_mini.lart.tokens import Stats
-from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet
 
 
 def class_prior(tracklets: list[Tracklet], boxes: KeyBoxes) -> NDArray[np.float32]:
@@ -63,9 +63,9 @@ def _labels(tracklets: list[Tracklet], boxes: KeyBoxes) -> tuple[NDArray[np.floa
     """Labels (N, 60) at the key boxes, and which of them have ground truth (N,)."""
     pairs = list(zip(boxes.tracklet, boxes.t, strict=True))
     labels = ava.to_evaluated(np.stack([tracklets[i].labels[t] for i, t in pairs]))
-    return labels, np.array([tracklets[i].label_source[t] == 2 for i, t in pairs])
+    return labels, np.array([tracklets[i].label_source[t] == GROUND_TRUTH for i, t in pairs])
 
 
 def _vectors(tracklets: list[Tracklet], boxes: KeyBoxes, stats: Stats) -> NDArray[np.float32]:
     vectors = np.stack([tracklets[i].vector()[t] for i, t in zip(boxes.tracklet, boxes.t, strict=True)])
-    return ((vectors - stats.mean) / stats.std).astype(np.float32)
+    return stats.normalise(vectors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import os
 import tempfile
 import zipfile
@@ -48,13 +48,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_npz(path: Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
+def write_npz(path: str | Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
     """Write arrays as an .npz that is the same on every run (numpy would store the time of writing)."""
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", method, compresslevel=9) as archive:
         for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, np.asarray(array, order="C"), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = method, 0o644 << 16
-            archive.writestr(entry, content.getvalue())
+            entry.file_size = array.nbytes  # so that it knows of arrays that need another header
+            with archive.open(entry, "w") as member:
+                np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

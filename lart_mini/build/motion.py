@@ -18,9 +18,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from lart_mini.build.formats import Motion, read_bvh, read_dae, read_deepmimic
-from lart_mini.build.packages import ASSIMP, GAZEBO, MATRIX_ENGINE, PYBULLET, Package, fetch, sha256
+from lart_mini.build.packages import ASSIMP, GAZEBO, MATRIX_ENGINE, PYBULLET, Package, fetch
 from lart_mini.build.retarget import resample, retarget
-from lart_mini.files import BadInput, atomic_path, write_npz
+from lart_mini.files import BadInput, atomic_path, sha256, write_npz
 from lart_mini.people.body import FREE_BODY, Body, load_body
 from lart_mini.people.clips import FRAMES_PER_SECOND, LIBRARY, SPLITS, STORED_JOINTS, read_table
 

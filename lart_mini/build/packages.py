@@ -6,7 +6,6 @@ mirrors that this machine is set to are honoured.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, sha256
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,6 @@ GAZEBO = Package(
     "gazebo-common_11.1.0+dfsg-6_all.deb",
     "25d5fa98aa108b7dfef0e3880119e0c09bef7d2ccb40488bc7b765b09da80d18",
 )
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _run(command: list[str], folder: Path) -> str:

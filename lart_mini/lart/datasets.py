@@ -28,7 +28,7 @@ from lart_mini.lart.config import Assembly, Profile, assembly_of
 from lart_mini.lart.tokens import JOINTS_WIDTH, LabelChoice, Stats, TokenBatch, random_mask
 from lart_mini.tracklets.records import RECORD, HalfArray
 from lart_mini.tracklets.store import Store
-from lart_mini.tracklets.tracklet import CLASSES, GROUND_TRUTH, NO_LABEL, VECTOR_WIDTH, Tracklet
+from lart_mini.tracklets.tracklet import GROUND_TRUTH, NO_LABEL, VECTOR_WIDTH, Tracklet
 
 
 def group_others(tracklets: Sequence[Tracklet]) -> list[list[int]]:
@@ -293,7 +293,7 @@ class StoreDataset(EgoDataset):
 
     def _labels(self, records: Records, samples: Sequence[Seated], told: NDArray[np.bool_]) -> Tensor:
         first = np.zeros(told.shape[:2], np.int64)
-        tables, count = [np.zeros((1, CLASSES), np.float16)], 1  # row 0: no class
+        tables, count = [np.zeros((1, ava.CLASS_COUNT), np.float16)], 1  # row 0: no class
         for b, sample in enumerate(samples):
             for p, (seat, _, _) in enumerate(sample):
                 tables.append(self.store.labels(seat.number))

@@ -110,12 +110,17 @@ def pack(attends: Tensor, attended: Tensor) -> Plan:
     order = (attends.int() + attended.int()).argsort(dim=1, descending=True, stable=True)
     if fewest == length > 0:
         return Plan(order[:, :length])
-    length, most = (min(-(-max(1, size) // 8) * 8, count) for size in (length, most))
+    length, most = _rounded(length, count), _rounded(most, count)
     tokens = order[:, :length]
     real = attends.gather(1, tokens)
     if fewest == 0:  # some sample has nobody to attend to but oneself
         return Plan(tokens, real, pairs(real, attended.gather(1, tokens))[:, None])
     return Plan(tokens, real, attended.gather(1, tokens[:, :most])[:, None, None])
+
+
+def _rounded(size: int, count: int) -> int:
+    """The next multiple of 8, at least 8 and at most `count`."""
+    return min(8 * math.ceil(max(1, size) / 8), count)
 
 
 def every_token(attends: Tensor, attended: Tensor) -> Plan:

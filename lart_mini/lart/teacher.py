@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from lart_mini import ava
 from lart_mini.boxes import overlap
 from lart_mini.lart.datasets import group_others
-from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet
 
 OFFSETS = (-14, -9, -5, 0, 5, 9, 14)  # frames of the window that the teacher looks at
 LOOKED_AT = 44  # joints; the forty-fifth row of the released format is zero
@@ -101,8 +101,9 @@ class Teacher(nn.Module):
 def fit_teacher(labelled: list[Tracklet], seed: int = 0, epochs: int = 40) -> Teacher:
     """Train a teacher on the ground truth of `labelled`, training takes only: AdamW, binary cross-entropy."""
     seen = look(labelled)
-    truth = [labelled[i].label_source[t] == 2 for i, t in zip(seen.tracklet, seen.middle, strict=True)]
-    labels = np.stack([labelled[i].labels[t] for i, t in zip(seen.tracklet, seen.middle, strict=True)])[truth]
+    at = list(zip(seen.tracklet, seen.middle, strict=True))
+    truth = [labelled[i].label_source[t] == GROUND_TRUTH for i, t in at]
+    labels = np.stack([labelled[i].labels[t] for i, t in at])[truth]
     inputs = torch.from_numpy(seen.features[truth])
     targets = torch.from_numpy(ava.to_evaluated(labels)).float()
     generator = torch.Generator().manual_seed(seed)

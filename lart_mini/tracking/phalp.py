@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.boxes import _cropped
 from lart_mini.files import BadInput
 from lart_mini.tracklets.safe_pickle import read_pickle
-from lart_mini.tracklets.tracklet import CLASSES, PUBLISHED_DEPTH_UNIT, Tracklet
+from lart_mini.tracklets.tracklet import PUBLISHED_DEPTH_UNIT, Tracklet
 
 # ------------------------------------------------------------------------------------------------------ PHALP
 
@@ -103,7 +104,7 @@ def _phalp_tracklet(
         box=box[held],
         frame_size=sizes[0].astype(np.int64),
         confidence=stacked("conf", [row["conf"] for row in rows], 1)[held, 0] * detected,
-        labels=np.zeros((len(detected), CLASSES), np.float32),
+        labels=np.zeros((len(detected), ava.CLASS_COUNT), np.float32),
         label_source=np.zeros(len(detected), np.int8),
         depth_unit=PUBLISHED_DEPTH_UNIT,
     )

@@ -34,11 +34,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.files import BadInput
 from lart_mini.people.body import Body
 from lart_mini.scenes.takes import Array
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracklets.tracklet import CLASSES, Tracklet
+from lart_mini.tracklets.tracklet import Tracklet
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,6 @@ def tracklet_of(
         box=track.box,
         frame_size=np.array(frame_size, np.int64),
         confidence=track.confidence,
-        labels=np.zeros((length, CLASSES), np.float32),
+        labels=np.zeros((length, ava.CLASS_COUNT), np.float32),
         label_source=np.zeros(length, np.int8),
     )

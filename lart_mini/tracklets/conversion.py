@@ -29,11 +29,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.files import BadInput, atomic_path
 from lart_mini.progress import progress as progress_bar
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name
 from lart_mini.tracklets.released import read_released
-from lart_mini.tracklets.tracklet import CLASSES
 
 FORMAT = 1
 LEAST_PART, MOST_PARTS, LARGEST_PART = 64, 64, 8192  # tracklets, parts, tracklets
@@ -187,7 +187,7 @@ def _fill(folder: Path, number: int, source: Path, files: list[Path]) -> None:
     with ExitStack() as stack:
         frames = stack.enter_context(GrowingArray(folder / "frames.npy", RECORD))
         appearance = stack.enter_context(GrowingArray(folder / "appearance.npy", np.dtype("<f2")))
-        labels = stack.enter_context(GrowingArray(folder / "labels.npy", np.dtype("<f2"), CLASSES))
+        labels = stack.enter_context(GrowingArray(folder / "labels.npy", np.dtype("<f2"), ava.CLASS_COUNT))
         for file in files:
             packed = _read(file)
             if isinstance(packed, str):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lart_mini.files import BadInput, atomic_path
+from lart_mini.files import BadInput, write_npz
 from lart_mini.tracklets.tracklet import FRAME_FIELDS, Tracklet, parse_name
 
 OPTIONAL_FIELDS = ("appearance", "camera")  # arrays along time that a tracklet may lack
@@ -42,11 +42,7 @@ def save_tracklets(tracklets: Iterable[Tracklet], path: str | Path) -> None:
     for field, (shape, dtype) in FRAME_FIELDS.items():
         rows = [np.empty((0, *shape), dtype), *(getattr(t, field) for t in kept)]
         arrays[field] = _smallest(np.concatenate(rows))
-    # Not np.savez, which writes the time of day into the file.
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for field, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{field}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+    write_npz(path, arrays)
 
 
 def _smallest(array: NDArray[Any]) -> NDArray[Any]:

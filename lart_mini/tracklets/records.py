@@ -22,8 +22,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.files import BadInput
-from lart_mini.tracklets.tracklet import CLASSES, GROUND_TRUTH, PSEUDO_LABEL, Tracklet, parse_name, tables
+from lart_mini.tracklets.tracklet import GROUND_TRUTH, PSEUDO_LABEL, Tracklet, parse_name, tables
 
 HalfArray = NDArray[np.float16]
 
@@ -135,7 +136,9 @@ def unpack(packed: Packed, file: object) -> Tracklet:
         box=records["box"].copy(),
         frame_size=np.array([row["height"], row["width"]], np.int64),
         confidence=records["confidence"].copy(),
-        labels=_gather(file, "label_index", packed.labels.reshape(-1, CLASSES), records["label_index"]),
+        labels=_gather(
+            file, "label_index", packed.labels.reshape(-1, ava.CLASS_COUNT), records["label_index"]
+        ),
         label_source=records["label_source"].astype(np.int8),
         appearance=appearance if width else None,
         camera=records["camera"].copy() if row["own_camera"] else None,

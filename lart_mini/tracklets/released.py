@@ -12,10 +12,10 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.files import BadInput, atomic_path, shipped
 from lart_mini.tracklets.safe_pickle import read_pickle
 from lart_mini.tracklets.tracklet import (
-    CLASSES,
     GROUND_TRUTH,
     NO_LABEL,
     PSEUDO_LABEL,
@@ -68,13 +68,13 @@ def read_released(path: str | Path) -> Tracklet:
 
 def _labels(file: ReleasedFile, index: NDArray[np.int64]) -> tuple[FloatArray, NDArray[np.int8]]:
     """One label row and its source a frame: ground truth before pseudo label before none."""
-    truth, has_gt = file.rows("action_label_gt", CLASSES), file.whole_numbers("has_gt")
+    truth, has_gt = file.rows("action_label_gt", ava.CLASS_COUNT), file.whole_numbers("has_gt")
     if not np.isin(has_gt, (NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH)).all():
         raise BadInput(file.path, "has_gt", "0, 1 or 2", np.unique(has_gt).tolist())
     pseudo, known = file.looked_up("action_label_psudo", index)
-    if pseudo is not None and pseudo.shape[1] != CLASSES:
-        raise BadInput(file.path, "action_label_psudo", f"{CLASSES} columns", pseudo.shape[1])
-    labels = np.zeros((file.length, CLASSES), np.float32) if pseudo is None else pseudo
+    if pseudo is not None and pseudo.shape[1] != ava.CLASS_COUNT:
+        raise BadInput(file.path, "action_label_psudo", f"{ava.CLASS_COUNT} columns", pseudo.shape[1])
+    labels = np.zeros((file.length, ava.CLASS_COUNT), np.float32) if pseudo is None else pseudo
     labels[has_gt == GROUND_TRUTH] = truth[has_gt == GROUND_TRUTH]
     return labels, np.where((has_gt == PSEUDO_LABEL) & ~known, NO_LABEL, has_gt).astype(np.int8)
 

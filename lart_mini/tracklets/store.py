@@ -16,9 +16,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.files import BadInput
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, HalfArray, Packed, part_name, unpack
-from lart_mini.tracklets.tracklet import CLASSES, Tracklet
+from lart_mini.tracklets.tracklet import Tracklet
 
 RESIDENT_BYTES = 1 << 30  # looked at before the maps' memory is handed back
 MOST_OPEN_PARTS = 256  # each takes three file descriptors, of which many systems give 1024
@@ -36,7 +37,11 @@ class Part:
     @classmethod
     def open(cls, folder: Path) -> Part:
         """Map a part's files. Raises BadInput."""
-        kinds = (("frames", RECORD, ()), ("appearance", np.dtype("<f2"), ()), ("labels", "<f2", (CLASSES,)))
+        kinds = (
+            ("frames", RECORD, ()),
+            ("appearance", np.dtype("<f2"), ()),
+            ("labels", "<f2", (ava.CLASS_COUNT,)),
+        )
         opened = [_map(folder / f"{name}.npy", np.dtype(dtype), inner) for name, dtype, inner in kinds]
         records, appearance, labels = (array for array, _ in opened)
         return cls(records, appearance, labels, tuple(mapped for _, mapped in opened))

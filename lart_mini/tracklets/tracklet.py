@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.files import BadInput
 
-CLASSES = 80
 VECTOR_WIDTH = 229
 NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH = 0, 1, 2
 
@@ -29,7 +29,7 @@ FRAME_FIELDS: dict[str, tuple[tuple[int, ...], type]] = {
     "detected": ((), np.bool_),
     "box": ((4,), np.float32),
     "confidence": ((), np.float32),
-    "labels": ((CLASSES,), np.float32),
+    "labels": ((ava.CLASS_COUNT,), np.float32),
     "label_source": ((), np.int8),
 }
 
