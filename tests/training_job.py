@@ -103,12 +103,15 @@ def divided(name: str, fabric: Fabric | None = None) -> tuple[History, list[torc
 
 
 def two_processes(folder: Path) -> None:
-    """Run every configuration on two devices; process 0 writes what came out."""
-    fabric = choose_fabric("cpu", devices=2)
+    """Run every configuration on two devices; process 0 writes what came out, each the seeds of its steps."""
+    fabric, seeds, seed = choose_fabric("cpu", devices=2), [], torch.manual_seed
+    torch.manual_seed = lambda number: (seeds.append(number), seed(number))[1]
     for name in DIVIDED:
         history, gradients, weights = divided(name, fabric)
         if fabric.is_global_zero:
             torch.save({"loss": history.loss, "gradients": gradients, "weights": weights}, folder / name)
+    # Of the last configuration: one seed makes the model, one a step.
+    torch.save(seeds[-len(history.loss) :], folder / f"seeds{fabric.global_rank}")
 
 
 LONG = StageConfig(epochs=4, batch_size=4, accumulate=2, ema=0.9, drop_path=0.2, warmup_epochs=1)
