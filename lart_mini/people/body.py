@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lart_mini.files import shipped
+from lart_mini.files import optional, shipped
 from lart_mini.people.smpl_file import read_smpl_file
 
 JOINT_NAMES: tuple[str, ...] = (
@@ -172,11 +172,11 @@ class Body:
         return np.concatenate([everything[:, order], np.zeros_like(joints[:, :1])], 1)
 
     def smplx(self) -> Any:
-        """The `smplx.SMPL` layer of this body, built from the arrays (no file, no pickle)."""
-        try:
-            import smplx
-        except ImportError as error:
-            raise ImportError("the mesh needs the package smplx (pip install smplx)") from error
+        """The `smplx.SMPL` layer of this body, built from the arrays (no file, no pickle).
+
+        Raises BadInput where smplx is not installed.
+        """
+        smplx = optional("smplx", "smplx", "the mesh")
         arrays = smplx.utils.Struct(
             v_template=self.v_template,
             shapedirs=self.shapedirs,
@@ -252,7 +252,5 @@ def load_body(path: str | Path | None = None) -> Body:
 
 
 def _smplx_vertex_ids() -> dict[str, int]:
-
-    from smplx.vertex_ids import vertex_ids
-
+    vertex_ids = optional("smplx.vertex_ids", "smplx", "the vertices of a mesh").vertex_ids
     return dict(vertex_ids["smplh"])  # SMPL and SMPL-H share their 6,890 vertices

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from lart_mini.boxes import overlap
+from lart_mini.files import optional
 from lart_mini.people.body import Body
 from lart_mini.scenes.camera import Filmed, film, shoot
 from lart_mini.scenes.staging import cast
@@ -107,11 +108,11 @@ def sequence(scene: Scene, ids: np.ndarray) -> dict[str, Any]:
 
 
 def score(sequences: list[dict[str, Any]]) -> dict[str, float]:
-    """HOTA (mean over its thresholds), IDF1, MOTA and identity switches of several videos together."""
-    try:
-        from trackeval import metrics
-    except ImportError as error:
-        raise ImportError("judging trackers needs trackeval (pip install lart_mini[tracking])") from error
+    """HOTA (mean over its thresholds), IDF1, MOTA and identity switches of several videos together.
+
+    Raises BadInput where trackeval is not installed.
+    """
+    metrics = optional("trackeval.metrics", "lart_mini[tracking]", "judging trackers")
     quiet = {"PRINT_CONFIG": False}
     combined: dict[str, Any] = {}
     for metric in (metrics.HOTA(), metrics.CLEAR(quiet), metrics.Identity(quiet)):
