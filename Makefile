@@ -1,21 +1,32 @@
 # Every target does its own set-up: .venv with the pinned wheels, made once and again only when a pin changes.
-PYTHON  ?= python3.11
+# The first of these that is Python 3.11 or newer, and can make a venv:
+PYTHONS := python3.11 python3 python3.12 python3.13 python3.14 python
+PYTHON  ?= $(shell for p in $(PYTHONS); do \
+    $$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PROFILE ?= laptop
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
-.PHONY: reproduce test lab clean
+.PHONY: reproduce test check units nbval lab clean
 
 reproduce: $(READY)
 	$(BIN)/lart-mini reproduce --profile $(PROFILE)
 
-test: $(READY)
+# `make -j2 test` runs the three side by side.
+test: check units nbval
+
+check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+units: $(READY)
 	$(BIN)/pytest tests
-	$(BIN)/pytest -p no:python --nbval --nbval-current-env --nbval-cell-timeout=300 \
-	    --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+# The limits tell a hang, never a slow machine.
+nbval: $(READY)
+	$(BIN)/pytest -p no:python --nbval --nbval-current-env --nbval-cell-timeout=7200 \
+	    --nbval-kernel-startup-timeout=600 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -23,7 +34,8 @@ lab: $(READY)
 clean:
 	rm -rf runs build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "lart_mini: Python 3.11 or newer with venv: found none of $(PYTHONS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@

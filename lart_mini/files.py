@@ -1,4 +1,4 @@
-"""What bad input gets, how files are written, where shipped folders are: one clear line, nothing half-written."""
+"""What bad input gets, how files are written (whole or not at all), where shipped folders stand."""
 
 from __future__ import annotations
 

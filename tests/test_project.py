@@ -1,12 +1,22 @@
-"""environment.yml, pyproject.toml and constraints.txt say the same."""
+"""pyproject.toml, constraints.txt and environment.yml agree, imports are declared, and make finds Python."""
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import chain
+from pathlib import Path
 
+import pytest
 import yaml
-from notebook_kit import ROOT
+from notebook_kit import NOTEBOOKS, ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,9 +32,18 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+def declared(*extras: str) -> set[str]:
+    """Names of the main dependencies and of some extras."""
+    metadata = project()
+    lines = list(metadata["dependencies"])
+    for extra in extras:
+        lines += metadata["optional-dependencies"][extra]
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
 def test_every_dependency_is_pinned_within_its_range() -> None:
     pins, metadata = constraints(), project()
-    wanted = [*metadata["dependencies"], *metadata["optional-dependencies"]["test"]]
+    wanted = [*metadata["dependencies"], *chain.from_iterable(metadata["optional-dependencies"].values())]
     for requirement in map(Requirement, wanted):
         version = pins.get(canonicalize_name(requirement.name))
         assert version is not None, f"constraints.txt lacks {requirement.name}"
@@ -44,7 +63,66 @@ def test_environment_equals_the_constraints() -> None:
     ]
     for name, version in pairs:
         assert pins.get(canonicalize_name(name)) == version, f"environment.yml: {name} {version}"
-    by_file = any(line.split()[:1] == ["-c"] or "constraints.txt" in line for line in pip)
     names = {canonicalize_name(name) for name, _ in pairs}
-    wanted = {canonicalize_name(Requirement(line).name) for line in project()["dependencies"]}
-    assert by_file or wanted <= names, f"environment.yml lacks {sorted(wanted - names)}"
+    assert declared("test") == names
+
+
+def trees(*folders: str) -> dict[str, ast.Module]:
+    """Syntax trees of all scripts of some folders, by path; notebooks as one script each."""
+    found = {}
+    for path in [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]:
+        found[path.relative_to(ROOT).as_posix()] = ast.parse(path.read_text(encoding="utf-8"))
+    for path in NOTEBOOKS if "notebooks" in folders else []:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        found[path.name] = ast.parse(code)
+    return found
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """Top names of what a script imports at any depth, and whether through files.optional."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((entry.name.split(".")[0], False) for entry in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0], False
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "optional":
+            yield ast.literal_eval(node.args[0]).split(".")[0], True
+
+
+def test_every_import_is_declared() -> None:
+    distributions = packages_distributions()
+    own = {"lart_mini", *(path.stem for path in (ROOT / "tests").iterdir())}
+    extras = set(project()["optional-dependencies"])
+    package, rest = trees("lart_mini"), trees("tests", "benchmarks", "notebooks")
+    found = [(path, *used, declared()) for path, tree in package.items() for used in imports(tree)]
+    found += [(path, *used, declared("test")) for path, tree in rest.items() for used in imports(tree)]
+    wrong = set()
+    for path, name, optional, known in found:
+        if name in sys.stdlib_module_names or name in own:
+            continue
+        names = {canonicalize_name(each) for each in distributions.get(name, [name])}
+        if not names & (declared(*extras) if optional else known):
+            wrong.add(f"{path}: {name} is not declared in pyproject.toml")
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="without make")
+def test_make_takes_the_first_python_that_will_do(tmp_path: Path) -> None:
+    def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(shutil.which("make")), *arguments, "check", f"VENV={tmp_path}/venv"]
+        environment = {"PATH": str(tmp_path)}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    def python(name: str, status: int) -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+
+    python("python3", 1)  # too old, or without venv
+    refused = make()
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert refused.stderr.startswith("lart_mini: Python 3.11 or newer with venv: found none of python3.11 ")
+    python("python3.13", 0)
+    assert f"python3.13 -m venv {tmp_path}/venv" in make("-n").stdout
+    python("python3", 0)
+    assert f"python3 -m venv {tmp_path}/venv" in make("-n").stdout

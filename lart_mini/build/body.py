@@ -12,6 +12,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -194,9 +195,14 @@ def shape_space(skins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, directions.transpose(1, 2, 0)
 
 
+def simplifier() -> Any:
+    """The package that simplifies meshes. Raises BadInput where the extra `build` is not installed."""
+    return optional("fast_simplification", "lart_mini[build]", "the free body")
+
+
 def coarse_mesh(human: MakeHuman, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fewer triangles on a subset of the vertices: vertex numbers (V,) and faces (F,3) among them."""
-    simplification = optional("fast_simplification", "lart_mini[build]", "the free body")
+    simplify = simplifier().simplify
     place = np.full(len(human.vertices), -1)
     place[human.body] = np.arange(len(human.body))
     quads = place[np.array(human.groups["body"])]
@@ -204,7 +210,7 @@ def coarse_mesh(human: MakeHuman, mean: np.ndarray) -> tuple[np.ndarray, np.ndar
     edges = (np.ones(faces.size), (faces.ravel(), np.roll(faces, 1, 1).ravel()))
     _, part = connected_components(coo_matrix(edges, shape=(len(mean), len(mean))), directed=False)
     outside = part == np.bincount(part).argmax()  # the inner mouth and eye sockets are separate pieces
-    points, simple = simplification.simplify(
+    points, simple = simplify(
         mean.astype(np.float32), faces[outside[faces[:, 0]]].astype(np.int32), target_count=TRIANGLES
     )
     candidates = np.flatnonzero(outside)
