@@ -220,7 +220,7 @@ def grow(options: argparse.Namespace) -> dict[str, Any]:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """The table of `grow` as a picture, one panel an axis."""
-    from lart_mini.figures.base import new_figure
+    from lart_mini.figures import new_figure
 
     figure = new_figure(9, 3.2, "Cost of a training step")
     names = {"frames": "frames T", "people": "people P", "gaps": "share of gaps"}
