@@ -24,7 +24,7 @@ def shipped(name: str) -> Path:
 
 
 def workplace() -> Path:
-    """The folder that runs/ stands in unless one says otherwise: the checkout, or the current folder."""
+    """Where the kit makes things unless told otherwise: the checkout, or the current folder if installed."""
     return Path.cwd() if INSTALLED.is_dir() else PACKAGE.parent
 
 
