@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lart_mini.build", description=__doc__)
     parser.add_argument("part", choices=[*PARTS, "all"])
     parser.add_argument("--downloads", type=Path, help="folder of downloaded packages, or to keep them in")
-    parser.add_argument("--out", type=Path, default=workplace() / "data_samples", help="instead of data_samples")
+    parser.add_argument("--out", type=Path, default=workplace() / "data_samples", help="folder to write")
     options = parser.parse_args(arguments)
     try:
         for part in PARTS if options.part == "all" else (options.part,):
