@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import WIDTH, make_weights, write_source, write_weights
 from notebook_kit import RECORDING, write_notebook, write_project
-from store_source import WIDTH, write_source
-from test_released import make_weights, write
 
 from lart_mini import __version__, cli
 from lart_mini.evaluation import ava_csv
@@ -104,7 +103,7 @@ def test_convert_tells_what_it_skipped_and_validate_what_is_there(
 def test_the_published_checkpoint_scores_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convert(write_source(tmp_path / "source"), tmp_path / "store", jobs=1)
     weights = make_weights(depth=1, heads=16, head_width=64, appearance=WIDTH, table=(250, 10))
-    checkpoint = write(tmp_path / "lart.ckpt", weights)
+    checkpoint = write_weights(tmp_path / "lart.ckpt", weights)
     np.save(tmp_path / "mean_std.npy", np.stack([np.zeros((1, 226)), np.ones((1, 226))]))
     asked = [
         "predict",

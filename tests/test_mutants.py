@@ -1,4 +1,4 @@
-"""The list of mutants (tests/mutants) does not rot: each still applies and names tests that are there."""
+"""The tests themselves: the list of mutants (tests/mutants) does not rot, and test modules stand alone."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def test_named_tests_exist() -> None:
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
         functions = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         assert name.split("[")[0] in functions, test
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need stands in tests/factories.py or a fixture of conftest.py."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        assert not [name for name in names if name.removeprefix("tests.").startswith("test_")], path.name

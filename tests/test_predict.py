@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from factories import WIDTH, member, write_source
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_source import WIDTH, member, write_source
 
 from lart_mini import ava
 from lart_mini.data.mini_ava import MiniAva

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from store_source import WIDTH, write_source
+from factories import WIDTH, write_source
 from torch.utils.data import DataLoader
 
 from lart_mini.files import BadInput

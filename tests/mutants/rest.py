@@ -239,14 +239,14 @@ MUTANTS = [
         f"{TRACKLETS}/contents.py",
         "np.median(length)",
         "np.mean(length)",
-        ("tests/test_cli.py", "tests/test_released_files.py", "tests/test_convert.py", "tests/test_samples.py"),
+        STORE,
     ),
     Mutant(
         "shares of labels over detected frames",
         f"{TRACKLETS}/contents.py",
         "frames, *counts = (int(rows[name].sum()) for name in COUNTED)",
         "_, frames, *counts = (int(rows[name].sum()) for name in (*COUNTED, 'pseudo'))",
-        ("tests/test_cli.py", "tests/test_released_files.py", "tests/test_convert.py", "tests/test_samples.py"),
+        STORE,
     ),
     # Tokens and samples.
     Mutant(
@@ -316,7 +316,7 @@ MUTANTS = [
         "others stand a frame late",
         f"{LART}/assembly.py",
         "return slots, rows[slots]",
-        "return slots, np.minimum(rows[slots] + (tracklet.frame[0] != window[0] if len(window) else 0), len(tracklet) - 1)",
+        "return slots, np.minimum(rows[slots] + (slots > 0), len(tracklet) - 1)",
         TOKENS,
     ),
     Mutant(
@@ -464,8 +464,8 @@ MUTANTS = [
     Mutant(
         "maps of the attention after its block",
         f"{LART}/model.py",
-        "maps.append(block.weights(x, plan.mask, plan.uniform))\n            x = block(x, plan.mask, plan.uniform)",
-        "x = block(x, plan.mask, plan.uniform)\n            maps.append(block.weights(x, plan.mask, plan.uniform))",
+        "maps.append(block.weights(x, plan.mask, plan.uniform))",
+        "maps.append(block.weights(block(x, plan.mask, plan.uniform), plan.mask, plan.uniform))",
         MODEL,
     ),
     Mutant(
@@ -606,8 +606,8 @@ MUTANTS = [
     Mutant(
         "the teacher follows the person",
         f"{LART}/teacher.py",
-        "place, at = scene[0].box[middle], scene[0].frame[middle] + offset",
-        "place, at = scene[0].box[np.clip(middle + offset, 0, len(scene[0]) - 1)], scene[0].frame[middle] + offset",
+        "place, at = scene[0].box[middle],",
+        "place, at = scene[0].box[np.clip(middle + offset, 0, len(scene[0]) - 1)],",
         TEACHER,
     ),
     Mutant(
