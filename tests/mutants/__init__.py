@@ -7,7 +7,9 @@ A list has a file of its own here and is named MUTANTS.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +46,20 @@ def all_mutants() -> dict[str, list[Mutant]]:
     return {
         name: importlib.import_module(f"mutants.{name}").MUTANTS for name in names if name != "__main__"
     }
+
+
+def run_pytest(tree: Path, tests: tuple[str, ...], output: Path) -> None:
+    """Run the tests of a tree in this process, with what they print in a file, and end with pytest's code."""
+    with open(output, "w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(tree)
+    os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    sys.path = [str(tree), *(path for path in sys.path if path not in ("", str(ROOT), str(ROOT / "tests")))]
+    import pytest
+
+    import lart_mini
+
+    assert Path(lart_mini.__file__).resolve().is_relative_to(tree.resolve()), lart_mini.__file__
+    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
