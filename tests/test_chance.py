@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from factories import IDENTITY, everywhere, make_tracklet, scene
 
 from lart_mini.lart.datasets import TrackletDataset
@@ -42,9 +43,18 @@ def test_others_are_offered_their_slots_in_random_order() -> None:
     assert test.draw(2).others == [0, 1, 3]
 
 
+def test_an_items_size_is_that_of_its_own_scene() -> None:
+    """Up to the slots that there are; the sampler puts items of like sizes into one batch."""
+    bare = [replace(t, label_source=np.zeros(9, np.int8)) for t in scene([(100, 9)] * 2, 60)]
+    told = [everywhere(t) for t in scene([(100, 9)], 90) + scene([(100, 9)] * 4, 120)]
+    told = [replace(t, label_source=np.full(9, 2, np.int8)) for t in told]
+    data = TrackletDataset([*bare, *told], frames=9, people=3, stats=IDENTITY, train=True)
+    assert [data.people_count(i) for i in range(len(data))] == [1, 3, 3, 3, 3]
+
+
 def controls(seed: int) -> list[bytes]:
     tracklets = [make_tracklet(9, track, track) for track in range(8)]
-    return [t.labels.tobytes() for t in shuffled_labels(tracklets, seed)]
+    return [t.labels.tobytes() + t.label_source.tobytes() for t in shuffled_labels(tracklets, seed)]
 
 
 def test_the_control_is_mixed_by_its_seed() -> None:
