@@ -49,7 +49,7 @@ def test_an_items_size_is_that_of_its_own_scene() -> None:
     told = [everywhere(t) for t in scene([(100, 9)], 90) + scene([(100, 9)] * 4, 120)]
     told = [replace(t, label_source=np.full(9, 2, np.int8)) for t in told]
     data = TrackletDataset([*bare, *told], frames=9, people=3, stats=IDENTITY, train=True)
-    assert [data.people_count(i) for i in range(len(data))] == [1, 3, 3, 3, 3]
+    assert [data.size(i) for i in range(len(data))] == [1, 3, 3, 3, 3]
 
 
 def controls(seed: int) -> list[bytes]:
