@@ -25,7 +25,7 @@ from mutants import ROOT, Mutant, all_mutants, run_pytest
 LIMIT = 3600  # seconds for a mutant's tests, which take a few; a mutant may hang
 # Each run is a fork of a process that has the large packages already, but nothing of lart_mini.
 PROCESSES = multiprocessing.get_context("forkserver")
-LARGE = "torch scipy.stats polars joblib lightning_fabric matplotlib.figure hypothesis pytest"
+LARGE = "torch scipy.stats scipy.signal polars joblib lightning_fabric matplotlib.figure hypothesis pytest"
 PROCESSES.set_forkserver_preload(LARGE.split())
 
 
@@ -36,11 +36,11 @@ def scratch(mutant: Mutant | None = None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mutant_") as folder:
         tree = Path(folder)
         for entry in ROOT.iterdir():
-            if entry.is_file():
+            if entry.is_file() and entry.name != ".git":
                 shutil.copy2(entry, tree)
             elif entry.name in copied:
                 shutil.copytree(entry, tree / entry.name)
-            elif not entry.name.startswith(".") and entry.name not in ("runs", "build"):
+            elif entry.is_dir() and entry.name not in ("runs", "build") and not entry.name.startswith("."):
                 (tree / entry.name).symlink_to(entry)
         if mutant:
             path = tree / mutant.file
