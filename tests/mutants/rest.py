@@ -638,13 +638,6 @@ MUTANTS = [
         ("tests/test_chance.py::test_the_order_of_the_data_follows_seed_and_epoch",),
     ),
     Mutant(
-        "the same dropout on every rank",
-        "lart_mini/training/loop.py",
-        "_chance(config.seed, went.step, fabric.global_rank)",
-        "_chance(config.seed, went.step, 0)",
-        ("tests/test_distributed.py::test_two_processes_take_the_steps_of_one",),
-    ),
-    Mutant(
         "the prior of all boxes, labelled or not",
         "lart_mini/baselines.py",
         "return labels[known].mean(axis=0)",
