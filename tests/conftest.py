@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from store_source import write_source
+from factories import write_source
 
 from lart_mini.data.mini_ava import SIZES, MiniAva, Size, mini_ava
 from lart_mini.people import body, clips

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from reference.linear import fit_class
@@ -91,3 +93,15 @@ def test_a_box_is_scored_by_its_own_frame_alone(
         vector = learnt[boxes.tracklet[row]].vector()[boxes.t[row]]
         logits = (vector - model.stats.mean) / model.stats.std @ model.weight + model.bias
         np.testing.assert_allclose(scores[row], expit(logits), atol=1e-5)
+
+
+def test_pseudo_labels_are_no_truth(learnt: list[Tracklet], boxes: KeyBoxes) -> None:
+    def prior(source: int) -> np.ndarray:
+        """Of the tracklets with the first five's labels from that source, all classes true."""
+        all_true = [replace(t, labels=np.ones_like(t.labels)) for t in learnt[:5]]
+        told = [replace(t, label_source=np.full(len(t), source, np.int8)) for t in all_true]
+        return class_prior([*told, *learnt[5:]], boxes)
+
+    none, pseudo = prior(0), prior(1)
+    np.testing.assert_array_equal(pseudo, none)
+    assert (none != class_prior(learnt, boxes)).any()

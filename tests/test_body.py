@@ -14,6 +14,7 @@ from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
 from lart_mini.files import BadInput
+from lart_mini.people import body as body_module
 from lart_mini.people.body import (
     EXTRA,
     HEAD_TOP,
@@ -111,6 +112,51 @@ def test_joints45_order(body: Body, posed: tuple[np.ndarray, ...]) -> None:
     assert joints.shape == (FRAMES, 45, 3) and not joints[:, 44].any()
     standing = body.joints45(np.tile(np.eye(3), (1, 24, 1, 1)))[0]
     assert standing[:, 1].argmax() in (25 + 13, 25 + 18)  # the two head tops stand highest
+
+
+# Rows of the 45 joints that a turn of this joint moves: OpenPose's 0…24, then the 19 extra ones from 25 on.
+MOVED = {
+    "right_hip": {10, 11, 22, 23, 24, 25, 26},
+    "right_knee": {11, 22, 23, 24, 25},
+    "left_hip": {13, 14, 19, 20, 21, 29, 30},
+    "left_knee": {14, 19, 20, 21, 30},
+    "right_shoulder": {3, 4, 31, 32},
+    "right_elbow": {4, 31},
+    "left_shoulder": {6, 7, 35, 36},
+    "left_elbow": {7, 36},
+    "neck": {0, 15, 16, 17, 18, 38, 42, 43},
+}
+
+
+@pytest.mark.parametrize("joint", MOVED)
+def test_a_limb_moves_its_own_rows_of_the_45_joints(body: Body, joint: str) -> None:
+    pose = np.tile(np.eye(3, dtype=np.float32), (2, 24, 1, 1))
+    pose[1, JOINT_NAMES.index(joint)] = Rotation.from_rotvec([0.7, 0, 0.7]).as_matrix()
+    before, after = body.joints45(pose)
+    way = np.linalg.norm(after - before, axis=1)
+    assert set(np.flatnonzero(way > 0.01).tolist()) == MOVED[joint]
+
+
+def test_left_rows_of_the_45_joints_are_on_the_left(body: Body) -> None:
+    x = body.joints45(np.tile(np.eye(3), (1, 24, 1, 1)))[0, :, 0]
+    left = [5, 6, 7, 12, 13, 14, 16, 18, 19, 20, 21, 28, 29, 30, 34, 35, 36]
+    right = [2, 3, 4, 9, 10, 11, 15, 17, 22, 23, 24, 25, 26, 27, 31, 32, 33]
+    assert (x[left] > 0.01).all() and (x[right] < -0.01).all()
+    middle = sorted(set(range(45)) - {*left, *right})
+    assert np.abs(x[middle]).max() < 0.03
+
+
+def test_the_top_of_the_head_is_the_bodys_highest_point(body: Body) -> None:
+    joints = body.joints45(np.tile(np.eye(3), (1, 24, 1, 1)))[0]
+    assert joints[38, 1] == pytest.approx(body.v_template[:, 1].max(), abs=1e-5) == joints[:44, 1].max()
+
+
+def test_long_clips_are_skinned_a_part_at_a_time(
+    body: Body, posed: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = body.points(*posed, [3, 500])
+    monkeypatch.setattr(body_module, "_CHUNK", 3)
+    np.testing.assert_array_equal(body.points(*posed, [3, 500]), at_once)
 
 
 def test_rotations_local_and_global(posed: tuple[np.ndarray, ...]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from factories import WIDTH, everywhere, make_weights, member, write_source, write_weights
 from notebook_kit import RECORDING, write_notebook, write_project
-from store_source import WIDTH, write_source
-from test_released import make_weights, write
 
 from lart_mini import __version__, cli
 from lart_mini.evaluation import ava_csv
@@ -19,6 +19,7 @@ from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats, load_stats
 from lart_mini.lart.weights import load_released, save_model
 from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.released import write_released
 from lart_mini.tracklets.store import Store
 
 COMMANDS = ("reproduce", "evaluate", "info", "convert", "validate", "train", "predict")
@@ -104,7 +105,7 @@ def test_convert_tells_what_it_skipped_and_validate_what_is_there(
 def test_the_published_checkpoint_scores_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     convert(write_source(tmp_path / "source"), tmp_path / "store", jobs=1)
     weights = make_weights(depth=1, heads=16, head_width=64, appearance=WIDTH, table=(250, 10))
-    checkpoint = write(tmp_path / "lart.ckpt", weights)
+    checkpoint = write_weights(tmp_path / "lart.ckpt", weights)
     np.save(tmp_path / "mean_std.npy", np.stack([np.zeros((1, 226)), np.ones((1, 226))]))
     asked = [
         "predict",
@@ -152,3 +153,26 @@ def test_a_model_of_other_appearance_writes_nothing(
         err
         == f"lart-mini: tracklets: appearance: expected width 9, which the model reads, found width {WIDTH}\n"
     )
+
+
+def test_released_boxes_are_the_confident_ones_at_the_key_frame_of_the_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for track, confidence in enumerate((0.85, 0.75)):
+        one = everywhere(member(60, track, 50, 80))  # key frames 60, 90 and 120
+        one = replace(one, confidence=np.full(80, confidence, np.float32))
+        write_released(one, tmp_path / "people" / f"{one.name}.pkl")
+    weights = make_weights(depth=1, heads=16, head_width=64, appearance=WIDTH, table=(250, 10))
+    checkpoint = write_weights(tmp_path / "lart.ckpt", weights)
+    np.save(tmp_path / "mean_std.npy", np.stack([np.zeros((1, 226)), np.ones((1, 226))]))
+    asked = ["predict", "--checkpoint", checkpoint, "--stats", tmp_path / "mean_std.npy"]
+    asked += ["--tracklets", tmp_path / "people", "--out", tmp_path / "o.csv"]
+    for more, boxes in (
+        ([], 1),
+        (["--confidence", "0"], 2),
+        (["--keyframes", "all"], 3),
+        (["--keyframes", "all", "--confidence", "0"], 6),
+        (["--profile", "paper"], 6),
+    ):
+        code, out, _ = run(capsys, *asked, *more)
+        assert code == 0 and out.startswith(f"{boxes} boxes of 2 tracklets"), more

@@ -15,9 +15,16 @@ import joblib
 import numpy as np
 import polars as pl
 import pytest
-from published_files import published, write
-from store_source import WIDTH, content, member, write_source
-from test_tracklets import assert_same, make_tracklet
+from factories import (
+    WIDTH,
+    assert_same,
+    content,
+    make_tracklet,
+    member,
+    published,
+    write_published,
+    write_source,
+)
 
 from lart_mini.files import BadInput
 from lart_mini.tracklets import conversion
@@ -125,7 +132,7 @@ def spoil(folder: Path) -> dict[str, str]:
     other = made | {"apperance_dict": {k: np.ones((1, 5), np.float32) for k in made["apperance_dict"]}}
     paths = {}
     for track, (kind, bad) in enumerate({"nan": nan, "wide": wide, "far": far, "other": other}.items(), 20):
-        paths[kind] = write(bad, folder, track).name
+        paths[kind] = write_published(bad, folder, track).name
     raw = {"short": data[:-100], "text": b"not a pickle", "code": b"cos\nsystem\n(S'touch ran'\ntR."}
     for track, (kind, bytes_) in enumerate(raw.items(), 40):
         paths[kind] = f"ava-train_a_b-cdefghi_000150_{track}_12.pkl"

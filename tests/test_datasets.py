@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from factories import IDENTITY, everywhere, make_tracklet, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tokens import IDENTITY, everywhere, scene
-from test_tracklets import make_tracklet
 from torch.utils.data import DataLoader
 
 from lart_mini.files import BadInput

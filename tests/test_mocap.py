@@ -303,6 +303,14 @@ def test_bad_labels_are_named(tmp_path: Path, row: str, message: str) -> None:
         read_labels(path, {"walk": 10})
 
 
+def test_labels_stand_at_their_frames_in_the_column_before_their_id(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("clip,first_frame,last_frame,actions\nwalk,2,4,14;79\nwalk,5,5,80\n")
+    labels = read_labels(path, {"walk": 10, "wave": 3})
+    assert np.argwhere(labels["walk"]).tolist() == [[t, k] for t in (2, 3, 4) for k in (13, 78)] + [[5, 79]]
+    assert labels["wave"].shape == (3, 80) and not labels["wave"].any()
+
+
 def test_bad_takes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "takes.csv"
     header, row = ",".join(motion.TAKE_COLUMNS), "walk,accad,walk.bvh,me,walk,time,,,no,\n"

@@ -410,6 +410,13 @@ def test_gradient_reaches_every_parameter() -> None:
         assert parameter.grad is not None and (parameter.grad != 0).any(), name
 
 
+def test_an_untrained_model_expects_rare_actions() -> None:
+    torch.manual_seed(0)
+    batch = make_batch()
+    chance = logits_of(LART(SMALL).double().eval(), batch)[batch.detected].sigmoid()
+    assert 0.003 < float(chance.mean()) < 0.03
+
+
 def test_drop_path_skips_whole_branches_in_training_only() -> None:
     model, batch = make_model(), make_batch((2,) * 8, seed=3)
     before = logits_of(model, batch)
@@ -420,6 +427,8 @@ def test_drop_path_skips_whole_branches_in_training_only() -> None:
     torch.manual_seed(0)
     kept = block.branch(torch.ones(1000, 1, 1))
     assert set(kept.unique().tolist()) == {0.0, 2.0} and 0.9 < float(kept.mean()) < 1.1
+    whole = block.branch(torch.ones(50, 6, 3)).flatten(1)
+    assert (whole == whole[:, :1]).all(), "a sample's branch is skipped as a whole"
 
 
 def test_inner_dropout_moves_from_the_encoding_into_the_halves() -> None:

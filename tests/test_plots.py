@@ -148,3 +148,87 @@ def test_bars_stand_only_where_somebody_watches(monkeypatch: pytest.MonkeyPatch)
     assert progress.progress(range(3)).disable and list(progress.progress(range(3))) == [0, 1, 2]
     monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
     assert progress.watched()
+
+
+# ---------------------------------------------------------------------------------- what is drawn is what is
+
+
+def test_token_by_token_pictures_have_the_asking_token_in_their_rows() -> None:
+    masks = model.attention_masks({"one": MASK, "two": ~MASK}, 2, 4, title="t").axes
+    np.testing.assert_array_equal(masks[0].images[0].get_array(), MASK)
+    np.testing.assert_array_equal(masks[1].images[0].get_array(), ~MASK)
+    assert masks[0].get_ylabel() == "token that attends"
+    maps = model.attention_maps(WEIGHTS, ["a", "b", "c"], 2, 4, title="t").axes
+    for axes, weights, name in zip(maps, WEIGHTS, "abc", strict=False):
+        np.testing.assert_array_equal(axes.images[0].get_array(), weights)
+        assert axes.get_title() == name
+
+
+def test_the_encoding_is_drawn_over_time_and_over_people() -> None:
+    encoding = RNG.uniform(-1, 1, (2, 5, 8))
+    over_time, over_people = model.positional_encoding(encoding).axes[:2]
+    np.testing.assert_array_equal(over_time.images[0].get_array(), encoding[0].T)
+    np.testing.assert_array_equal(over_people.images[0].get_array(), encoding[:, 0].T)
+
+
+def test_attention_over_time_shades_the_gaps_and_dots_the_token_that_asks() -> None:
+    detected = np.array([[True, True, False, True], [False, True, True, True]])
+    panels = model.attention_over_time(WEIGHTS[0, 0].reshape(2, 4), 1, detected, title="t").axes
+    for axes, row in zip(panels, detected, strict=True):
+        shaded = [patch.get_extents().transformed(axes.transData.inverted()).x0 for patch in axes.patches]
+        assert [round(x + 0.5) for x in shaded] == np.flatnonzero(~row).tolist()
+        assert list(axes.lines[0].get_xdata()) == [1, 1]
+
+
+def test_recall_runs_to_the_right_and_precision_upwards() -> None:
+    precision, recall = np.array([1.0, 0.7, 0.6]), np.array([0.1, 0.2, 0.4])
+    axes = model.precision_recall({"a": (precision, recall)}, title="t").axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), recall)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), precision)
+
+
+def test_classes_keep_their_names_when_they_are_sorted() -> None:
+    values = {"a": np.array([0.1, 0.2, 0.3, 0.4]), "b": np.array([0.9, np.nan, 0.2, 0.5])}
+    axes = model.class_bars(values, ["w", "x", "y", "z"], ["PM", "PM", "PI", "OM"], title="t").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["y", "z", "w"]
+    assert [bar.get_width() for bar in axes.patches[:3]] == pytest.approx([20, 50, 90])
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([30, 40, 10])
+
+
+def test_the_ladder_draws_intervals_in_percent_beside_their_bars() -> None:
+    axes = model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([10, 30])
+    (interval,) = axes.lines
+    assert list(interval.get_xdata()) == pytest.approx([20, 40]) and list(interval.get_ydata()) == [1, 1]
+
+
+def test_counts_stand_beside_their_split() -> None:
+    axes = model.class_counts({"train": np.array([3, 4]), "val": np.array([5, 6])}, ["x", "y"], title="t")
+    assert [bar.get_width() for bar in axes.axes[0].patches] == [3, 4, 5, 6]
+
+
+def test_the_timeline_is_filled_where_somebody_was_detected() -> None:
+    frame = np.array([10, 11, 12, 20, 21])
+    figure = people.detection_timeline(
+        [np.array([True, True, False, True, True])], ["a"], title="t", frames=[frame]
+    )
+    drawn = [(bar.get_x(), bar.get_width(), bar.get_hatch()) for bar in figure.axes[0].patches[:3]]
+    assert drawn == [(10, 2, None), (12, 1, "////"), (20, 2, None)]
+
+
+def test_seen_from_above_depth_runs_upwards() -> None:
+    places = np.array([[0.0, 1, 5], [1, 1, 6]])
+    facing = np.array([[0.0, 0, -2], [3, 0, 0]])
+    axes = people.scene_from_above([places], [facing], ["ego"], title="t", every=1).axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), places[:, [0, 2]])
+    (arrows,) = axes.collections
+    np.testing.assert_allclose(np.stack([arrows.U, arrows.V], 1), [[0, -1], [1, 0]], atol=1e-6)
+
+
+def test_a_video_frame_has_its_origin_above_and_no_box_where_nobody_was_seen() -> None:
+    for detected in (True, False):
+        axes = Figure().subplots()
+        people.draw_video_frame(axes, POINTS[0], BOX[0], (360, 640), detected)
+        boxes = [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in axes.patches[1:]]
+        assert boxes == ([tuple(BOX[0])] if detected else [])
+        assert axes.get_xlim() == (0, 640) and axes.get_ylim() == (360, 0)

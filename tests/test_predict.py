@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from factories import WIDTH, changed, everywhere, member, write_source
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_source import WIDTH, member, write_source
 
 from lart_mini import ava
 from lart_mini.data.mini_ava import MiniAva
@@ -258,3 +258,10 @@ def test_perfect_scores_on_true_boxes_are_worth_one(tiny: MiniAva, split: str, t
     assert again.mean_ap == pytest.approx(1)
     worse = rows.with_columns(pl.col("score").reverse())
     assert evaluate(truth, worse).mean_ap < 0.7
+
+
+def test_boxes_begin_at_second_902_and_stay_in_the_frame() -> None:
+    one = everywhere(member(60, 0, 0, 80))  # key frames 0, 30 and 60: seconds 900, 901 and 902
+    assert key_boxes([one]).table["second"].to_list() == [902]
+    one = changed(one, "box", 60, [-1, -0.5, 322, 241]).validate()  # the pixel of grace
+    assert key_boxes([one]).table.row(0)[2:] == (0, 0, 1, 1)

@@ -6,13 +6,14 @@ import io
 import sys
 import types
 import zipfile
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from pathlib import Path, PosixPath
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from factories import HEAD_WIDTH, HEADS, make_weights, write_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import released as literal
@@ -23,71 +24,6 @@ from lart_mini.lart.config import LARTConfig
 from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats, TokenBatch, random_mask
 from lart_mini.lart.weights import load_model, load_released, save_model
-
-HEADS, HEAD_WIDTH = 2, 5
-
-
-def make_weights(
-    *,
-    width: int = 16,
-    depth: int = 2,
-    heads: int = HEADS,
-    head_width: int = HEAD_WIDTH,
-    joints: int = 4,
-    appearance: int = 5,
-    classes: int = 60,
-    table: tuple[int, int] = (20, 6),
-    seed: int = 0,
-) -> dict[str, Tensor]:
-    """Random weights under the published names, the unused ones among them."""
-    generator = torch.Generator().manual_seed(seed)
-    weights: dict[str, Tensor] = {}
-
-    def put(name: str, *shape: int) -> None:
-        weights[f"encoder.{name}"] = torch.randn(*shape, generator=generator) / shape[-1] ** 0.5
-
-    def linear(name: str, inputs: int, outputs: int) -> None:
-        put(f"{name}.weight", outputs, inputs)
-        put(f"{name}.bias", outputs)
-
-    def norm(name: str) -> None:
-        put(f"{name}.weight", width)
-        weights[f"encoder.{name}.weight"] += 1
-        put(f"{name}.bias", width)
-
-    put("mask_token", width)
-    put("class_token", 1, 1, width)
-    put("pos_embedding", width, *table)
-    weights["encoder.pe"] = weights["encoder.pos_embedding"]
-    inner, pose = heads * head_width, width - (4 if joints else 0) - (6 if appearance else 0)
-    for layer in range(depth):
-        name = f"transformer.layers.{layer}"
-        norm(f"{name}.0.norm")
-        put(f"{name}.0.fn.to_qkv.weight", 3 * inner, width)
-        if not (heads == 1 and head_width == width):
-            linear(f"{name}.0.fn.to_out.0", inner, width)
-        norm(f"{name}.1.norm")
-        linear(f"{name}.1.fn.net.0", width, 12)
-        linear(f"{name}.1.fn.net.3", 12, width)
-    linear("pose_shape_encoder.0", 229, 11)
-    linear("pose_shape_encoder.2", 11, pose)
-    for encoder, inputs, outputs in (
-        ("joint_encoder", 135 * bool(joints), 4),
-        ("apperance_encoder", appearance, 6),
-    ):
-        if inputs:
-            for layer, sizes in zip((0, 2, 4), ((inputs, 7), (7, 8), (8, outputs)), strict=True):
-                linear(f"{encoder}.{layer}", *sizes)
-    linear("action_head_ava.0.0", width, classes)
-    for unused in ("conv_en", "conv_de", "smpl_head.0.decpose", "loca_head.0.0", "action_head_kinetics.4"):
-        linear(unused, 3, 3)
-    weights["smpl.faces_tensor"] = torch.zeros(2, 3, dtype=torch.int64)
-    return weights
-
-
-def write(path: Path, weights: dict[str, Any], **beside: Any) -> Path:
-    torch.save({"state_dict": OrderedDict(weights), "epoch": 3, **beside}, path)
-    return path
 
 
 def make_batch(
@@ -157,7 +93,7 @@ def test_equals_the_original(
 ) -> None:
     """Logits of all tokens, those that mean nothing too, at test and for a given training mask."""
     weights = make_weights(joints=4 * joints, appearance=5 * appearance, seed=seed)
-    path = write(tmp_path_factory.mktemp("released") / "lart.ckpt", weights)
+    path = write_weights(tmp_path_factory.mktemp("released") / "lart.ckpt", weights)
     model = load_released(path, heads=HEADS, dim_head=HEAD_WIDTH)
     assert not model.training
     batch = make_batch(people, frames, seed, size=3)
@@ -170,7 +106,7 @@ def test_equals_the_original(
 @pytest.mark.parametrize("training", [True, False])
 def test_equals_the_original_at_full_length(tmp_path: Path, training: bool) -> None:
     weights = make_weights(table=(250, 10), depth=1)
-    model = load_released(write(tmp_path / "lart.ckpt", weights), heads=HEADS, dim_head=HEAD_WIDTH)
+    model = load_released(write_weights(tmp_path / "lart.ckpt", weights), heads=HEADS, dim_head=HEAD_WIDTH)
     assert (model.config.frames, model.config.people) == (250, 10)
     batch = make_batch(5, 125, 1, size=1)
     if training:
@@ -180,7 +116,7 @@ def test_equals_the_original_at_full_length(tmp_path: Path, training: bool) -> N
 
 def test_what_can_be_read_is_the_same_where_the_rest_is_skipped(tmp_path: Path) -> None:
     weights = make_weights()
-    path = write(tmp_path / "lart.ckpt", weights)
+    path = write_weights(tmp_path / "lart.ckpt", weights)
     computed = load_released(path, heads=HEADS, dim_head=HEAD_WIDTH)
     skipped = LART(LARTConfig(**{**vars(computed.config), "undetected": "skipped"})).eval()
     skipped.load_state_dict(computed.state_dict())
@@ -194,13 +130,13 @@ def test_what_can_be_read_is_the_same_where_the_rest_is_skipped(tmp_path: Path) 
 
 def test_one_head_of_full_width_has_no_output_layer(tmp_path: Path) -> None:
     weights = make_weights(heads=1, head_width=16)
-    model = load_released(write(tmp_path / "lart.ckpt", weights), heads=1, dim_head=16)
+    model = load_released(write_weights(tmp_path / "lart.ckpt", weights), heads=1, dim_head=16)
     assert_as_original(model, weights, make_batch(3, 5, 0), heads=1)
 
 
 def test_the_table_is_cut_on_request_and_80_classes_are_kept(tmp_path: Path) -> None:
     weights = make_weights(classes=80)
-    path = write(tmp_path / "lart.ckpt", weights)
+    path = write_weights(tmp_path / "lart.ckpt", weights)
     model = load_released(path, heads=HEADS, dim_head=HEAD_WIDTH, people=3, frames=7)
     assert (model.config.people, model.config.frames, model.config.classes) == (3, 7, 80)
     assert_as_original(model, weights, make_batch(3, 7, 0))
@@ -213,7 +149,7 @@ def test_keys_without_prefix_and_half_precision_are_read(tmp_path: Path) -> None
         name: value.half() if value.is_floating_point() else value for name, value in make_weights().items()
     }
     bare = {name.removeprefix("encoder."): value for name, value in weights.items()}
-    model = load_released(write(tmp_path / "lart.ckpt", bare), heads=HEADS, dim_head=HEAD_WIDTH)
+    model = load_released(write_weights(tmp_path / "lart.ckpt", bare), heads=HEADS, dim_head=HEAD_WIDTH)
     assert_as_original(model, weights, make_batch(2, 5, 0))
 
 
@@ -237,7 +173,7 @@ def test_the_default_configuration_is_the_released_preset(tmp_path: Path) -> Non
 
 def test_round_trip_through_our_own_format(tmp_path: Path) -> None:
     weights = make_weights()
-    model = load_released(write(tmp_path / "lart.ckpt", weights), heads=HEADS, dim_head=HEAD_WIDTH)
+    model = load_released(write_weights(tmp_path / "lart.ckpt", weights), heads=HEADS, dim_head=HEAD_WIDTH)
     stats = Stats(np.zeros(229, np.float32), np.ones(229, np.float32))
     save_model(tmp_path / "lart.safetensors", model, stats)
     again, _, _ = load_model(tmp_path / "lart.safetensors")
@@ -288,7 +224,7 @@ def test_settings_beside_the_weights_are_passed_over(tmp_path: Path, foreign: di
         "state": {0: {"step": torch.tensor(3.0)}},
         "param_groups": [{"lr": 1e-4, "betas": (0.9, 0.95)}],
     }
-    path = write(
+    path = write_weights(
         tmp_path / "lart.ckpt",
         make_weights(),
         hyper_parameters=parameters,
@@ -315,7 +251,8 @@ def test_code_in_the_file_is_refused_by_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     weights = make_weights() | ({"encoder.extra": Runs()} if place == "among" else {})
-    path = write(tmp_path / "lart.ckpt", weights, **({"callbacks": Runs()} if place == "beside" else {}))
+    beside = {"callbacks": Runs()} if place == "beside" else {}
+    path = write_weights(tmp_path / "lart.ckpt", weights, **beside)
     with pytest.raises(
         BadInput, match=r"pickle: expected weights and plain settings only, found eval"
     ) as caught:
@@ -324,7 +261,7 @@ def test_code_in_the_file_is_refused_by_name(
 
 
 def test_any_other_class_is_refused_by_name(tmp_path: Path, foreign: dict[str, type]) -> None:
-    path = write(tmp_path / "lart.ckpt", make_weights(), callbacks=foreign["Callback"]())
+    path = write_weights(tmp_path / "lart.ckpt", make_weights(), callbacks=foreign["Callback"]())
     with pytest.raises(BadInput, match=r"found somebody\.elses\.Callback"):
         load_released(path, heads=HEADS, dim_head=HEAD_WIDTH)
 
@@ -382,7 +319,7 @@ NAN = torch.full((16,), torch.nan)
     ],
 )
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, name: str, value: Any, message: str) -> None:
-    path = write(tmp_path / "lart.ckpt", changed(name, value))
+    path = write_weights(tmp_path / "lart.ckpt", changed(name, value))
     with pytest.raises(BadInput, match=message):
         load_released(path, heads=HEADS, dim_head=HEAD_WIDTH)
 
@@ -396,13 +333,13 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path, name: str, value: Any
     ],
 )
 def test_options_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str, int], message: str) -> None:
-    path = write(tmp_path / "lart.ckpt", make_weights())
+    path = write_weights(tmp_path / "lart.ckpt", make_weights())
     with pytest.raises(BadInput, match=message):
         load_released(path, **({"heads": HEADS, "dim_head": HEAD_WIDTH} | options))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "lart.ckpt", make_weights())
+    path = write_weights(tmp_path / "lart.ckpt", make_weights())
     whole = path.read_bytes()
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:

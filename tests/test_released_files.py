@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import factories
 import joblib
 import numpy as np
-import published_files
 import pytest
-from test_tracklets import assert_same, make_tracklet
+from factories import assert_same, make_tracklet, released_content
 
 from lart_mini.files import BadInput
 from lart_mini.tracklets.released import read_released, write_released
@@ -59,13 +59,6 @@ def test_released_files_are_what_joblib_reads(tmp_path: Path) -> None:
     assert {row.shape for row in content["apperance_dict"].values()} == {(1, 6)}
     assert {row.shape for row in content["action_label_psudo"].values()} == {(1, 80)}
     np.testing.assert_array_equal(content["camera"][:, 0, 2], tracklet.translation[:, 2] / np.float32(200))
-
-
-def released_content(tmp_path: Path) -> tuple[Path, dict]:
-    tracklet = make_tracklet(appearance=6)
-    path = tmp_path / f"{tracklet.name}.pkl"
-    write_released(tracklet, path)
-    return path, joblib.load(path)
 
 
 def test_lists_numpy_scalars_and_plain_pickles_are_read(tmp_path: Path) -> None:
@@ -141,8 +134,8 @@ def test_bad_released_files_name_file_and_field(
 
 
 def test_a_published_file_reads_as_it_is(tmp_path: Path) -> None:
-    content = published_files.published(np.random.default_rng(0), 140, 40)
-    tracklet = read_released(published_files.write(content, tmp_path))
+    content = factories.published(np.random.default_rng(0), 140, 40)
+    tracklet = read_released(factories.write_published(content, tmp_path))
     np.testing.assert_array_equal(tracklet.frame, np.arange(140, 180))
     np.testing.assert_array_equal(tracklet.detected, content["has_detection"][:, 0, 0] == 1)
     assert 5 < tracklet.detected.sum() < 39
@@ -151,7 +144,7 @@ def test_a_published_file_reads_as_it_is(tmp_path: Path) -> None:
     assert tracklet.confidence[~tracklet.detected].max() == 0 < tracklet.confidence.max()
     assert tracklet.appearance is not None
     for t, key in enumerate(content["apperance_index"][:, 0, 0]):
-        seen = np.zeros(published_files.WIDTH) if key == -1 else content["apperance_dict"][key][0]
+        seen = np.zeros(factories.WIDTH) if key == -1 else content["apperance_dict"][key][0]
         np.testing.assert_array_equal(tracklet.appearance[t], seen)
         truth = content["has_gt"][t, 0, 0] == 2
         pseudo = np.zeros(80) if key == -1 else content["action_label_psudo"][key][0]
@@ -162,8 +155,8 @@ def test_a_published_file_reads_as_it_is(tmp_path: Path) -> None:
 
 
 def test_published_depths_become_metres_and_the_vector_stays_the_files(tmp_path: Path) -> None:
-    content = published_files.published(np.random.default_rng(1), 140, 40)
-    tracklet = read_released(published_files.write(content, tmp_path))
+    content = factories.published(np.random.default_rng(1), 140, 40)
+    tracklet = read_released(factories.write_published(content, tmp_path))
     vector = content["pose_shape"][:, 0]
     assert tracklet.depth_unit == 200 and tracklet.camera is None
     np.testing.assert_allclose(tracklet.translation, vector[:, 226:] * [1, 1, 200], rtol=1e-6)
@@ -173,7 +166,7 @@ def test_published_depths_become_metres_and_the_vector_stays_the_files(tmp_path:
 
 
 def test_the_depth_unit_is_told_by_the_camera_of_detected_frames(tmp_path: Path) -> None:
-    content = published_files.published(np.random.default_rng(2), 140, 40)
+    content = factories.published(np.random.default_rng(2), 140, 40)
     seen = content["has_detection"][:, 0, 0] > 0
     metres = content["pose_shape"][:, 0, 226:].copy()
     wild = np.random.default_rng(3).normal(size=(40, 1, 3))
@@ -188,7 +181,7 @@ def test_the_depth_unit_is_told_by_the_camera_of_detected_frames(tmp_path: Path)
         changed = {key: value for key, value in content.items() if key != "camera"}
         if camera is not None:
             changed["camera"] = camera.reshape(40, 1, 3)
-        tracklet = read_released(published_files.write(changed, tmp_path))
+        tracklet = read_released(factories.write_published(changed, tmp_path))
         assert tracklet.depth_unit == unit and (tracklet.camera is not None) == kept
         np.testing.assert_allclose(tracklet.vector(), content["pose_shape"][:, 0], rtol=1e-6)
         np.testing.assert_allclose(tracklet.translation, metres * [1, 1, unit], rtol=1e-6)
@@ -198,12 +191,12 @@ def test_the_depth_unit_is_told_by_the_camera_of_detected_frames(tmp_path: Path)
 
 
 def test_depths_of_zero_tell_no_unit_and_index_minus_one_names_no_entry(tmp_path: Path) -> None:
-    content = published_files.published(np.random.default_rng(6), 140, 40)
+    content = factories.published(np.random.default_rng(6), 140, 40)
     content["pose_shape"][..., 228] = content["camera"][..., 2] = 0
     content["apperance_dict"][-1] = content["apperance_dict"][0]
     content["action_label_psudo"][-1.0] = np.ones((1, 80))
     content["has_gt"][:] = 1
-    tracklet = read_released(published_files.write(content, tmp_path))
+    tracklet = read_released(factories.write_published(content, tmp_path))
     assert tracklet.depth_unit == 1 and tracklet.appearance is not None
     unnamed = content["apperance_index"][:, 0, 0] == -1
     assert unnamed.any() and not tracklet.appearance[unnamed].any() and not tracklet.labels[unnamed].any()
@@ -235,16 +228,16 @@ def test_a_camera_that_would_mislead_about_the_depth_is_not_written(tmp_path: Pa
 def test_frame_numbers_come_from_what_holds_the_key_frame(
     tmp_path: Path, first: int, names: str, expected: int
 ) -> None:
-    content = published_files.published(np.random.default_rng(4), first, 40)
+    content = factories.published(np.random.default_rng(4), first, 40)
     content["frame_name"] = [names.format(140 + t) for t in range(40)]
-    frame = read_released(published_files.write(content, tmp_path)).frame
+    frame = read_released(factories.write_published(content, tmp_path)).frame
     np.testing.assert_array_equal(frame, np.arange(expected, expected + 40))
 
 
 def test_frame_names_that_do_not_ascend_tell_no_frame_numbers(tmp_path: Path) -> None:
-    content = published_files.published(np.random.default_rng(5), 0, 40)
+    content = factories.published(np.random.default_rng(5), 0, 40)
     content["frame_name"] = [f"{150 - t}.jpg" for t in range(40)]
-    assert read_released(published_files.write(content, tmp_path)).frame[0] == 0
+    assert read_released(factories.write_published(content, tmp_path)).frame[0] == 0
     del content["frame_name"]
     joblib.dump(content, tmp_path / "ava-train_a_b-cdefghi_000150_0_40.pkl")
     assert read_released(tmp_path / "ava-train_a_b-cdefghi_000150_0_40.pkl").frame[0] == 0

@@ -11,8 +11,8 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from factories import released_content
 from joblib.numpy_pickle_compat import NDArrayWrapper, ZNDArrayWrapper
-from test_released_files import released_content
 
 from lart_mini.files import BadInput
 from lart_mini.tracklets import safe_pickle

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from store_source import WIDTH, write_source
+from factories import WIDTH, write_source
 from torch.utils.data import DataLoader
 
 from lart_mini.files import BadInput
@@ -19,7 +19,7 @@ from lart_mini.lart.config import Assembly
 from lart_mini.lart.datasets import StoreDataset, TrackletDataset, collate
 from lart_mini.lart.tokens import Stats, TokenBatch
 from lart_mini.tracklets import store as store_module
-from lart_mini.tracklets.contents import summary, survey
+from lart_mini.tracklets.contents import Survey, summary, survey
 from lart_mini.tracklets.conversion import convert
 from lart_mini.tracklets.store import Store
 from lart_mini.tracklets.tracklet import Tracklet
@@ -239,3 +239,34 @@ def test_a_survey_names_flipped_bits_and_foreign_rows(copy: Path) -> None:
     first, second = survey(copy).problems
     assert names[0] in first and "pose: expected finite numbers, found NaN or infinity at row 2" in first
     assert names[4] in second and "index, detected: expected" in second and second.endswith("found 99")
+
+
+@pytest.mark.parametrize("table", ["labels", "appearance"])
+def test_a_survey_names_flipped_bits_of_the_tables(copy: Path, table: str) -> None:
+    path = copy / "parts" / "part-00000" / f"{table}.npy"
+    array = np.load(path)
+    array.reshape(-1)[0] = 0.375
+    np.save(path, array)
+    (problem,) = survey(copy).problems
+    assert "checksum: expected" in problem
+
+
+def test_a_summary_counts_the_frames_of_each_data_set() -> None:
+    columns = {
+        "dataset": ["ava-train", "kinetics-train", "ava-train"],
+        "appearance_width": [0, 7, 7],
+        "length": [10, 20, 70],
+        "detected": [5, 20, 70],
+        "ground_truth": [1, 0, 2],
+        "pseudo": [0, 10, 0],
+    }
+    lines = [" ".join(line.split()) for line in summary(Survey(pl.DataFrame(columns), ["x"])).splitlines()]
+    assert lines[1:] == [
+        "ava-train 2 80 93.8 % 3.8 % 0.0 %",
+        "kinetics-train 1 20 100.0 % 0.0 % 50.0 %",
+        "all 3 100 95.0 % 3.0 % 10.0 %",
+        "length: 10 to 70 frames, median 20",
+        "appearance: none in 1 tracklets",
+        "appearance: width 7 in 2 tracklets",
+        "problems: 1",
+    ]

@@ -6,36 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import factories
 import numpy as np
-import published_files
 import pytest
 import torch
+from factories import IDENTITY, changed, everywhere, make_tracklet, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import released_dataset as literal
-from test_tracklets import changed, make_tracklet
 
 from lart_mini import ava
 from lart_mini.files import BadInput
 from lart_mini.lart.assembly import assemble, assemble_prepared, prepare
 from lart_mini.lart.config import ASSEMBLIES, Assembly, assembly_of
-from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, random_mask, stats_of
+from lart_mini.lart.tokens import TokenBatch, load_stats, random_mask, stats_of
 from lart_mini.tracklets.released import read_released
 from lart_mini.tracklets.tracklet import Tracklet
 
 JOINTS = Assembly(joints=True)
-IDENTITY = Stats(np.zeros(229, np.float32), np.ones(229, np.float32))
-
-
-def scene(sizes: list[tuple[int, int]], keyframe: int = 150) -> list[Tracklet]:
-    """Tracklets of one scene, from (first frame, length)."""
-    people = []
-    for track, (first, length) in enumerate(sizes):
-        one = make_tracklet(length, seed=track + keyframe, track=track)
-        name = f"ava-train_a_b-cdefghi_{keyframe:06d}_{track}_{length}"
-        frame = np.arange(first, first + length)
-        people.append(replace(one, name=name, keyframe=keyframe, frame=frame).validate())
-    return people
 
 
 def test_stats_come_from_detected_frames_and_normalise_them() -> None:
@@ -173,7 +161,8 @@ def test_to_moves_every_tensor() -> None:
 
 
 def read_published(contents: list[dict[str, Any]], folder: Path) -> list[Tracklet]:
-    return [read_released(published_files.write(one, folder, track)) for track, one in enumerate(contents)]
+    files = [factories.write_published(one, folder, track) for track, one in enumerate(contents)]
+    return [read_released(file) for file in files]
 
 
 spans = st.tuples(st.integers(100, 130), st.integers(2, 30))  # first frame, length
@@ -191,13 +180,13 @@ def test_released_samples_equal_the_literal_data_set(
 ) -> None:  # fmt: skip
     """Every slot, frame and number, from the files on."""
     rng = np.random.default_rng(seed)
-    contents = [published_files.published(rng, first, length, gaps) for first, length in (ego, *others)]
+    contents = [factories.published(rng, first, length, gaps) for first, length in (ego, *others)]
     mean_std = rng.uniform(0.1, 2, (2, 1, 226))
     folder = tmp_path_factory.mktemp("files")
     np.save(folder / "mean_std.npy", mean_std)
     expected = literal.sample(
         contents[0], contents[1:], frames=frames, people=people, mean_std=mean_std,
-        width=published_files.WIDTH, train=train, truth_only=truth_only,
+        width=factories.WIDTH, train=train, truth_only=truth_only,
     )  # fmt: skip
     tracklets = read_published(contents, folder)
     # A file without a single appearance vector cannot say how wide they are.
@@ -213,10 +202,6 @@ def test_released_samples_equal_the_literal_data_set(
         np.testing.assert_allclose(found, array, rtol=1e-5, atol=1e-5, err_msg=name)
     seen_in = expected["detected"].any(axis=1)
     np.testing.assert_array_equal(batch.present[0], seen_in | (np.arange(people) == 0))
-
-
-def everywhere(tracklet: Tracklet) -> Tracklet:
-    return replace(tracklet, detected=np.ones(len(tracklet), bool))
 
 
 SWITCHES = {

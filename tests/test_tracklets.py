@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import assert_same, changed, make_tracklet
 
 from lart_mini.files import BadInput
 from lart_mini.tracklets.npz import load_tracklets, save_tracklets
-from lart_mini.tracklets.tracklet import FRAME_FIELDS, Tracklet, tables
-
-
-def make_tracklet(length: int = 20, seed: int = 0, track: int = 3, appearance: int = 0) -> Tracklet:
-    rng = np.random.default_rng(seed)
-
-    def normal(*shape: int) -> np.ndarray:
-        return rng.normal(size=(length, *shape)).astype(np.float32)
-
-    source = rng.integers(0, 3, length).astype(np.int8)
-    labels = (rng.random((length, 80)) < 0.05).astype(np.float32)
-    labels[source == 1] *= rng.random(80).astype(np.float32)
-    labels[source == 0] = 0
-    rows = normal(appearance)[np.arange(length) // 7] if appearance else None
-    return Tracklet(
-        name=f"ava-train_a_b-cdefghi_000150_{track}_{length}",
-        video="a_b-cdefghi",
-        track=track,
-        keyframe=150,
-        frame=np.arange(100, 100 + length),
-        pose=normal(24, 3, 3),
-        betas=normal(10),
-        translation=normal(3),
-        joints=normal(45, 3),
-        detected=rng.random(length) < 0.8,
-        box=np.tile(np.array([10, 20, 30, 40], np.float32), (length, 1)),
-        frame_size=np.array([240, 320]),
-        confidence=rng.random(length).astype(np.float32),
-        labels=labels,
-        label_source=source,
-        appearance=rows,
-    ).validate()
-
-
-def assert_same(a: Tracklet, b: Tracklet) -> None:
-    for field in fields(Tracklet):
-        left, right = getattr(a, field.name), getattr(b, field.name)
-        assert type(left) is type(right), field.name
-        if isinstance(left, np.ndarray):
-            assert left.dtype == right.dtype
-        np.testing.assert_array_equal(left, right, err_msg=field.name)
+from lart_mini.tracklets.tracklet import FRAME_FIELDS, tables
 
 
 def test_vector_holds_its_parts_in_order() -> None:
@@ -119,12 +80,6 @@ def test_tables_hold_each_row_once_and_give_it_back() -> None:
     bare = tables(replace(make_tracklet(), labels=np.zeros((20, 80), np.float32)))
     assert bare.appearance is None and bare.labels.shape == (0, 80)
     assert set(bare.appearance_index) == set(bare.label_index) == {-1}
-
-
-def changed(tracklet: Tracklet, field: str, row: int, value: object) -> Tracklet:
-    array = getattr(tracklet, field).copy()
-    array[row] = value
-    return replace(tracklet, **{field: array})
 
 
 @pytest.mark.parametrize(
