@@ -11,15 +11,18 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def write_notebook(
-    path: Path, *cells: str, parameters: str = 'run_dir = "../runs/tiny"', needs: tuple[str, ...] = ()
+    path: Path,
+    *cells: str,
+    parameters: str = 'run_dir = "../runs/tiny"',
+    needs: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
 ) -> None:
-    """A notebook with one H1, a parameters cell and the given code cells, that needs other notebooks."""
+    """A notebook with one H1, a parameters cell and the given code cells, and what comes before it."""
     head = nbformat.v4.new_markdown_cell(f"# Notebook {path.stem}\n\nwhere $x_t = \\frac{{1}}{{2}}$ stands")
     tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[head, tagged, *map(nbformat.v4.new_code_cell, cells)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    if needs:
-        notebook.metadata["lart_mini"] = {"needs": list(needs)}
+    notebook.metadata["lart_mini"] = {"needs": list(needs), "after": list(after)}
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 

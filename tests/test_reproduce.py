@@ -125,7 +125,7 @@ def test_same_command_goes_on_where_it_stopped(project: Path, capsys: pytest.Cap
     write_notebook(notebooks / "01_b.ipynb", "1 / 0", says("b"))
     write_notebook(notebooks / "02_c.ipynb", says("c"), needs=("01_b",))
     write_notebook(notebooks / "03_d.ipynb", says("d"), "raise ValueError('no')")
-    write_notebook(notebooks / "04_e.ipynb", says("e"))
+    write_notebook(notebooks / "04_e.ipynb", says("e"), after=("03_d",))
     with pytest.raises(NotebookFailed) as failed:
         reproduce("tiny", notebooks=notebooks, jobs=1)
     assert str(failed.value).splitlines() == [
@@ -225,7 +225,7 @@ def test_order_of_need_is_kept_and_the_rest_is_side_by_side(project: Path) -> No
     ])  # fmt: skip
     write_notebook(notebooks / "00_a.ipynb", says("a"), RECORDING)
     write_notebook(notebooks / "01_b.ipynb", meet.format(own="b", other="c"), says("b"), needs=("00_a",))
-    write_notebook(notebooks / "02_c.ipynb", says("c"), meet.format(own="c", other="b"), needs=("00_a",))
+    write_notebook(notebooks / "02_c.ipynb", says("c"), meet.format(own="c", other="b"), after=("00_a",))
     write_notebook(notebooks / "03_d.ipynb", says("d"), needs=("01_b", "02_c"))
     reproduce("tiny", notebooks=notebooks, jobs=2)
     words = ran(out)

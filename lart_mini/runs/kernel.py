@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
+import psutil  # type: ignore[import-untyped]
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
@@ -49,7 +49,8 @@ class WatchedClient(NotebookClient):
 
         Looks are counted instead of seconds, so that a machine that was asleep, or starved, is no hang.
         """
-        pid, moved, quiet = self.km.provisioner.pid, (0.0, 0), 0
+        manager: Any = self.km
+        pid, moved, quiet = manager.provisioner.pid, (0.0, 0), 0
         while quiet < self.silence:
             await asyncio.sleep(1)
             now = (cpu_seconds(pid), self.heard)
@@ -58,7 +59,7 @@ class WatchedClient(NotebookClient):
             else:
                 quiet += 1
         self.silent = True
-        await self.km.shutdown_kernel(now=True)
+        await manager.shutdown_kernel(now=True)
 
     def process_message(self, msg: dict[str, Any], cell: Any, cell_index: int) -> Any:
         """As nbclient's, counted."""

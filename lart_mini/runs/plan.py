@@ -1,7 +1,9 @@
 """What a run consists of: notebooks in reading order, their parameters, and what each needs before it.
 
-profiles/<name>.yaml says how much work to do. What a notebook reads from the run's folder stands in its own
-metadata, `"lart_mini": {"needs": ["05_pretrain"]}`; opened alone, it makes what is missing by itself.
+profiles/<name>.yaml says how much work to do. What must run before a notebook stands in its own metadata:
+`"lart_mini": {"needs": ["05_pretrain"]}` names those whose results it reads; where one of them fails, it is not
+run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. Opened alone, a notebook makes
+what is missing by itself.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Plan:
     folder: Path  # of the notebooks
     notebooks: dict[str, dict[str, Any]]  # notebook without its suffix → papermill parameters
     needs: dict[str, tuple[str, ...]]  # notebook → earlier ones whose results it reads
+    after: dict[str, tuple[str, ...]]  # notebook → earlier ones that should have run before it, all the same
 
 
 def find_notebooks(notebooks: str | Path | None = None) -> Path:
@@ -57,11 +60,12 @@ def read_plan(profile: str, notebooks: Path) -> Plan:
         if stem not in stems:
             raise BadInput(shown, "notebooks", f"one of {', '.join(stems)}", stem)
     chosen = {stem: dict(given.get(stem) or {}) for stem in stems}
-    needs = {}
+    needs, after = {}, {}
     for place, (stem, parameters) in enumerate(chosen.items()):
         _check_parameters(shown, stem, parameters, declared_parameters(notebooks / f"{stem}.ipynb"))
-        needs[stem] = _needs(notebooks / f"{stem}.ipynb", stems[:place])
-    return Plan(profile, threads, notebooks, chosen, needs)
+        needs[stem] = _earlier("needs", notebooks / f"{stem}.ipynb", stems[:place])
+        after[stem] = _earlier("after", notebooks / f"{stem}.ipynb", stems[:place])
+    return Plan(profile, threads, notebooks, chosen, needs, after)
 
 
 def declared_parameters(notebook: Path) -> set[str]:
@@ -111,11 +115,12 @@ def _check_parameters(shown: str, stem: str, given: Mapping[str, Any], declared:
         )
 
 
-def _needs(notebook: Path, earlier: Collection[str]) -> tuple[str, ...]:
+def _earlier(key: str, notebook: Path, earlier: Collection[str]) -> tuple[str, ...]:
+    """The notebooks that another names in its metadata under "needs" or "after"."""
     import nbformat
 
-    needs = nbformat.read(notebook, 4).metadata.get("lart_mini", {}).get("needs", [])
-    for need in needs:
-        if need not in earlier:
-            raise BadInput(notebook.name, "needs", f"one of {', '.join(earlier) or 'no earlier one'}", need)
-    return tuple(needs)
+    named = nbformat.read(notebook, 4).metadata.get("lart_mini", {}).get(key, [])
+    for stem in named:
+        if stem not in earlier:
+            raise BadInput(notebook.name, key, f"one of {', '.join(earlier) or 'no earlier one'}", stem)
+    return tuple(named)

@@ -82,8 +82,9 @@ class Run:
 
     async def all(self, waiting: list[str], jobs: int) -> list[str]:
         """Run these notebooks, `jobs` at a time; give a line for each that did not run to its end."""
-        waiting, running, total = list(waiting), {}, sum(map(self.cells, waiting))
-        with progress(total=total, desc="cells") as bar:
+        waiting = list(waiting)
+        running: dict[asyncio.Task, str] = {}
+        with progress(total=sum(map(self.cells, waiting)), desc="cells") as bar:
             while waiting or running:
                 self.give_up(waiting)
                 for stem in self.ready(waiting, list(running.values()))[: jobs - len(running)]:
@@ -97,21 +98,21 @@ class Run:
         return [self.failures[stem] for stem in sorted(self.failures)]
 
     def ready(self, waiting: list[str], running: list[str]) -> list[str]:
-        """Those that need nothing that is still to come; first the one that most others wait for."""
+        """Those for which nothing is still to come; first the one that most others wait for."""
         to_come = {*waiting, *running}
-        ready = [stem for stem in waiting if not to_come & set(self.plan.needs[stem])]
-        wait = {stem: sum(stem in self.behind(other) for other in waiting) for stem in ready}
+        ready = [stem for stem in waiting if not to_come & self.before(stem)]
+        wait = {stem: sum(stem in self.before(other) for other in waiting) for stem in ready}
         return sorted(ready, key=lambda stem: (-wait[stem], stem))
 
-    def behind(self, stem: str) -> set[str]:
-        """All that a notebook needs, and what they need."""
-        needs = self.plan.needs[stem]
-        return set(needs).union(*(self.behind(need) for need in needs))
+    def before(self, stem: str) -> set[str]:
+        """All that should have run before a notebook."""
+        names = (*self.plan.needs[stem], *self.plan.after[stem])
+        return set(names).union(*(self.before(name) for name in names))
 
     def give_up(self, waiting: list[str]) -> None:
-        """Take those from `waiting` that need one that failed."""
+        """Take those from `waiting` that need one that failed, or one given up itself."""
         for stem in list(waiting):
-            failed = sorted(self.behind(stem) & self.failures.keys())
+            failed = [need for need in self.plan.needs[stem] if need in self.failures]
             if failed:
                 waiting.remove(stem)
                 self.failures[stem] = f"{stem}.ipynb: not run, it needs {', '.join(failed)}"
