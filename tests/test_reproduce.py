@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -17,7 +18,7 @@ from lart_mini.runs import kept
 from lart_mini.runs.plan import NotebookFailed, choose, find_notebooks, read_plan
 from lart_mini.runs.record import record, recorded
 from lart_mini.runs.report import in_percent, part
-from lart_mini.runs.reproduce import commit, reproduce, summary
+from lart_mini.runs.reproduce import Run, commit, reproduce, summary
 
 
 @pytest.fixture
@@ -196,6 +197,24 @@ def test_nothing_of_other_code_is_left(project: Path, monkeypatch: pytest.Monkey
             monkeypatch.setattr(kept, "versions", lambda: {"torch": "another"})
 
 
+def test_code_is_known_by_package_data_and_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, clip = tmp_path / "lart_mini" / "data" / "scene.py", tmp_path / "data_samples" / "clip.npz"
+    for file in (source, clip):
+        file.parent.mkdir(parents=True)
+        file.write_text("one")
+    monkeypatch.setattr(kept.files, "__file__", str(tmp_path / "lart_mini" / "files.py"))
+    monkeypatch.setattr(kept, "shipped", lambda name: tmp_path / name)
+    digests = [kept.code_digest()]
+    for file in (source, clip):
+        file.write_text("two")
+        digests.append(kept.code_digest())
+    monkeypatch.setattr(kept, "versions", lambda: {"torch": "another"})
+    digests.append(kept.code_digest())
+    assert len(set(digests)) == 4 and kept.code_digest() == digests[-1]
+
+
 def test_only_some_are_run_and_results_wait_for_all(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +249,30 @@ def test_order_of_need_is_kept_and_the_rest_is_side_by_side(project: Path) -> No
     reproduce("tiny", notebooks=notebooks, jobs=2)
     words = ran(out)
     assert words[0] == "a" and words[-1] == "d" and sorted(words) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 9])
+def test_jobs_are_all_used(project: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    notebooks, running, peak, order = write_project(project), set(), 0, []
+    for number in range(6):
+        after = ("00_n",) if number == 5 else ()
+        write_notebook(notebooks / f"0{number}_n.ipynb", after=after)
+
+    async def fake(notebook: Path, *_: object, **__: object) -> None:
+        nonlocal peak
+        running.add(notebook.stem)
+        order.append(notebook.stem)
+        for _turn in range(20):  # the others start meanwhile, if they may
+            await asyncio.sleep(0)
+        peak = max(peak, len(running))
+        running.remove(notebook.stem)
+
+    monkeypatch.setattr("lart_mini.runs.kernel.run_notebook", fake)
+    plan, done = read_plan("tiny", notebooks), kept.Kept("code")
+    run = Run(plan, project, done, dict.fromkeys(plan.notebooks, "digest"), silence=9)
+    assert asyncio.run(run.all(list(plan.notebooks), jobs)) == []
+    assert peak == min(jobs, 5) and sorted(order) == sorted(done.notebooks) == list(plan.notebooks)
+    assert order[0] == "00_n" and order.index("05_n") >= min(jobs, 5)
 
 
 def test_threads_of_a_notebook_do_not_depend_on_jobs(project: Path) -> None:

@@ -1,9 +1,9 @@
 """What a run consists of: notebooks in reading order, their parameters, and what each needs before it.
 
 profiles/<name>.yaml says how much work to do. What must run before a notebook stands in its own metadata:
-`"lart_mini": {"needs": ["05_pretrain"]}` names those whose results it reads; where one of them fails, it is not
-run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. Opened alone, a notebook makes
-what is missing by itself.
+`"lart_mini": {"needs": ["05_pretrain"]}` names those whose results it reads; where one of them fails, it is
+not run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. Opened alone, a notebook
+makes what is missing by itself.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,7 +62,7 @@ def reproduce(
     waiting = [stem for stem in chosen if stem not in kept.notebooks]
     for stem in chosen:
         if stem not in waiting:
-            print(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh runs it again)", flush=True)
+            tell(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh runs it again)")
     jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
     failures = asyncio.run(Run(plan, run_dir, kept, digests, silence).all(waiting, jobs))
     if failures:
@@ -122,7 +123,7 @@ class Run:
         # Imported here, since notebooks import this package, and what runs them takes seconds to import.
         from lart_mini.runs.kernel import run_notebook
 
-        tqdm.write(f"start  {stem}")
+        tell(f"start  {stem}")
         began = time.monotonic()
         notebook, parameters = self.plan.folder / f"{stem}.ipynb", self.plan.notebooks[stem]
         try:
@@ -136,7 +137,7 @@ class Run:
             )
         except NotebookFailed as failure:
             self.failures[stem] = str(failure)
-            tqdm.write(f"FAILED {failure}")
+            tell(f"FAILED {failure}")
             return
         seconds = round(time.monotonic() - began, 1)
         own = {name: part for name, part in read_parts(self.run_dir).items() if part["notebook"] == stem}
@@ -144,9 +145,9 @@ class Run:
         self.kept.seconds += time.monotonic() - self.clock
         self.clock = time.monotonic()
         self.kept.write(self.run_dir)
-        tqdm.write(f"done   {stem}  {seconds:.1f} s")
+        tell(f"done   {stem}  {seconds:.1f} s")
         for line in filter(None, (part["headline"] for part in own.values())):
-            tqdm.write(f"       {line}")
+            tell(f"       {line}")
 
     def cells(self, stem: str) -> int:
         """Code cells of a notebook, the given parameters counted as one."""
@@ -154,6 +155,12 @@ class Run:
 
         content = nbformat.read(self.plan.folder / f"{stem}.ipynb", 4)
         return 1 + sum(cell.cell_type == "code" for cell in content.cells)
+
+
+def tell(line: str) -> None:
+    """Print a line at once, above the bar if there is one."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 def conclude(plan: Plan, run_dir: Path, kept: Kept) -> dict[str, Any]:
