@@ -13,9 +13,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from notebook_kit import NOTEBOOKS, ROOT
 
+from lart_mini.runs.plan import find_notebooks, read_plan
 from lart_mini.runs.reproduce import reproduce
 
 EXPECTED = ROOT / "tests" / "expected" / "smoke.json"
@@ -104,6 +106,18 @@ def test_every_tolerance_names_something() -> None:
     names = [name for name, _ in leaves(json.loads(EXPECTED.read_text(encoding="utf-8")))]
     for pattern in TOLERANCES:
         assert any(fnmatchcase(name, pattern) for name in names), f"{pattern} holds nothing"
+
+
+def test_notebooks_name_what_must_run_before_them() -> None:
+    """Who reads checkpoints needs the notebook that trains them; who reads mini_ava comes after the first."""
+    plan = read_plan("smoke", find_notebooks())
+    assert plan.needs["06_finetune"] == ("05_pretrain",)
+    assert plan.needs["07_ava_evaluation"] == ("06_finetune",)
+    for path in NOTEBOOKS[1:]:
+        source = "".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
+        reads = "mini_ava(" in source or "lart.labelled(" in source
+        first = plan.after[path.stem] + plan.needs[path.stem]
+        assert bool(first) == reads, f"{path.stem} reads mini_ava: {reads}, comes after {first}"
 
 
 @pytest.mark.notebooks
