@@ -56,7 +56,7 @@ def reproduce(
     jobs: Annotated[
         int | None, typer.Option(help="Notebooks side by side; as many as there are cores if not given.")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what has run already.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: remove all that has run.")] = False,
 ) -> None:
     """Run every notebook, then write report.html and results.json. Stopped, it goes on where it was."""
     from lart_mini.runs.reproduce import reproduce as run

@@ -43,8 +43,8 @@ def reproduce(
     """Run the notebooks of a profile and return what is in `out` (./runs/<profile>) then.
 
     Notebooks that do not need each other run side by side, `jobs` at a time (as many as the cores have room
-    for). One that has run with the same code, source and parameters is not run again, unless `fresh`. `only`
-    names some, as "05,07". Once all have run, report.html is written, and results.json last. `silence`:
+    for). One that has run with the same code, source and parameters is not run again; `fresh` removes all that
+    has run first. `only` names some, as "05,07". Once all have run, report.html is written, and results.json last. `silence`:
     seconds without computing and output after which a notebook counts as hanging.
 
     Raises BadInput before anything runs; NotebookFailed at the end, when all have run that do not need one
@@ -62,7 +62,7 @@ def reproduce(
     waiting = [stem for stem in chosen if stem not in kept.notebooks]
     for stem in chosen:
         if stem not in waiting:
-            tell(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh runs it again)")
+            tell(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh starts over)")
     jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
     failures = asyncio.run(Run(plan, run_dir, kept, digests, silence).all(waiting, jobs))
     if failures:
