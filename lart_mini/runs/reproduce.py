@@ -43,9 +43,10 @@ def reproduce(
     """Run the notebooks of a profile and return what is in `out` (./runs/<profile>) then.
 
     Notebooks that do not need each other run side by side, `jobs` at a time (as many as the cores have room
-    for). One that has run with the same code, source and parameters is not run again; `fresh` removes all that
-    has run first. `only` names some, as "05,07". Once all have run, report.html is written, and results.json last. `silence`:
-    seconds without computing and output after which a notebook counts as hanging.
+    for). One that has run with the same code, source and parameters is not run again; with `fresh` all that
+    has run is removed first. `only` names some, as "05,07". Once all have run, report.html is written, and
+    results.json last. `silence`: seconds without computing and output after which a notebook counts as
+    hanging.
 
     Raises BadInput before anything runs; NotebookFailed at the end, when all have run that do not need one
     that failed.
