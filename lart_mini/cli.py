@@ -11,7 +11,7 @@ import typer
 
 from lart_mini import __version__
 from lart_mini.files import BadInput, atomic_path
-from lart_mini.runs.notebooks import NotebookFailed
+from lart_mini.runs.plan import NotebookFailed
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,20 +47,28 @@ def common(
 def reproduce(
     profile: Annotated[str, typer.Option(help="smoke (minutes), laptop (twenty minutes) or gpu.")] = "laptop",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; runs/<profile> if not given.")
+        Path | None, typer.Option(help="Folder for the results; ./runs/<profile> if not given.")
     ] = None,
     notebooks: Annotated[
         Path | None, typer.Option(help="Folder of the notebooks, if not this project's.")
     ] = None,
+    only: Annotated[str | None, typer.Option(help="Notebooks by number or name, such as 05,07.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Notebooks side by side; as many as there are cores if not given.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: remove all that has run.")] = False,
 ) -> None:
-    """Run every notebook, then write report.html and results.json."""
-    from lart_mini.runs.notebooks import find_notebooks
-    from lart_mini.runs.notebooks import reproduce as run
+    """Run every notebook, then write report.html and results.json. Stopped, it goes on where it was."""
+    from lart_mini.runs.reproduce import reproduce as run
+    from lart_mini.runs.reproduce import summary
 
-    results = run(profile, out, notebooks)
-    folder = out or find_notebooks(notebooks).resolve().parent / "runs" / profile
-    typer.echo(f"validation mAP {100 * results['validation']['mAP']:.1f} % in {results['seconds']:.0f} s")
-    typer.echo(f"report: {folder / 'report.html'}")
+    results = run(profile, out, notebooks, only=only, jobs=jobs, fresh=fresh)
+    typer.echo(f"\n{summary(results)}")
+    folder = out or Path("runs") / profile
+    if (folder / "results.json").exists():
+        typer.echo(f"report: {folder / 'report.html'}")
+    else:
+        typer.echo(f"report: once all notebooks have run ({len(results['notebook_seconds'])} have)")
 
 
 @app.command()
@@ -298,7 +306,8 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return app(args=arguments)
     except NotebookFailed as problem:
-        typer.echo(f"lart-mini: {problem}", err=True)
+        for line in str(problem).splitlines():
+            typer.echo(f"lart-mini: {line}", err=True)
         sys.exit(1)
     except (BadInput, FileNotFoundError) as problem:
         typer.echo(f"lart-mini: {problem}", err=True)

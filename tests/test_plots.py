@@ -100,6 +100,15 @@ def test_differences_draw_mean_seeds_and_interval_and_name_what_is_far_off() -> 
     assert [text.get_text() for text in axes.texts] == ["+30.0 ▸"] and axes.texts[0].get_position()[0] == 5
 
 
+def test_ladder_draws_its_interval_from_end_to_end_and_the_number_beyond_it() -> None:
+    axes = model.ladder(["a", "b"], [0.1, 0.3], [None, 0.15], [None, 0.4]).axes[0]
+    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[15, 40]]
+    assert [bar.get_width() for bar in axes.patches] == [10, 30]
+    assert [(text.get_text(), round(text.get_position()[0], 1)) for text in axes.texts] == [
+        ("10.0", 11.2), ("30.0", 41.2),
+    ]  # fmt: skip
+
+
 def test_yaw_of_a_quarter_turn_brings_the_front_to_the_right() -> None:
     np.testing.assert_allclose(people.rotate_y(np.array([0, 0, 1.0]), 90), [1, 0, 0], atol=1e-12)
 

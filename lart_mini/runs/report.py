@@ -87,7 +87,7 @@ def results_page(results: Mapping[str, Any]) -> str:
     counts = " · ".join(
         f"{validation[key]:,} {key}" for key in ("frames", "boxes", "classes") if key in validation
     )
-    rest = in_percent({key: value for key, value in results.items() if key not in SHOWN_APART})
+    rest = {name: how for name, how in results["shown_as"].items() if how["shown"]}
     return "".join(
         [
             f"<h1>Results of the {escape(results['profile'])} run</h1>",
@@ -95,7 +95,10 @@ def results_page(results: Mapping[str, Any]) -> str:
             f'<div class="headline">{boxes}</div>',
             ladder_section(results.get("ladder", [])),
             "<p>Below, of what was measured with several seeds: the mean (lowest to highest).</p>",
-            "".join(part(name, value) for name, value in rest.items()),
+            "".join(
+                part(shown["title"], in_percent(results[name], shown["percent"]))
+                for name, shown in rest.items()
+            ),
             "<h2>Time</h2>",
             table(
                 {**results.get("notebook_seconds", {}), "all notebooks": results["seconds"]}, unit="seconds"
@@ -106,23 +109,7 @@ def results_page(results: Mapping[str, Any]) -> str:
     )
 
 
-# Parts, and names within parts, that hold fractions, shown in percent.
-FRACTIONS = {"apart", "policies", "teacher", "detected", "HOTA", "IDF1", "MOTA", "wrong_labels"}
-FRACTIONS |= {"mAP", "per_class", "base_mAP", "difference_mAP"}
 MOST_COLUMNS = 8  # a grid of more is turned on its side
-# Parts that have a place of their own on the page, or a figure in their notebook.
-SHOWN_APART = {
-    "profile",
-    "seconds",
-    "notebook_seconds",
-    "validation",
-    "baselines",
-    "ladder",
-    "pretrain",
-    "finetune",
-    "commit",
-    "versions",
-}
 
 
 def ladder_section(rungs: Sequence[Mapping[str, Any]]) -> str:
@@ -155,10 +142,15 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def in_percent(value: Any, fraction: bool = False) -> Any:
-    """The same nested mappings with every fraction as text in percent, and lists of numbers as their mean."""
+def in_percent(value: Any, percent_of: bool | Sequence[str]) -> Any:
+    """The same nested mappings with fractions as text in percent, and lists of numbers as their mean.
+
+    percent_of: True where all numbers with a point are fractions, else the keys below which they are.
+    """
+    fraction = percent_of is True
     if isinstance(value, Mapping):
-        return {key: in_percent(item, fraction or key in FRACTIONS) for key, item in value.items()}
+        keys = () if isinstance(percent_of, bool) else percent_of
+        return {key: in_percent(item, True if key in keys else percent_of) for key, item in value.items()}
     if isinstance(value, list) and value and all(isinstance(item, int | float) for item in value):
         return over_seeds([100 * item for item in value], " %") if fraction else over_seeds(value)
     return percent(value) if fraction and (isinstance(value, float) or value is None) else value
@@ -179,8 +171,7 @@ def interval(rung: Mapping[str, Any]) -> str:
 
 def part(name: str, value: Any, level: int = 2) -> str:
     """A heading, and below it what was recorded: plain values in a table, each further mapping as a part."""
-    words = name.replace("_", " ")
-    title = f"<h{level}>{escape(words.capitalize() if level == 2 else words)}</h{level}>"
+    title = f"<h{level}>{escape(name.replace('_', ' '))}</h{level}>"
     if not isinstance(value, Mapping) or _is_grid(value):
         return title + table(value)
     plain = {key: item for key, item in value.items() if not isinstance(item, Mapping)}

@@ -1,0 +1,126 @@
+"""What a run consists of: notebooks in reading order, their parameters, and what each needs before it.
+
+profiles/<name>.yaml says how much work to do. What must run before a notebook stands in its own metadata:
+`"lart_mini": {"needs": ["05_pretrain"]}` names those whose results it reads; where one of them fails, it is
+not run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. Opened alone, a notebook
+makes what is missing by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lart_mini.files import BadInput, shipped
+
+SILENCE = 600  # seconds that a kernel may neither compute nor say anything
+
+
+class NotebookFailed(RuntimeError):
+    """Notebooks that did not run to their end. Its text is a line for each: notebook, cell, error."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One size of work."""
+
+    name: str  # of the profile: smoke, laptop or gpu
+    threads: int  # of each notebook; a trained model's last digits depend on it
+    folder: Path  # of the notebooks
+    notebooks: dict[str, dict[str, Any]]  # notebook without its suffix → papermill parameters
+    needs: dict[str, tuple[str, ...]]  # notebook → earlier ones whose results it reads
+    after: dict[str, tuple[str, ...]]  # notebook → earlier ones that should have run before it, all the same
+
+
+def find_notebooks(notebooks: str | Path | None = None) -> Path:
+    """The folder of notebooks: the one given, else the one that comes with the kit, else ./notebooks."""
+    candidates = [Path(notebooks)] if notebooks else [shipped("notebooks"), Path("notebooks")]
+    for folder in candidates:
+        if any(folder.glob("[0-9][0-9]_*.ipynb")):
+            return folder
+    raise BadInput(candidates[0], "notebooks", "files NN_topic.ipynb", "none")
+
+
+def read_plan(profile: str, notebooks: Path) -> Plan:
+    """Read profiles/`profile`.yaml beside the notebooks and hold it to what the notebooks declare.
+
+    Raises BadInput for a profile, notebook, key, parameter or need that does not exist.
+    """
+    content = _read_profile(profile, notebooks.resolve().parent / "profiles")
+    shown, threads = f"profiles/{profile}.yaml", content["threads"]
+    if not isinstance(threads, int) or threads < 1:
+        raise BadInput(shown, "threads", "a whole number from 1 on", threads)
+    stems = sorted(file.stem for file in notebooks.glob("[0-9][0-9]_*.ipynb"))
+    given = content["notebooks"] or {}
+    for stem in given:
+        if stem not in stems:
+            raise BadInput(shown, "notebooks", f"one of {', '.join(stems)}", stem)
+    chosen = {stem: dict(given.get(stem) or {}) for stem in stems}
+    needs, after = {}, {}
+    for place, (stem, parameters) in enumerate(chosen.items()):
+        _check_parameters(shown, stem, parameters, declared_parameters(notebooks / f"{stem}.ipynb"))
+        needs[stem] = _earlier("needs", notebooks / f"{stem}.ipynb", stems[:place])
+        after[stem] = _earlier("after", notebooks / f"{stem}.ipynb", stems[:place])
+    return Plan(profile, threads, notebooks, chosen, needs, after)
+
+
+def declared_parameters(notebook: Path) -> set[str]:
+    """Names that the `parameters` cell of a notebook sets."""
+    from papermill import inspect_notebook
+
+    return set(inspect_notebook(str(notebook)))
+
+
+def choose(only: str | None, stems: Collection[str]) -> list[str]:
+    """The notebooks named in "05,07_ava_evaluation", in reading order; all for None.
+
+    Raises BadInput for a number or name that no notebook has.
+    """
+    if only is None:
+        return list(stems)
+    names = {alias: stem for stem in stems for alias in (stem, stem[:2], stem[:2].lstrip("0") or "0")}
+    wanted = [word.strip() for word in only.split(",")]
+    for word in wanted:
+        if word not in names:
+            raise BadInput("--only", "notebook", f"some of {', '.join(s[:2] for s in stems)}", word or "none")
+    return sorted({names[word] for word in wanted})
+
+
+def _read_profile(name: str, folder: Path) -> dict[str, Any]:
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    shown = f"profiles/{name}.yaml"
+    if name not in known:
+        raise BadInput(shown, "profile", " | ".join(known) or "a profile", name)
+    try:
+        content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise BadInput(shown, "file", "YAML", " ".join(str(error).split())) from None
+    if not isinstance(content, dict) or set(content) != {"threads", "notebooks"}:
+        raise BadInput(shown, "keys", "threads, notebooks", content and ", ".join(map(str, content)))
+    return content
+
+
+def _check_parameters(shown: str, stem: str, given: Mapping[str, Any], declared: set[str]) -> None:
+    for name in given:
+        if name not in declared:
+            expected = ", ".join(sorted(declared)) or "no parameter"
+            raise BadInput(shown, f"parameter of {stem}", f"one of {expected}", name)
+    if "run_dir" not in declared:
+        raise BadInput(
+            f"{stem}.ipynb", "parameters cell", "run_dir = …", ", ".join(sorted(declared)) or "no such cell"
+        )
+
+
+def _earlier(key: str, notebook: Path, earlier: Collection[str]) -> tuple[str, ...]:
+    """The notebooks that another names in its metadata under "needs" or "after"."""
+    import nbformat
+
+    named = nbformat.read(notebook, 4).metadata.get("lart_mini", {}).get(key, [])
+    for stem in named:
+        if stem not in earlier:
+            raise BadInput(notebook.name, key, f"one of {', '.join(earlier) or 'no earlier one'}", stem)
+    return tuple(named)
