@@ -21,10 +21,11 @@ import polars as pl
 from joblib import Parallel, delayed
 
 from lart_mini.people import body, clips
+from lart_mini.scenes.scene import compose
 from lart_mini.scenes.takes import segments
 from lart_mini.tracking import tracker as tracking
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.metrics import TRUTH, Scene, compose, judge
+from lart_mini.tracking.metrics import TRUTH, Observed, judge
 from lart_mini.tracking.tracker import Measured, Tracker, TrackerConfig, _place_noise, track
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,22 +49,22 @@ def literal_costs():
     return module.costs
 
 
-def composed(split: str, seed: int, count: int, people: tuple[int, int] = (3, 5)) -> list[Scene]:
-    """`count` scenes of a split's takes."""
+def composed(split: str, seed: int, count: int, people: tuple[int, int] = (3, 5)) -> list[Observed]:
+    """`count` scenes of a split's takes, detected."""
     pool, model = segments(clips.load_library(), split), body.load_body()
-    return [compose(pool, (seed, i), model, people) for i in range(count)]
+    return [Observed.of(compose(pool, (seed, i), model, people=people)) for i in range(count)]
 
 
 def speed(options: argparse.Namespace) -> None:
     """Frames a second over scenes of five people, the best of three runs; then the literal tracker."""
-    crowded = [s for s in composed("train", 0, options.scenes, (5, 5)) if len(s.filmed) == 5][:4]
-    people = np.mean([len(s.detections) / len(s.filmed[0].pose) for s in crowded])
-    frames = sum(len(s.filmed[0].pose) for s in crowded)
+    crowded = [o for o in composed("train", 0, options.scenes, (5, 5)) if len(o.scene.actors) == 5][:4]
+    people = np.mean([len(observed.detections) / observed.scene.frames for observed in crowded])
+    frames = sum(observed.scene.frames for observed in crowded)
 
     def rate(config: TrackerConfig) -> float:
         begin = time.perf_counter()
-        for scene in crowded:
-            track(scene.detections, config)
+        for observed in crowded:
+            track(observed.detections, config)
         return frames / (time.perf_counter() - begin)
 
     print(f"{len(crowded)} scenes of 5 people, {people:.1f} detections a frame, {frames} frames")
@@ -77,7 +78,7 @@ def speed(options: argparse.Namespace) -> None:
 def judged(seed: int, count: int) -> pl.DataFrame:
     """One row a tracker and kind of scene, for the scenes of one seed."""
     members = composed("val", seed, count)
-    crossing = [scene for scene in members if scene.crossing]
+    crossing = [observed for observed in members if observed.scene.crossing]
     parts = {f"all {count}": members, "crossing": crossing}
     tables = [judge(part, TRACKERS).with_columns(scenes=pl.lit(name)) for name, part in parts.items()]
     return pl.concat(tables).with_columns(seed=pl.lit(seed), crossing=pl.lit(len(crossing)))
@@ -134,9 +135,9 @@ class Oracle(Tracker):
 def measure(options: argparse.Namespace) -> None:
     """Squared distances of the same and of other people, and how far out predicted places are."""
     notes, places = [], []
-    for scene in composed("train", 77, options.scenes):
-        oracle, found = Oracle(), scene.detections[scene.detections.actor >= 0]
-        for frame in range(len(scene.filmed[0].pose)):
+    for observed in composed("train", 77, options.scenes):
+        oracle, found = Oracle(), observed.detections[observed.detections.actor >= 0]
+        for frame in range(observed.scene.frames):
             oracle.update(frame, found.window(frame, 1))
         notes += oracle.notes
         places.append(Measured.of(found).place)

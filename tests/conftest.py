@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from factories import write_source
+from golden import TINY
 
-from lart_mini.data.mini_ava import SIZES, MiniAva, Size, mini_ava
+from lart_mini.data.mini_ava import SIZES, MiniAva, mini_ava
 from lart_mini.people import body, clips
 from lart_mini.tracklets.conversion import Converted, convert
-
-TINY = Size(train=8, kinetics=2, val=5, test=2, windows=1)
 
 
 @pytest.fixture(scope="session", autouse=True)

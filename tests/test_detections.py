@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from lart_mini.boxes import overlap
+from lart_mini.boxes import corners_from_xywh, xywh_from_corners
 from lart_mini.files import BadInput
 from lart_mini.scenes.camera import Camera, Filmed
+from lart_mini.scenes.scene import PARTS, Scene
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracking.detector import Faults, detect, drift
 
 FRAMES = 300
-NOBODY = np.zeros(0, np.int64)
 STILL = np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1))
 FREE = Faults(false_track=0.0, false_positive=0.0)  # nobody who is not there
 CAMERA = Camera(STILL, np.zeros(3, np.float32), 900.0, (720, 1280))
@@ -37,13 +38,19 @@ def person(
     )
 
 
+def scene(filmed: list[Filmed], seed: int = 0) -> Scene:
+    """A scene of these people, each dressed in colours of their own."""
+    outfits = np.random.default_rng(7).uniform(0.1, 0.9, (len(filmed), len(PARTS), 3)).astype(np.float32)
+    return Scene((seed,), [], outfits, CAMERA, filmed, composited=False)
+
+
 def seen(
     filmed: list[Filmed],
     faults: Faults = Faults.none(),  # noqa: B008
     seed: int = 0,
-    given: np.ndarray = NOBODY,
+    given: Sequence[int] = (),
 ) -> Detections:
-    return detect(np.random.default_rng(seed), filmed, CAMERA, faults, given).validate()
+    return detect(scene(filmed, seed), faults, given).validate()
 
 
 def test_without_faults_the_detections_are_the_truth() -> None:
@@ -55,7 +62,7 @@ def test_without_faults_the_detections_are_the_truth() -> None:
         np.testing.assert_array_equal(rows.frame, shown)
         np.testing.assert_allclose(rows.pose, truth.pose[shown], atol=1e-6)
         np.testing.assert_array_equal(rows.translation, truth.translation[shown])
-        np.testing.assert_array_equal(rows.box[:, :2] + rows.box[:, 2:], truth.box[shown, 2:])
+        np.testing.assert_array_equal(corners_from_xywh(rows.box), truth.box[shown])
     assert set(found.actor.tolist()) == {0, 1} and not found.given.any()
 
 
@@ -109,22 +116,82 @@ def test_noise_has_the_stated_size_and_drifts() -> None:
     assert 0.3 * FREE.depth_noise < abs(depth - 1).max() < 6 * FREE.depth_noise
 
 
+def off_by(faults: Faults) -> dict[str, np.ndarray]:
+    """What one fault does to the places and shapes of 40 people at 5 m, (40,T) or (40,T,10)."""
+    truth = person()
+    found = [seen([truth], faults, seed) for seed in range(40)]
+    place = np.stack([one.translation - truth.translation for one in found])
+    shape = np.stack([one.betas - truth.betas for one in found])
+    return dict(zip("xyz", np.moveaxis(place, -1, 0), strict=True)) | {"betas": shape}
+
+
+def test_noise_across_the_view_is_as_stated_and_leaves_the_depth_alone() -> None:
+    off = off_by(replace(Faults.none(), lateral_noise=0.02))
+    for axis in "xy":
+        assert off[axis].std() == pytest.approx(0.02 * 5, rel=0.05)
+    assert abs(np.corrcoef(off["x"].ravel(), off["y"].ravel())[0, 1]) < 0.1
+    assert (off["z"] == 0).all() and (off["betas"] == 0).all()
+
+
+def test_noise_of_the_depth_moves_people_along_the_line_of_sight() -> None:
+    off = off_by(replace(Faults.none(), depth_noise=0.1))
+    assert off["z"].std() == pytest.approx(0.1 * 5, rel=0.1)
+    for axis, slope in (("x", 0.2 / 5), ("y", 0.1 / 5)):
+        np.testing.assert_allclose(off[axis], slope * off["z"], atol=1e-6)
+
+
+def test_noise_of_shapes_is_of_the_person_and_a_third_of_it_over_time() -> None:
+    shape = off_by(replace(Faults.none(), betas_noise=0.6))["betas"]
+    own, drifts = shape.mean(axis=1), shape - shape.mean(axis=1, keepdims=True)
+    assert own.std() == pytest.approx(0.6, rel=0.1) and drifts.std() == pytest.approx(0.2, rel=0.1)
+
+
+@pytest.mark.parametrize("one", ["pose_noise", "orientation_noise"])
+def test_poses_and_orientations_have_noise_of_their_own(one: str) -> None:
+    truth = person()
+    found = seen([truth], replace(Faults.none(), **{one: 0.2}))
+    off = np.linalg.norm(found.pose - truth.pose, axis=(-1, -2)).mean(axis=0)  # (24,)
+    turned, kept = (off[1:], off[0]) if one == "pose_noise" else (off[0], off[1:])
+    assert np.min(turned) > 0.1 and np.max(kept) < 1e-5
+
+
+def test_one_kind_of_chance_moves_no_other() -> None:
+    people = [person(0), person(1, 600.0)]
+    before = seen(people, FREE)
+    columns = {
+        "box_jitter": {"box"},
+        "pose_noise": {"pose"},
+        "orientation_noise": {"pose"},
+        "depth_noise": {"translation"},
+        "lateral_noise": {"translation"},
+        "betas_noise": {"betas"},
+        "light": {"appearance"},
+        "colour_noise": {"appearance"},
+    }
+    for fault, moved in columns.items():
+        after = seen(people, replace(FREE, **{fault: getattr(FREE, fault) * 2}))
+        changed = {
+            f.name for f in fields(Detections) if (getattr(after, f.name) != getattr(before, f.name)).any()
+        }
+        assert changed == moved, fault
+    for fault in ("false_track", "false_positive", "miss_start"):
+        after = seen(people, replace(FREE, **{fault: 1.0 if fault != "miss_start" else 0.1}))
+        for actor in (0, 1):
+            a, b = (one[one.actor == actor] for one in (before, after))
+            both = np.intersect1d(a.frame, b.frame)
+            assert len(both) > 100
+            for field in ("box", "pose", "betas", "translation", "appearance", "confidence"):
+                left, right = (getattr(one, field)[np.isin(one.frame, both)] for one in (a, b))
+                np.testing.assert_array_equal(left, right)
+
+
 def test_boxes_stay_inside_the_frame() -> None:
     truth = person()
     for left, top in ((-30, -100), (1230, 500)):
         moved = replace(truth, box=truth.box * 0 + np.float32([left, top, left + 80, top + 300]))
         box = seen([moved], replace(FREE, box_jitter=0.5)).box
-        assert (box[:, :2] >= 0).all() and (box[:, :2] + box[:, 2:] <= [1280, 720]).all()
+        assert (box[:, :2] >= 0).all() and (corners_from_xywh(box)[:, 2:] <= [1280, 720]).all()
         assert (box[:, 2:] >= 0.99).all()
-
-
-def test_overlap_by_hand() -> None:
-    a = np.array([[0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 2, 2], [0, 0, 1, 1]], np.float32)
-    b = np.array([[0, 0, 2, 2], [1, 0, 2, 2], [2, 2, 1, 1], [5, 5, 1, 1]], np.float32)
-    np.testing.assert_allclose(overlap(a, b), [1, 1 / 3, 0, 0], atol=1e-6)
-    pairs = overlap(a[:3, None], b[None])
-    assert pairs.shape == (3, 4)
-    np.testing.assert_array_equal(np.diagonal(pairs), overlap(a[:3], b[:3]))
 
 
 def test_a_poster_is_a_thing_that_stands_still() -> None:
@@ -134,7 +201,7 @@ def test_a_poster_is_a_thing_that_stands_still() -> None:
         assert 10 < len(false) <= 90
         for array in (false.pose, false.translation, false.box, false.betas, false.confidence):
             assert (array == array[0]).all()
-        low, high = np.split(np.r_[false.box[0, :2], false.box[0, :2] + false.box[0, 2:]], 2)
+        low, high = np.split(corners_from_xywh(false.box[0]), 2)
         assert (low >= 0).all() and (high <= [1280, 720]).all() and false.confidence[0] >= 0.4
 
 
@@ -148,14 +215,14 @@ def test_frames_are_in_order_and_people_in_none() -> None:
 def test_ground_truth_boxes_replace_detections_at_key_frames() -> None:
     visible = np.ones(FRAMES)
     visible[90], visible[120] = 0.2, 0.07
-    truth, given = person(visible=visible), np.array([60, 90, 120, 150])
+    truth, given = person(visible=visible), [60, 90, 120, 150]
     for seed in range(8):
         faults = Faults(miss_start=0.3, false_track=1.0, false_positive=1.0)
         found = seen([truth], faults, seed, given)
         at = found[np.isin(found.frame, given)]
         assert at.frame.tolist() == [60, 90, 150], "nobody missed who can be seen, nothing false"
         assert at.given.all() and (at.confidence == 1).all() and (at.actor == 0).all()
-        np.testing.assert_array_equal(at.box[:, :2] + at.box[:, 2:], truth.box[at.frame, 2:])
+        np.testing.assert_array_equal(corners_from_xywh(at.box), truth.box[at.frame])
         assert not found.given[~np.isin(found.frame, given)].any()
 
 
@@ -166,6 +233,25 @@ def test_false_positives_come_as_often_as_stated() -> None:
     assert np.mean([len(one) for one in false]) == pytest.approx(0.1 * FRAMES, rel=0.2)
     posters = seen([person()], replace(Faults.none(), false_track=1.0))
     assert 15 < (posters.actor == -1).sum() < 90
+
+
+def test_false_positives_stand_where_their_boxes_are() -> None:
+    truth = person(0, 600.0)
+
+    def beside(box: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """Pixels from the body's place, projected, to the middle of the box (N,)."""
+        column = translation[:, 0] / translation[:, 2] * CAMERA.focal + CAMERA.size[1] / 2
+        return box[:, 0] + box[:, 2] / 2 - column
+
+    own = beside(xywh_from_corners(truth.box), truth.translation)[0]
+    for fault in ("false_positive", "false_track"):
+        found = [seen([truth], replace(Faults.none(), **{fault: 1.0}), seed) for seed in range(5)]
+        false = [one[one.actor == -1] for one in found]
+        for thing in false:
+            whole = np.isclose(thing.box[:, 2], 80)  # not cut by the frame's edge
+            np.testing.assert_allclose(beside(thing.box, thing.translation)[whole], own, atol=0.01)
+        lefts = np.concatenate([thing.box[:, 0] for thing in false]) - truth.box[0, 0]
+        assert lefts.min() < -100 and lefts.max() > 100, "to either side"
 
 
 def test_false_positives_are_no_copies_of_people_behind_the_camera() -> None:
@@ -179,7 +265,8 @@ def test_colours_tell_people_apart_and_hidden_parts_show_who_stands_before() -> 
     front, back = person(0, 100.0, depth=4.0), person(1, 120.0, visible, depth=6.0)
     found = seen([front, back])
     own = [found.appearance[(found.actor == i) & (found.frame < 150)] for i in (0, 1)]
-    for colours in own:
+    for colours, outfit in zip(own, scene([front, back]).outfits, strict=True):
+        np.testing.assert_array_equal(colours[0].reshape(8, 3), outfit)
         np.testing.assert_array_equal(colours, np.broadcast_to(colours[0], colours.shape))
     parts = found.appearance[(found.actor == 1) & (found.frame >= 150)].reshape(-1, 8, 3)
     mine = (parts == own[1][0].reshape(8, 3)).all(-1)
@@ -188,18 +275,13 @@ def test_colours_tell_people_apart_and_hidden_parts_show_who_stands_before() -> 
 
 
 def test_light_changes_what_everybody_looks_like_together() -> None:
-    found = seen([person(0), person(1, 600.0)], replace(Faults.none(), light=0.2))
-    gain = [np.log(found[found.actor == i].appearance.mean(axis=1)) for i in (0, 1)]
-    assert np.corrcoef(*gain)[0, 1] > 0.3 and all(one.std() > 0.05 for one in gain)
-
-
-def test_people_may_dress_alike() -> None:
-    def gap(alike: float) -> float:
-        found = seen([person(0), person(1, 600.0)], replace(Faults.none(), alike=alike))
-        a, b = (found.appearance[found.actor == i][0] for i in (0, 1))
-        return float(np.abs(a - b).mean())
-
-    assert gap(1.0) < 0.1 < gap(0.0)
+    together = []
+    for seed in range(20):
+        found = seen([person(0), person(1, 600.0)], replace(Faults.none(), light=0.2), seed)
+        gain = [np.log(found[found.actor == i].appearance.mean(axis=1)) for i in (0, 1)]
+        together.append(np.corrcoef(*gain)[0, 1])
+        assert all(one.std() > 0.03 for one in gain)
+    assert np.mean(together) > 0.3
 
 
 def test_windows_and_joins_keep_every_row() -> None:

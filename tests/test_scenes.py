@@ -1,4 +1,7 @@
-"""Scenes: who may be composed where, what a chain of takes keeps of them, and what the camera makes of it."""
+"""Scenes: who may be composed where, what a chain of takes keeps of them, and what the camera makes of it.
+
+And the scene that keeps all of it: a stream of chance for each purpose, outfits, ground truth.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from lart_mini.files import BadInput
 from lart_mini.people.body import Body, forward_kinematics
 from lart_mini.people.clips import Clip
-from lart_mini.scenes.camera import Camera, film, look_at, shoot
+from lart_mini.scenes.camera import Camera, Filmed, film, look_at, shoot
+from lart_mini.scenes.scene import PARTS, PURPOSES, Scene, compose, dress, stream
 from lart_mini.scenes.staging import (
     SHOWN_FROM,
     SHOWN_TO,
@@ -209,6 +214,153 @@ def test_a_listener_is_placed_before_who_talks_to_nobody_captured(library: Libra
     for actor, sign in ((talker, 1), (listener, -1)):
         angle = heading(actor.pose[0, 0])
         assert sign * np.array([np.sin(angle), 0, np.cos(angle)]) @ towards > 0, "they face each other"
+
+
+def test_what_is_shown_is_cut_from_anywhere_in_a_take(pool: list[Segment]) -> None:
+    # Heights that count frames tell where a performance was cut from.
+    count = np.arange(600, dtype=np.float32)
+    heights = np.stack([0 * count, count, 0 * count], axis=1)
+    labels = np.zeros((600, 80), np.uint8)
+    labels[:, 11] = 1
+    still = np.tile(np.eye(3, dtype=np.float32), (600, 24, 1, 1))
+    clip = replace(pool[0].clip, pose=still, translation=heights, labels=labels)
+    firsts, entries = [], []
+    for seed in range(300):
+        actor = perform(np.random.default_rng(seed), [Segment(clip, 0, 600)], FRAMES, 12)
+        entries.append(int(actor.present.argmax()))
+        firsts.append(int(actor.translation[entries[-1], 1]))
+    # A moment drawn evenly from 0…599 is shown at 60…110: cuts begin evenly from 0 to nearly 540.
+    assert np.histogram(firsts, 5, (0, 540))[0].min() > 30
+    assert max(entries) > SHOWN_FROM and min(entries) == 0, "who shows a take's beginning enters late"
+
+
+def test_a_captured_pair_is_cut_from_anywhere(library: Library, free_body: Body) -> None:
+    talk = [s for s in segments(library, "train") if s.clip.partner]
+    frames, firsts, spans = 40, [], [(s.first, s.last) for s in talk if s.clip.name == "gazebo_talk_a"]
+    clip = library["gazebo_talk_a"]
+    for seed in range(60):
+        actors, _ = cast(np.random.default_rng(seed), talk, frames, 2, LISTEN_TO, free_body)
+        own = [a for a in actors if a.takes == ("gazebo_talk_a",)]
+        if own and own[0].present.all() and len(actors) == 2:
+            gap = np.abs(clip.pose[:, 1:] - own[0].pose[0, 1:]).max(axis=(1, 2, 3))
+            if gap.min() < 1e-6:
+                firsts.append(int(gap.argmin()))
+    least, most = min(a for a, _ in spans), max(b for _, b in spans) - frames
+    middle = (least + most) / 2
+    assert len(firsts) > 15 and min(firsts) < middle - 20 and max(firsts) > middle + 20
+
+
+# ------------------------------------------------------------------------------------------------------ scene
+
+
+def equal(a: object, b: object) -> bool:
+    """Do two dataclasses, or lists of them, hold the same numbers?"""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in vars(a))
+
+
+@pytest.fixture(scope="module")
+def scene(pool: list[Segment], free_body: Body) -> Scene:
+    return compose(pool, (1, 2), free_body, frames=120, people=3)
+
+
+def test_a_scene_keeps_all_that_films_and_dresses_it(scene: Scene, free_body: Body) -> None:
+    people = len(scene.actors)
+    assert scene.frames == 120 and people == len(scene.filmed) == 3
+    assert scene.outfits.shape == (people, len(PARTS), 3)
+    assert scene.outfits.min() >= 0 and scene.outfits.max() <= 1
+    assert equal(film(scene.actors, scene.camera, free_body), scene.filmed), "nothing was drawn in filming"
+
+
+def test_a_seed_gives_one_scene_and_asks_for_people_and_action_are_kept(
+    scene: Scene, pool: list[Segment], free_body: Body
+) -> None:
+    again = compose(pool, (1, 2), free_body, frames=120, people=3)
+    assert equal(again.actors, scene.actors) and equal(again.filmed, scene.filmed)
+    np.testing.assert_array_equal(again.outfits, scene.outfits)
+    other = compose(pool, (1, 3), free_body, frames=120, people=3)
+    assert not equal(other.camera, scene.camera) and not np.array_equal(other.outfits, scene.outfits)
+    numbers = [len(compose(pool, (7, i), free_body, frames=110, people=(1, 2)).actors) for i in range(12)]
+    assert set(numbers) == {1, 2}
+    with pytest.raises(BadInput, match="compose: frames: expected 110 or more, found 109"):
+        compose(pool, (1, 2), free_body, frames=109)
+    running = compose(pool, (1, 2), free_body, frames=FRAMES, people=1, action=10)
+    assert running.actors[0].labels[SHOWN_FROM:SHOWN_TO, 10 - 1].any()
+
+
+def test_every_purpose_has_a_stream_of_its_own() -> None:
+    assert len(set(PURPOSES.values())) == len(PURPOSES)
+    seeds = [(0,), (1,), (0, 1), (1, 0, 1), (2, 0, 1)]
+    firsts = {stream(seed, purpose).random() for seed in seeds for purpose in PURPOSES}
+    assert len(firsts) == len(seeds) * len(PURPOSES)
+    assert stream((3, 4), "cast").random() == stream((3, 4), "cast").random()
+    with pytest.raises(KeyError):
+        stream((3, 4), "weather")
+
+
+@pytest.mark.parametrize("stage", ["camera", "outfits", "people"])
+def test_one_stage_that_draws_more_moves_no_other(
+    stage: str, scene: Scene, pool: list[Segment], free_body: Body, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spendthrift(seed: tuple[int, ...], purpose: str) -> np.random.Generator:
+        rng = stream(seed, purpose)
+        if purpose == stage:
+            rng.random(5)
+        return rng
+
+    monkeypatch.setattr("lart_mini.scenes.scene.stream", spendthrift)
+    after = compose(pool, (1, 2), free_body, frames=120, people=3, action=14)
+    monkeypatch.undo()
+    before = compose(pool, (1, 2), free_body, frames=120, people=3, action=14)
+    assert equal(after.actors, before.actors)
+    assert equal(after.camera, before.camera) == (stage != "camera")
+    assert np.array_equal(after.outfits, before.outfits) == (stage != "outfits")
+
+
+def test_some_dress_like_the_one_before_them() -> None:
+    def gaps(alike: float) -> np.ndarray:
+        found = [np.abs(np.diff(dress(np.random.default_rng(i), 4, alike), axis=0)) for i in range(50)]
+        return np.stack(found).mean(axis=(2, 3))  # (50,3)
+
+    assert gaps(1.0).max() < 0.1 < gaps(0.0).min()
+    assert (gaps(0.5) < 0.1).mean() == pytest.approx(0.5, abs=0.1)
+    first = [dress(np.random.default_rng(3), people, 0.5)[:2] for people in (2, 5)]
+    np.testing.assert_array_equal(*first, "who comes later changes nobody's clothes")
+
+
+def of_people(*people: Filmed) -> Scene:
+    frames = len(people[0].box)
+    rotation = np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1))
+    camera = Camera(rotation, np.zeros(3, np.float32), 900.0, (720, 1280))
+    outfits = np.zeros((len(people), len(PARTS), 3), np.float32)
+    return Scene((0,), [], outfits, camera, list(people), composited=False)
+
+
+def standing(box: np.ndarray, visible: np.ndarray) -> Filmed:
+    still = np.tile(np.eye(3, dtype=np.float32), (len(box), 24, 1, 1))
+    nowhere, labels = np.zeros((len(box), 3), np.float32), np.zeros((len(box), 80), np.uint8)
+    return Filmed(still, nowhere, box, visible, labels, np.zeros(10, np.float32))
+
+
+def test_who_is_a_quarter_visible_is_ground_truth() -> None:
+    box = np.tile(np.float32([100, 100, 200, 400]), (5, 1))
+    made = of_people(
+        standing(box, np.float32([0, 0.1, 0.24, 0.26, 1])), standing(box, np.ones(5, np.float32))
+    )
+    assert made.annotated.tolist() == [[False] * 3 + [True] * 2, [True] * 5]
+
+
+def test_scenes_where_people_change_sides_are_known() -> None:
+    box = np.tile(np.float32([100, 100, 200, 400]), (120, 1))
+    path = np.linspace(-150, 150, 120, dtype=np.float32)[:, None] * np.float32([1, 0, 1, 0])
+    visible = np.ones(120, np.float32)
+
+    def of(*boxes: np.ndarray, seen: np.ndarray = visible) -> bool:
+        return of_people(*(standing(one, seen) for one in boxes)).crossing
+
+    assert of(box, box + path) and not of(box, box + path * 0 + 300)
+    assert not of(box, box - np.abs(path)) and not of(box, box + path, seen=visible * 0)
 
 
 # ----------------------------------------------------------------------------------------------------- camera

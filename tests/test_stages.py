@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from golden import TINY
 
-from conftest import TINY
 from lart_mini import cli
 from lart_mini.data.mini_ava import SIZES, MiniAva, mini_ava
 from lart_mini.evaluation import ava_csv

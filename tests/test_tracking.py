@@ -18,10 +18,11 @@ from scipy.spatial.transform import Rotation
 from lart_mini.cli import main
 from lart_mini.files import BadInput
 from lart_mini.people.body import Body
+from lart_mini.tracking import kalman
 from lart_mini.tracking import tracker as tracking
 from lart_mini.tracking import tracks as tracking_files
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.kalman import SPREAD, begun, corrected, moved
+from lart_mini.tracking.kalman import SPEED, SPREAD, VALUE
 from lart_mini.tracking.mot import from_mot
 from lart_mini.tracking.phalp import from_phalp
 from lart_mini.tracking.tracker import Measured, Tracker, TrackerConfig, Tracks, costs, track
@@ -101,20 +102,20 @@ def switches(detections: Detections, ids: np.ndarray) -> int:
 # ------------------------------------------------------------------------------------------------- arithmetic
 
 
-def test_motion_is_a_kalman_filter() -> None:
+def test_filters_are_kalman_filters() -> None:
     rng = np.random.default_rng(0)
     noise, change, damping = np.full(3, 0.1), np.full(3, 0.05), 0.8
-    motion = begun(rng.normal(size=3), noise)
-    states = [(m[:2].copy(), np.diag(m[[2, 4]])) for m in motion]
+    filtered = kalman.start(rng.normal(size=3), noise)
+    states = [(m[:2].copy(), np.diag(m[[2, 4]])) for m in filtered]
     for _ in range(6):
-        motion, measured = moved(motion, change, damping), rng.normal(size=3)
-        motion = corrected(motion, measured, noise)
+        filtered, measured = kalman.predict(filtered, change, damping), rng.normal(size=3)
+        filtered = kalman.update(filtered, measured, noise)
         for axis in range(3):
             state, covariance = literal.kalman(*states[axis][0], states[axis][1], change[axis], damping)
             state, covariance = literal.kalman_update(state, covariance, measured[axis], noise[axis])
             states[axis] = state, covariance
-            np.testing.assert_allclose(motion[axis, :2], state)
-            np.testing.assert_allclose(motion[axis, 2:], covariance[[0, 0, 1], [0, 1, 1]])
+            np.testing.assert_allclose(filtered[axis, :2], state)
+            np.testing.assert_allclose(filtered[axis, 2:], covariance[[0, 0, 1], [0, 1, 1]])
 
 
 def test_costs_equal_the_literal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +165,59 @@ def test_uncertainty_grows_while_nobody_is_seen() -> None:
         assert tracker.tracks is not None
         spreads.append(tracker.tracks.place[0, :, SPREAD])
     assert (np.diff(spreads, axis=0) > 0).all()
+
+
+def followed(*looks: Detections, config: TrackerConfig = LART) -> Tracks:
+    """The tracks after one frame's detections after another."""
+    tracker = Tracker(config)
+    for frame, one in enumerate(looks):
+        tracker.update(frame, replace(one, frame=np.full(len(one), frame)))
+    assert tracker.tracks is not None
+    return tracker.tracks
+
+
+@settings(max_examples=20, deadline=None)
+@given(seen=st.integers(1, 30), gap=st.integers(1, 12), kept=st.floats(0.5, 1))
+def test_an_unusual_pose_goes_back_to_the_usual_one_by_a_share_a_frame(
+    seen: int, gap: int, kept: float
+) -> None:
+    config = replace(LART, pose_kept=kept, n_init=1, gate=1e6)
+    stand, crouch = person(np.array([0.0])), person(np.array([0.0]), pose=1)
+    tracks = followed(*[stand] * seen, crouch, *[crouch[:0]] * gap, config=config)
+    unusual = crouch.pose.reshape(216) - tracks.usual[0]
+    assert np.abs(unusual).max() > 0.1
+    np.testing.assert_allclose(tracks.pose[0] - tracks.usual[0], unusual * kept**gap, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(colours=st.lists(st.floats(0, 1), min_size=1, max_size=30), poses=st.integers(0, 99))
+def test_what_is_usual_is_the_mean_at_first_and_a_fading_one_later(colours: list, poses: int) -> None:
+    looks = [person(np.array([0.0]), pose=poses + i, colour=c) for i, c in enumerate(colours)]
+    tracks = followed(*looks, config=replace(LART, gate=1e6, memory=0.1))
+    assert tracks.hits.tolist() == [len(colours)]
+    for field, width in (("appearance", 24), ("pose", 216)):
+        told = np.stack([getattr(one, field).reshape(width).astype(float) for one in looks])
+        mean = told[: min(len(told), 10)].mean(axis=0)
+        for later in told[10:]:
+            mean = 0.9 * mean + 0.1 * later
+        found = tracks.appearance if field == "appearance" else tracks.usual
+        np.testing.assert_allclose(found[0], mean, atol=1e-6)
+
+
+def test_who_is_found_after_a_cut_starts_anew_where_they_are() -> None:
+    config = replace(LART, shot="reset", use_iou=True)
+    tracker, ages = Tracker(config), 20
+    for frame, x in enumerate(np.linspace(-1, 1, ages)):  # on the way to the right
+        tracker.update(frame, person(np.array([x]), first=frame))
+    elsewhere = person(np.array([-0.7]), depth=9.0, first=ages)
+    assert tracker.update(ages, elsewhere, shot=True).tolist() == [1], "known by the colours"
+    assert tracker.tracks is not None
+    measured = Measured.of(elsewhere)
+    for state, place in ((tracker.tracks.place, measured.place), (tracker.tracks.box, measured.box)):
+        np.testing.assert_array_equal(state[..., VALUE], place)
+        assert (state[..., SPEED] == 0).all(), "what moved before the cut says nothing"
+    noise = np.array([config.place_noise, config.place_noise, config.depth_noise])
+    np.testing.assert_allclose(tracker.tracks.place[0, :, SPREAD], noise**2)
 
 
 # ---------------------------------------------------------------------------- what must not matter, must hold

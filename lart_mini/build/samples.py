@@ -6,7 +6,6 @@ They are composed as mini_ava is, in videos of their own, and are the same on ev
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lart_mini.data.mini_ava import TAKES, Video, compose_video
-from lart_mini.files import atomic_path
+from lart_mini.data.mini_ava import TAKES, Video, compose_scene, video_of
+from lart_mini.files import atomic_path, sha256
 from lart_mini.lart.teacher import fit_teacher, teach
 from lart_mini.people import body, clips
 from lart_mini.scenes.takes import LISTEN_TO, TALK_TO, Segment, scored_actions, segments
@@ -32,7 +31,7 @@ TAUGHT_ON = 24  # labelled videos that the teacher of the pseudo labels is fitte
 STEPS = {"pose": 1024, "translation": 1024, "labels": 1024, "joints": 512, "betas": 128, "confidence": 128}
 STEPS |= {"appearance": 64, "box": 4}
 PLAIN = Faults(false_track=0)
-SWITCHED = 480  # from which video on to look for a switch: one video in a hundred has a plain one
+SWITCHED = 286  # from which video on to look for a switch: none before has a plain one
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ def _compose(split: str, index: int, faults: Faults, tracker: str = "lart") -> V
     pool, actions = _pool(split)
     action, number, seed = actions[index % len(actions)], FIRST_VIDEO + index, (SEED, index)
     free_body = body.load_body(body.FREE_BODY)
-    return compose_video(pool, split, number, action, 1, seed, free_body, tracker, faults)
+    scene = compose_scene(pool, split, 1, action, seed, free_body)
+    return video_of(scene, split, number, free_body, tracker, faults)
 
 
 def rounded(tracklet: Tracklet) -> Tracklet:
@@ -145,8 +145,7 @@ def write_samples(folder: Path) -> list[Sample]:
     for sample in samples:
         path = folder / f"{sample.tracklet.name}.pkl"
         write_released(sample.tracklet, path, compress=True)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        manifest[path.name] = {"sha256": digest, "shows": sample.shows, "takes": sample.takes}
+        manifest[path.name] = {"sha256": sha256(path), "shows": sample.shows, "takes": sample.takes}
     for path in folder.glob("*.pkl"):
         if path.name not in manifest:
             path.unlink()

@@ -26,19 +26,19 @@ import polars as pl
 from joblib import Parallel, delayed
 
 from lart_mini import ava
+from lart_mini.boxes import fractions_from_corners
 from lart_mini.evaluation import ava_csv
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, sha256
 from lart_mini.people import body, clips
 from lart_mini.progress import progress
-from lart_mini.scenes.camera import Camera, Filmed, film, shoot
-from lart_mini.scenes.staging import cast
+from lart_mini.scenes.scene import Scene, compose, stream
 from lart_mini.scenes.takes import Segment, scored_actions, segments
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracking.detector import Faults, detect
 from lart_mini.tracking.tracker import TrackerConfig, track
 from lart_mini.tracking.tracks import Track, follow, tracklet_of
 from lart_mini.tracklets import npz
-from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet
 
 SPLITS = ("ava-train", "kinetics-train", "ava-val", "ava-test")
 # The takes a split may use: pre-training clips and labelled clips share the training takes.
@@ -46,11 +46,14 @@ TAKES = {"ava-train": "train", "kinetics-train": "train", "ava-val": "val", "ava
 WINDOW = 128  # frames tracked around AVA's key frames: the paper's four seconds and a little
 WINDOW_STEP = 120
 FIRST_WINDOW = 41  # so that the key frames at 60, 90, 120, 150 lie evenly in the first window
+WINDOW_MIDDLE = 79  # from a window's first frame to the key frame that names it
 CLIP = 300  # frames of a Kinetics-like clip
 FEWEST = 8  # detections of a tracklet; tracks of fewer are left out
+NAMED = {"ava-train": "train", "kinetics-train": "kinet", "ava-val": "val00", "ava-test": "test0"}
+PEOPLE = {1: 0.25, 2: 0.3, 3: 0.25, 4: 0.1, 5: 0.1}  # actors asked for, and how often
 # Raised by one with every change of what is composed: caches of another version are composed anew. A test
-# holds the digest of a small data set to it.
-VERSION = 1
+# holds figures of a small data set to it.
+VERSION = 2
 TRACKERS = ("lart", "iou", "truth", "none")
 
 
@@ -142,10 +145,10 @@ def mini_ava(
 ) -> MiniAva:
     """The data set of a size ("smoke", "laptop", "gpu") and seed, composed if the cache does not hold it yet.
 
-    `tracker` says who links the detections, which are the same for all (see `compose_video`).
+    `tracker` says who links the detections, which are the same for all (see `video_of`).
 
     The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of
-    its recipe (sizes, seed, tracker, motion library, body, and the code that composes); its files are
+    its recipe (sizes, seed, tracker, motion library, body, and VERSION); its files are
     checked against their stored digests, and a damaged folder is composed again. `jobs` as in joblib: the
     result does not depend on it.
     """
@@ -168,6 +171,7 @@ def mini_ava(
 
 
 def _recipe(size: Size, seed: int, tracker: str) -> str:
+    """Digest of all that the data depend on; a data set of another recipe has another folder."""
     digest = hashlib.sha256(json.dumps([VERSION, asdict(size), seed, tracker]).encode())
     for path in sorted(p for p in clips.LIBRARY.glob("*") if p.is_file()):
         digest.update(path.read_bytes())
@@ -183,14 +187,9 @@ def _intact(path: Path) -> bool:
     if not index.exists():
         return False
     return all(
-        (path / name).exists() and _sha256(path / name) == digest
+        (path / name).exists() and sha256(path / name) == digest
         for name, digest in json.loads(index.read_text()).items()
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # ------------------------------------------------------------------------------------------------- composing
@@ -206,7 +205,7 @@ class Video:
 
 
 def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
-    """The videos' ground truth as `ava.read_groundtruth` gives it."""
+    """The videos' ground truth as `ava_csv.read_groundtruth` gives it."""
     columns = ["video", "second", "x1", "y1", "x2", "y2", "action", "person"]
     return pl.DataFrame([row for video in videos for row in video.rows], schema=columns, orient="row")
 
@@ -222,7 +221,7 @@ def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
         if split != "kinetics-train":
             ava_csv.write_groundtruth(groundtruth_of(videos), out / f"{split}.csv")
     pl.DataFrame(about).write_json(out / "videos.json")
-    digests = {p.name: _sha256(p) for p in sorted(out.iterdir())}
+    digests = {p.name: sha256(p) for p in sorted(out.iterdir())}
     (out / "sha256.json").write_text(json.dumps(digests, indent=1))
 
 
@@ -235,81 +234,84 @@ def compose_videos(
     jobs: int = -1,
     tracker: str = "lart",
 ) -> list[Video]:
-    """`count` videos as `compose_video` makes them, the evaluated actions of `pool` leading in turn."""
+    """`count` videos of `windows` windows, the evaluated actions of `pool` leading in turn.
+
+    Video i has the seed (*seed, i): it is the same scene with the same detections, whoever links them.
+    """
     model, actions = body.load_body(), scored_actions(pool)
-    tasks = (
-        delayed(compose_video)(pool, split, i, action, windows, (*seed, i), model, tracker)
-        for i, action in zip(range(count), cycle(actions), strict=False)
-    )
-    made = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+
+    def video(index: int, action: int) -> Video:
+        scene = compose_scene(pool, split, windows, action, (*seed, index), model)
+        return video_of(scene, split, index, model, tracker)
+
+    leading = zip(range(count), cycle(actions), strict=False)
+    made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)
     return list(progress(made, total=count, desc=f"composing {split}"))
 
 
-def compose_video(
-    pool: list[Segment],
+def compose_scene(
+    pool: list[Segment], split: str, windows: int, action: int, seed: tuple[int, ...], model: body.Body
+) -> Scene:
+    """The scene of a split's video, led by an actor who shows `action`; all chance comes from `seed`."""
+    frames = CLIP if split == "kinetics-train" else FIRST_WINDOW + WINDOW_STEP * (windows - 1) + WINDOW
+    people = int(stream(seed, "people").choice(list(PEOPLE), p=list(PEOPLE.values())))
+    return compose(pool, seed, model, frames=frames, people=people, action=action)
+
+
+def video_of(
+    scene: Scene,
     split: str,
     index: int,
-    action: int,
-    windows: int,
-    seed: tuple[int, ...],
     model: body.Body,
     tracker: str = "lart",
     faults: Faults = Faults(),  # noqa: B008  (frozen)
 ) -> Video:
-    """Compose video `index` of `split`, led by an actor who shows `action`; all chance comes from `seed`.
-
-    The same seed gives the same scene and the same detections, whoever links them. `tracker`:
+    """Video `index` of `split`: the scene detected, its detections linked by `tracker`, and its ground truth.
 
     - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
     - "truth": detections of one actor make one track; those of nobody make none
     - "none": each detection at a key frame (Kinetics: at each full second) is a tracklet of that frame alone.
       Nothing says who the person was a frame before, so labels reach no other frame, either.
     """
-    rng = np.random.default_rng(seed)
-    kinetics = split == "kinetics-train"
-    frames = CLIP if kinetics else FIRST_WINDOW + WINDOW_STEP * (windows - 1) + WINDOW
-    people = int(rng.choice([1, 2, 3, 4, 5], p=[0.25, 0.3, 0.25, 0.1, 0.1]))
-    actors, composited = cast(rng, pool, frames, people, action, model)
-    camera = shoot(rng, actors, frames)
-    filmed = film(actors, camera, model)
-    name = f"{split.split('-')[1] if not kinetics else 'kinet':5s}"[:5].replace(" ", "0") + f"{index:06d}"
-    keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), frames - 5, ava.FRAMES_PER_SECOND)
-    given = keyframes if split == "ava-train" else keyframes[:0]
-    seen = detect(rng, filmed, camera, faults, given)
-    rows = [] if kinetics else list(_groundtruth(name, filmed, camera, keyframes))
-    labelled = {} if kinetics else _labels_at(rows)
-    made = []
-    for first, length, keyframe in _spans(kinetics, windows, keyframes, tracker):
-        where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": camera.size}
-        for number, one in _tracks(seen, first, length, tracker).items():
-            if one.detected.sum() >= min(FEWEST, length):
-                tracklet = tracklet_of(number, one, model, first=first, **where)
-                labels, source = _dense_labels(one, first, labelled)
-                made.append(replace(tracklet, labels=labels, label_source=source))
+    name = f"{NAMED[split]}{index:06d}"  # eleven characters, as YouTube's names have
+    keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
+    rows = [] if split == "kinetics-train" else _groundtruth(name, scene, keyframes)
+    labelled = _labels_at(rows)
+    # As in the paper, only trackers of training videos are handed ground-truth boxes.
+    detections = detect(scene, faults, given=keyframes if split == "ava-train" else ())
+    tracklets = []
+    for first, length, keyframe in _spans(split, scene.frames, keyframes, tracker):
+        where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": scene.camera.size}
+        for number, person in _tracks(detections, first, length, tracker).items():
+            if person.detected.sum() >= min(FEWEST, length):
+                tracklet = tracklet_of(number, person, model, first=first, **where)
+                labels, source = _dense_labels(person, first, labelled)
+                tracklets.append(replace(tracklet, labels=labels, label_source=source))
     about = {
         "split": split,
         "video": name,
-        "frames": frames,
-        "actors": len(actors),
-        "composited": composited,
-        "takes": [list(a.takes) for a in actors],
+        "frames": scene.frames,
+        "actors": len(scene.actors),
+        "composited": scene.composited,
+        "takes": [list(actor.takes) for actor in scene.actors],
     }
-    return Video(about, made, rows)
+    return Video(about, tracklets, rows)
 
 
-def _spans(kinetics: bool, windows: int, keyframes: np.ndarray, tracker: str) -> list[tuple[int, int, int]]:
+def _spans(split: str, frames: int, keyframes: np.ndarray, tracker: str) -> list[tuple[int, int, int]]:
     """What is tracked on its own: first frame, frames, and the key frame that the tracklets are named by."""
     if tracker == "none":
-        seconds = range(0, CLIP, ava.FRAMES_PER_SECOND) if kinetics else keyframes.tolist()
+        seconds = range(0, frames, ava.FRAMES_PER_SECOND) if split == "kinetics-train" else keyframes.tolist()
         return [(frame, 1, frame) for frame in seconds]
-    if kinetics:
-        return [(0, CLIP, 0)]
-    return [(FIRST_WINDOW + w * WINDOW_STEP, WINDOW, 120 + w * WINDOW_STEP) for w in range(windows)]
+    if split == "kinetics-train":
+        return [(0, frames, 0)]
+    starts = range(FIRST_WINDOW, frames - WINDOW + 1, WINDOW_STEP)
+    return [(first, WINDOW, first + WINDOW_MIDDLE) for first in starts]
 
 
-def _tracks(seen: Detections, first: int, length: int, tracker: str) -> dict[int, Track]:
+def _tracks(detections: Detections, first: int, length: int, tracker: str) -> dict[int, Track]:
     """Tracks by number within [first, first + length), as long as that."""
-    window = seen.window(first, length)
+    window = detections.window(first, length)
     if len(window) == 0:
         return {}
     if tracker == "none":
@@ -321,39 +323,40 @@ def _tracks(seen: Detections, first: int, length: int, tracker: str) -> dict[int
     return follow(window, ids, first, length)
 
 
-def _groundtruth(name: str, filmed: list[Filmed], camera: Camera, keyframes: np.ndarray) -> list[tuple]:
-    height, width = camera.size
+def _groundtruth(name: str, scene: Scene, keyframes: np.ndarray) -> list[tuple]:
+    """The CSV's rows: key frame after key frame, actor after actor, a row for each action."""
     rows = []
-    for frame in keyframes:
-        for person, seen in enumerate(filmed):
-            if seen.visible[frame] > 0.25:
-                box = (seen.box[frame] / [width, height, width, height]).round(3).tolist()
-                for action in np.flatnonzero(seen.labels[frame]) + 1:
-                    rows.append((name, ava.second(int(frame)), *box, int(action), person))
+    annotated = scene.annotated
+    boxes = [fractions_from_corners(person.box, scene.camera.size).round(3) for person in scene.filmed]
+    for frame in keyframes.tolist():
+        for actor in np.flatnonzero(annotated[:, frame]).tolist():
+            box = boxes[actor][frame].tolist()
+            for action in np.flatnonzero(scene.filmed[actor].labels[frame]) + 1:
+                rows.append((name, ava.second(frame), *box, int(action), actor))
     return rows
 
 
 def _labels_at(rows: list[tuple]) -> dict[tuple[int, int], list[int]]:
     """(actor, key frame) → action ids, from the CSV's rows alone: dense labels know no more than AVA's."""
     found: dict[tuple[int, int], list[int]] = {}
-    for _, second, *_, action, person in rows:
-        found.setdefault((person, ava.keyframe(second)), []).append(action)
+    for _, second, *_, action, actor in rows:
+        found.setdefault((actor, ava.keyframe(second)), []).append(action)
     return found
 
 
 def _dense_labels(
-    one: Track, first: int, labelled: dict[tuple[int, int], list[int]]
+    person: Track, first: int, labelled: dict[tuple[int, int], list[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels (T,80) and their source (T,): a key frame's hold for the second about it (section 4)."""
-    frame = np.arange(first, first + len(one.detected))
-    labels, source = np.zeros((len(frame), 80), np.float32), np.zeros(len(frame), np.int8)
+    frame = np.arange(first, first + len(person.detected))
+    labels, source = np.zeros((len(frame), ava.CLASS_COUNT), np.float32), np.zeros(len(frame), np.int8)
     key = ava.nearest_keyframe(frame)
     # Whom the track shows at the key frame counts for the whole second, also where identities were switched.
     at = (key - first).clip(0, len(frame) - 1)
-    known = (frame[at] == key) & one.detected[at]
+    known = (frame[at] == key) & person.detected[at]
     for t in np.flatnonzero(known):
-        who = int(one.actor[at[t]]), int(key[t])
+        who = int(person.actor[at[t]]), int(key[t])
         if who in labelled:
             labels[t, np.array(labelled[who]) - 1] = 1
-            source[t] = 2
+            source[t] = GROUND_TRUTH
     return labels, source

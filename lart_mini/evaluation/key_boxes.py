@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lart_mini import ava
+from lart_mini.boxes import corners_from_xywh, fractions_from_corners
 from lart_mini.files import BadInput
 from lart_mini.tracklets.tracklet import Tracklet
 
@@ -46,11 +47,9 @@ def key_boxes(tracklets: Iterable[Tracklet], which: str = "all", confidence: flo
         key &= tracklet.detected & (tracklet.confidence >= confidence)
         if which == "named":
             key &= tracklet.frame == tracklet.keyframe
-        height, width = tracklet.frame_size
+        corners = fractions_from_corners(corners_from_xywh(tracklet.box), tracklet.frame_size).clip(0, 1)
         for t in np.flatnonzero(key):
-            x, y, w, h = tracklet.box[t] / [width, height, width, height]
-            corners = np.clip([x, y, x + w, y + h], 0, 1).tolist()
-            rows.append((tracklet.video, ava.second(int(tracklet.frame[t])), *corners))
+            rows.append((tracklet.video, ava.second(int(tracklet.frame[t])), *corners[t].tolist()))
             owners.append(index)
             frames.append(t)
     schema = {"video": pl.String, "second": pl.Int64} | dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64)

@@ -14,6 +14,7 @@ Array = NDArray[np.float32]
 
 TALK_TO, LISTEN_TO, WATCH, STAND = 79, 74, 80, 12
 GUARD_FRAMES = 30  # either side of a time split: two seconds apart in all
+SHORTEST = 15  # frames of a segment: half a second
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,6 @@ class Segment:
         return frozenset((np.flatnonzero(self.clip.labels[self.first : self.last].any(axis=0)) + 1).tolist())
 
 
-# ---------------------------------------------------------------------------------------------- performances
-
-
 def segments(library: dict[str, Clip], split: str) -> list[Segment]:
     """Labelled stretches of at least half a second that `split` ("train", "val" or "test") may use.
 
@@ -40,26 +38,38 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
     them. Val and test leave out what shows an action that train never does: it could be scored, but not
     learnt.
     """
-    learnt = np.ones(80, dtype=bool)
+    learnt = np.ones(ava.CLASS_COUNT, dtype=bool)
     if split != "train":
         shown = [s.clip.labels[s.first : s.last].any(axis=0) for s in segments(library, "train")]
         learnt = np.any(shown, axis=0)
     found = []
     for clip in library.values():
-        first, last = 0, len(clip.pose)
-        if clip.split == "time" and clip.split_frame is not None and split in ("train", "val"):
-            if split == "train":
-                last = clip.split_frame - GUARD_FRAMES
-            else:
-                first = clip.split_frame + GUARD_FRAMES
-        elif clip.split != split:
-            continue
-        labelled = np.zeros(len(clip.pose) + 2, dtype=bool)
-        labelled[1:-1] = clip.labels.any(axis=1) & ~clip.labels[:, ~learnt].any(axis=1)
-        labelled[: first + 1] = labelled[last + 1 :] = False
-        starts, ends = np.flatnonzero(np.diff(labelled.astype(np.int8))).reshape(-1, 2).T
-        found += [Segment(clip, int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b - a >= 15]
+        first, last = _part(clip, split)
+        labels = clip.labels[first:last]
+        usable = np.asarray(labels.any(axis=1) & ~labels[:, ~learnt].any(axis=1))
+        for start, end in _runs(usable):
+            if end - start >= SHORTEST:
+                found.append(Segment(clip, first + start, first + end))
     return found
+
+
+def _part(clip: Clip, split: str) -> tuple[int, int]:
+    """Frames [first, last) of a clip that belong to `split`; none if first = last."""
+    if clip.split == split:
+        return 0, len(clip)
+    if clip.split == "time" and clip.split_frame is not None:
+        if split == "train":
+            return 0, clip.split_frame - GUARD_FRAMES
+        if split == "val":
+            return clip.split_frame + GUARD_FRAMES, len(clip)
+    return 0, 0
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last + 1 of every run of True in a mask (T,)."""
+    walled = np.concatenate([[False], mask, [False]])
+    edges = np.flatnonzero(walled[1:] != walled[:-1]).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def scored_actions(pool: list[Segment]) -> list[int]:

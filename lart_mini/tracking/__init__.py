@@ -2,8 +2,8 @@
 
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracking.detector import Faults, detect
-from lart_mini.tracking.kalman import SPREAD, VALUE, begun, corrected, moved
-from lart_mini.tracking.metrics import TRUTH, Scene, compose, judge, score, sequence
+from lart_mini.tracking.kalman import SPREAD, VALUE, predict, start, update
+from lart_mini.tracking.metrics import TRUTH, Observed, judge, score, sequence
 from lart_mini.tracking.mot import from_mot
 from lart_mini.tracking.phalp import from_phalp
 from lart_mini.tracking.tracker import Measured, Tracker, TrackerConfig, costs, track
@@ -16,22 +16,21 @@ __all__ = [
     "Detections",
     "Faults",
     "Measured",
-    "Scene",
+    "Observed",
     "Track",
     "Tracker",
     "TrackerConfig",
-    "begun",
-    "compose",
-    "corrected",
     "costs",
     "detect",
     "follow",
     "from_mot",
     "from_phalp",
     "judge",
-    "moved",
+    "predict",
     "score",
     "sequence",
+    "start",
     "to_tracklets",
     "track",
+    "update",
 ]

@@ -1,6 +1,6 @@
 """Where tracked numbers go next: Kalman filters at constant velocity, one to each number of a place or a box.
 
-A motion is five numbers, the last axis of an array; numbers of a place do not know of each other.
+A state is five numbers, the last axis of an array; numbers of a place do not know of each other.
 """
 
 from __future__ import annotations
@@ -8,49 +8,49 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Columns of a motion: value, speed a frame, variance of the value, covariance, variance of the speed.
-VALUE, SPEED, SPREAD, BOTH, SPEED_SPREAD = range(5)
+# Columns of a state: value, speed a frame, variance of the value, covariance, variance of the speed.
+VALUE, SPEED, SPREAD, COVARIANCE, SPEED_SPREAD = range(5)
 
 
-def begun(measured: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Motions (…,5) of what was measured (…) once with `noise` (…): at rest, as far as one can know."""
+def start(measured: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """States (…,5) of what was measured (…) once with `noise` (…): at rest, as far as one can know."""
     still = np.zeros_like(measured)
     return np.stack([measured, still, noise**2, still, noise**2], axis=-1)
 
 
-def moved(motion: NDArray[np.float64], change: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
-    """Motions (…,5) one frame later; `change` (…) is the standard deviation of what happens to a speed.
+def predict(state: NDArray[np.float64], change: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
+    """States (…,5) one frame later; `change` (…) is the standard deviation of what happens to a speed.
 
     A Kalman filter's prediction at constant velocity, of which the share `damping` is kept.
     """
-    value, speed, spread, both, speed_spread = np.moveaxis(motion, -1, 0)
+    value, speed, spread, covariance, speed_spread = np.moveaxis(state, -1, 0)
     unrest = change**2
     return np.stack(
         [
             value + speed,
             damping * speed,
-            spread + 2 * both + speed_spread + unrest / 4,
-            damping * (both + speed_spread) + unrest / 2,
+            spread + 2 * covariance + speed_spread + unrest / 4,
+            damping * (covariance + speed_spread) + unrest / 2,
             damping**2 * speed_spread + unrest,
         ],
         axis=-1,
     )
 
 
-def corrected(
-    motion: NDArray[np.float64], measured: NDArray[np.float64], noise: NDArray[np.float64]
+def update(
+    state: NDArray[np.float64], measured: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Motions (…,5) after `measured` (…) with standard deviation `noise` (…): a Kalman filter's update."""
-    value, speed, spread, both, speed_spread = np.moveaxis(motion, -1, 0)
-    gain, speed_gain = spread / (spread + noise**2), both / (spread + noise**2)
+    """States (…,5) after `measured` (…) with standard deviation `noise` (…): a Kalman filter's update."""
+    value, speed, spread, covariance, speed_spread = np.moveaxis(state, -1, 0)
+    gain, speed_gain = spread / (spread + noise**2), covariance / (spread + noise**2)
     surprise = measured - value
     return np.stack(
         [
             value + gain * surprise,
             speed + speed_gain * surprise,
             (1 - gain) * spread,
-            (1 - gain) * both,
-            speed_spread - speed_gain * both,
+            (1 - gain) * covariance,
+            speed_spread - speed_gain * covariance,
         ],
         axis=-1,
     )

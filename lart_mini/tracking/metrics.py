@@ -1,7 +1,7 @@
 """Trackers judged as trackers are: HOTA, IDF1, MOTA and identity switches on composed scenes.
 
-The figures are trackeval's (Luiten et al. 2021 for HOTA). The truth is every actor of whom a quarter is
-visible, the condition under which mini_ava writes AVA-style ground truth.
+The figures are trackeval's (Luiten et al. 2021 for HOTA). The truth is every actor that the scene says is
+annotated, as in mini_ava's AVA-style ground truth.
 """
 
 from __future__ import annotations
@@ -13,94 +13,63 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lart_mini.boxes import overlap
+from lart_mini.boxes import overlap, xywh_from_corners
 from lart_mini.files import optional
-from lart_mini.people.body import Body
-from lart_mini.scenes.camera import Filmed, film, shoot
-from lart_mini.scenes.staging import cast
-from lart_mini.scenes.takes import Segment, scored_actions
+from lart_mini.scenes.scene import Scene
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracking.detector import Faults, detect
 from lart_mini.tracking.tracker import TrackerConfig, track
 
-SEEN = 0.25  # visible share from which on an actor is ground truth
 TRUTH = "ground-truth identity"
 
 
-@dataclass(frozen=True)
-class Scene:
-    """One composed video: who was where, and what a detector would have said."""
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """A scene, and what a detector said of it."""
 
-    filmed: list[Filmed]
+    scene: Scene
     detections: Detections
 
-    @property
-    def crossing(self) -> bool:
-        """Do two actors change sides while their boxes overlap by a fifth or more?"""
-        for i, a in enumerate(self.filmed):
-            for b in self.filmed[:i]:
-                both = (a.visible > 0) & (b.visible > 0)
-                meets = overlap(_xywh(a.box[both]), _xywh(b.box[both])) > 0.2
-                side = np.sign((a.box - b.box)[both][meets][:, ::2].sum(axis=1))
-                if {-1, 1} <= set(side.tolist()):
-                    return True
-        return False
+    @classmethod
+    def of(cls, scene: Scene, faults: Faults = Faults()) -> Observed:  # noqa: B008  (frozen)
+        """The scene with its detections, none of them given."""
+        return cls(scene, detect(scene, faults))
 
 
-def compose(
-    pool: list[Segment],
-    seed: tuple[int, ...],
-    model: Body,
-    people: tuple[int, int] = (3, 5),
-    frames: int = 300,
-    faults: Faults = Faults(),  # noqa: B008  (frozen)
-) -> Scene:
-    """A scene of `people` (from, to) actors from the takes of `pool`, filmed and detected.
-
-    All chance comes from `seed`.
-    """
-    rng = np.random.default_rng(seed)
-    count = int(rng.integers(people[0], people[1] + 1))
-    actors, _ = cast(rng, pool, frames, count, int(rng.choice(scored_actions(pool))), model)
-    camera = shoot(rng, actors, frames)
-    filmed = film(actors, camera, model)
-    return Scene(filmed, detect(rng, filmed, camera, faults, np.zeros(0, np.int64)))
-
-
-def judge(members: Sequence[Scene], trackers: dict[str, TrackerConfig | None]) -> pl.DataFrame:
-    """One row a tracker over all scenes: tracker, HOTA, IDF1, MOTA (of 1), switches (a count).
+def judge(videos: Sequence[Observed], trackers: dict[str, TrackerConfig | None]) -> pl.DataFrame:
+    """One row a tracker over all videos: tracker, HOTA, IDF1, MOTA (of 1), switches (a count).
 
     None in the place of a configuration stands for an oracle that knows whom each detection shows.
     """
     rows = []
     for name, config in trackers.items():
         results = [
-            sequence(scene, scene.detections.actor if config is None else track(scene.detections, config))
-            for scene in members
+            sequence(video, video.detections.actor if config is None else track(video.detections, config))
+            for video in videos
         ]
         rows.append({"tracker": name} | score(results))
     return pl.DataFrame(rows)
 
 
-def sequence(scene: Scene, ids: np.ndarray) -> dict[str, Any]:
-    """One video as trackeval wants it: ids (N,) of the scene's detections, −1 for those in no track."""
-    kept = scene.detections[ids >= 0]
-    tracked = np.unique(ids[ids >= 0], return_inverse=True)[1]
+def sequence(video: Observed, ids: np.ndarray) -> dict[str, Any]:
+    """One video as trackeval wants it: ids (N,) of its detections, −1 for those in no track."""
+    tracked = video.detections[ids >= 0]
+    numbers = np.unique(ids[ids >= 0], return_inverse=True)[1]  # from 0 on
     truth_ids, track_ids, similarity = [], [], []
-    boxes = np.stack([_xywh(person.box) for person in scene.filmed])
-    visible = np.stack([person.visible for person in scene.filmed]) > SEEN
-    for t in range(visible.shape[1]):
-        rows = slice(*np.searchsorted(kept.frame, [t, t + 1]))
-        truth_ids.append(np.flatnonzero(visible[:, t]))
-        track_ids.append(tracked[rows])
-        shared = overlap(boxes[visible[:, t], t][:, None], kept.box[rows][None])
+    boxes = np.stack([xywh_from_corners(person.box) for person in video.scene.filmed])
+    annotated = video.scene.annotated
+    for t in range(video.scene.frames):
+        rows = slice(*np.searchsorted(tracked.frame, [t, t + 1]))
+        truth_ids.append(np.flatnonzero(annotated[:, t]))
+        track_ids.append(numbers[rows])
+        shared = overlap(boxes[annotated[:, t], t][:, None], tracked.box[rows][None])
         similarity.append(shared.astype(float))
     return {
-        "num_timesteps": visible.shape[1],
-        "num_gt_ids": len(visible),
-        "num_tracker_ids": int(tracked.max(initial=-1)) + 1,
-        "num_gt_dets": int(visible.sum()),
-        "num_tracker_dets": len(kept),
+        "num_timesteps": video.scene.frames,
+        "num_gt_ids": len(annotated),
+        "num_tracker_ids": int(numbers.max(initial=-1)) + 1,
+        "num_gt_dets": int(annotated.sum()),
+        "num_tracker_dets": len(tracked),
         "gt_ids": truth_ids,
         "tracker_ids": track_ids,
         "similarity_scores": similarity,
@@ -125,7 +94,3 @@ def score(sequences: list[dict[str, Any]]) -> dict[str, float]:
         "MOTA": float(combined["MOTA"]),
         "switches": int(combined["IDSW"]),
     }
-
-
-def _xywh(corners: np.ndarray) -> np.ndarray:
-    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lart_mini.boxes import _cropped
+from lart_mini.boxes import corners_from_xywh, inside_frame, xywh_from_corners
 from lart_mini.files import BadInput
 from lart_mini.people.body import Body, load_body
 from lart_mini.tracking.detections import Detections
@@ -42,10 +42,10 @@ def from_mot(
     for field, shape in (("pose", (24, 3, 3)), ("betas", (10,)), ("translation", (3,))):
         arrays[field] = _pose_array(poses, field, (len(table), *shape))
     count = len(table)
-    size = np.broadcast_to(np.array(frame_size, np.float32), (count, 2))
+    corners = corners_from_xywh(table[:, 2:6].astype(np.float32))
     detections = Detections(
         frame=table[:, 0].astype(np.int64) - 1,
-        box=_cropped(table[:, 2:6].astype(np.float32), size),
+        box=xywh_from_corners(inside_frame(corners, frame_size)),
         confidence=table[:, 6].astype(np.float32),
         appearance=np.zeros((count, 0), np.float32),
         given=np.zeros(count, np.bool_),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lart_mini import ava
-from lart_mini.boxes import _cropped
+from lart_mini.boxes import corners_from_xywh, inside_frame, xywh_from_corners
 from lart_mini.files import BadInput
 from lart_mini.tracklets.safe_pickle import read_pickle
 from lart_mini.tracklets.tracklet import PUBLISHED_DEPTH_UNIT, Tracklet
@@ -89,7 +89,8 @@ def _phalp_tracklet(
     held = np.cumsum(detected) - 1
     sizes = stacked("size", [row["size"] for row in rows], 2)
     # Boxes reach outside the picture where people do.
-    box = _cropped(stacked("bbox", [row["bbox"] for row in rows], 4), sizes)
+    corners = corners_from_xywh(stacked("bbox", [row["bbox"] for row in rows], 4))
+    box = xywh_from_corners(inside_frame(corners, sizes))
     tracklet = Tracklet(
         name=f"{dataset}_{video}_{keyframe:06d}_{one}_{len(detected)}",
         video=video,

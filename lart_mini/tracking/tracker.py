@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from lart_mini.boxes import overlap
+from lart_mini.boxes import centre_ln_from_xywh, overlap, xywh_from_centre_ln
 from lart_mini.files import BadInput
+from lart_mini.tracking import kalman
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.kalman import SPREAD, VALUE, begun, corrected, moved
+from lart_mini.tracking.kalman import SPREAD, VALUE
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ class Tracks:
     missed: NDArray[np.int64]  # (K,) frames since the last one
     confirmed: NDArray[np.bool_]  # (K,)
     cut: NDArray[np.bool_]  # (K,) not seen since a cut: place, pose and box mean nothing
-    place: NDArray[np.float64]  # (K,3,5) motions of x/z, y/z, ln z
-    box: NDArray[np.float64]  # (K,4,5) motions of the centre's x, y and ln width, ln height
+    place: NDArray[np.float64]  # (K,3,5) filter states of x/z, y/z, ln z
+    box: NDArray[np.float64]  # (K,4,5) the same of the centre's x, y and ln width, ln height
     pose: NDArray[np.float64]  # (K,216) rotation matrices
     usual: NDArray[np.float64]  # (K,216) running mean of the poses
     appearance: NDArray[np.float64]  # (K,A)
@@ -120,10 +121,9 @@ class Measured:
     def of(cls, detections: Detections) -> Measured:
         """Take the measurements from detections."""
         depth = detections.translation[:, 2:].astype(float)
-        extent = detections.box[:, 2:].astype(float)
         return cls(
             place=np.concatenate([detections.translation[:, :2] / depth, np.log(depth)], axis=1),
-            box=np.concatenate([detections.box[:, :2] + extent / 2, np.log(extent)], axis=1),
+            box=centre_ln_from_xywh(detections.box.astype(float)),
             pose=detections.pose.reshape(len(depth), 216).astype(float),
             appearance=detections.appearance.astype(float),
         )
@@ -163,7 +163,8 @@ def appearance_cost(tracks: Tracks, seen: Measured, config: TrackerConfig) -> ND
 
 def iou_cost(tracks: Tracks, seen: Measured, config: TrackerConfig) -> NDArray[np.float64]:
     """(K,n): how much the overlap with the predicted box lacks of what is needed."""
-    shared = overlap(_xywh(tracks.box[..., VALUE])[:, None], _xywh(seen.box)[None])
+    predicted, measured = xywh_from_centre_ln(tracks.box[..., VALUE]), xywh_from_centre_ln(seen.box)
+    shared = overlap(predicted[:, None], measured[None])
     return config.iou_weight * (config.iou_needed - shared)
 
 
@@ -192,13 +193,12 @@ def costs(tracks: Tracks, seen: Measured, config: TrackerConfig) -> dict[str, ND
     return found
 
 
-def _xywh(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    extent = np.exp(box[:, 2:])
-    return np.concatenate([box[:, :2] - extent / 2, extent], axis=1)
-
-
 def _place_noise(config: TrackerConfig) -> NDArray[np.float64]:
     return np.array([config.place_noise, config.place_noise, config.depth_noise])
+
+
+def _new_places(seen: Measured, config: TrackerConfig) -> NDArray[np.float64]:
+    return kalman.start(seen.place, np.broadcast_to(_place_noise(config), seen.place.shape))
 
 
 def _place_change(config: TrackerConfig) -> NDArray[np.float64]:
@@ -265,9 +265,9 @@ class Tracker:
         tracks, config = self.tracks, self.config
         assert tracks is not None
         tracks.missed += 1
-        tracks.place = moved(tracks.place, _place_change(config), config.damping)
+        tracks.place = kalman.predict(tracks.place, _place_change(config), config.damping)
         change = config.box_change * _box_scale(tracks.box[..., VALUE])
-        tracks.box = moved(tracks.box, change, config.damping)
+        tracks.box = kalman.predict(tracks.box, change, config.damping)
         tracks.pose += (1 - config.pose_kept) * (tracks.usual - tracks.pose)
 
     def _assigned(
@@ -290,19 +290,19 @@ class Tracker:
         tracks, config = self.tracks, self.config
         assert tracks is not None
         rows, columns = pairs
-        fresh, old = tracks.cut[rows], _rows(seen, columns)
-        place = corrected(tracks.place[rows], old.place, _place_noise(config))
-        noise = config.box_noise * _box_scale(old.box)
-        box = corrected(tracks.box[rows], old.box, noise)
+        fresh, measured = tracks.cut[rows], _rows(seen, columns)
+        place = kalman.update(tracks.place[rows], measured.place, _place_noise(config))
+        noise = config.box_noise * _box_scale(measured.box)
+        box = kalman.update(tracks.box[rows], measured.box, noise)
         if fresh.any():
-            place[fresh] = begun(old.place, np.broadcast_to(_place_noise(config), old.place.shape))[fresh]
-            box[fresh] = begun(old.box, noise)[fresh]
+            place[fresh] = _new_places(measured, config)[fresh]
+            box[fresh] = kalman.start(measured.box, noise)[fresh]
         tracks.place[rows], tracks.box[rows] = place, box
         tracks.hits[rows] += 1
         gain = np.maximum(config.memory, 1 / tracks.hits[rows])[:, None]
-        tracks.usual[rows] += gain * (old.pose - tracks.usual[rows])
-        tracks.appearance[rows] += gain * (old.appearance - tracks.appearance[rows])
-        tracks.pose[rows] = old.pose
+        tracks.usual[rows] += gain * (measured.pose - tracks.usual[rows])
+        tracks.appearance[rows] += gain * (measured.appearance - tracks.appearance[rows])
+        tracks.pose[rows] = measured.pose
         tracks.missed[rows], tracks.cut[rows] = 0, False
         tracks.confirmed[rows] |= detections.given[columns] | (tracks.hits[rows] >= config.n_init)
         alive = (tracks.missed == 0) | (tracks.confirmed & (tracks.missed <= config.max_age))
@@ -319,8 +319,8 @@ class Tracker:
             missed=np.zeros(count, np.int64),
             confirmed=detections.given | (config.n_init <= 1),
             cut=np.zeros(count, np.bool_),
-            place=begun(seen.place, np.broadcast_to(_place_noise(config), seen.place.shape)),
-            box=begun(seen.box, config.box_noise * _box_scale(seen.box)),
+            place=_new_places(seen, config),
+            box=kalman.start(seen.box, config.box_noise * _box_scale(seen.box)),
             pose=seen.pose.copy(),
             usual=seen.pose.copy(),
             appearance=seen.appearance.copy(),
