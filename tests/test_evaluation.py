@@ -15,6 +15,7 @@ from reference import evaluation as literal
 
 from lart_mini import ava
 from lart_mini.evaluation import activitynet_heap, ava_csv, frame_map, intervals
+from lart_mini.evaluation.report import report_text
 from lart_mini.files import BadInput
 
 POLICIES = list(frame_map.POLICIES)
@@ -213,14 +214,14 @@ def test_counts_and_json() -> None:
     content = json.loads(result.to_json())
     assert content["mAP"] == result.mean_ap and content["PI"] is None and content["per_class"]["80"] is None
     assert len(content["per_class"]) == 60 and content["frames"] == 2
-    text = frame_map.report_text(result)
+    text = report_text(result)
     assert "12 stand" in text and f"{100 * result.mean_ap:.2f}" in text and "frames shared" in text
 
 
 def test_nothing_to_score() -> None:
     truth, found = eight_boxes()
     empty = frame_map.evaluate(truth[:0], found)
-    assert math.isnan(empty.mean_ap) and "–" in frame_map.report_text(empty)
+    assert math.isnan(empty.mean_ap) and "–" in report_text(empty)
     assert [frame_map.evaluate(truth, found[:0], policy).mean_ap for policy in POLICIES[:2]] == [0, 0]
     assert math.isnan(frame_map.evaluate(truth, found[:0], "mmaction2").mean_ap)
 
@@ -235,6 +236,8 @@ def test_bad_tables() -> None:
         frame_map.evaluate(truth, found.with_columns(score=math.nan))
     with pytest.raises(BadInput, match="detections: second: expected whole seconds"):
         frame_map.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))
+    with pytest.raises(BadInput, match=r"detections: second: .*32 bits, found 9000000000"):
+        frame_map.evaluate(truth, found.with_columns(second=pl.lit(9 * 10**9)))
     with pytest.raises(BadInput, match="one of the 60"):
         frame_map.precision_recall(truth, found, 2)
 

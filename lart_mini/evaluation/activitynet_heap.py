@@ -1,4 +1,4 @@
-"""Which rows the ActivityNet reader keeps of a frame, and in which order: its heap, all frames at once.
+"""Which rows the ActivityNet reader keeps of a frame, and in which order.
 
 The reader pushes each row of a frame as a tuple (score, class, y1, x1, y2, x2) onto a binary heap of 50;
 once that is full, a row replaces the smallest tuple if its score is higher than that tuple's. Then it sorts
@@ -8,8 +8,13 @@ equal scores let the heap decide something are played through; for the others so
 
 from __future__ import annotations
 
+import heapq
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
+
+Row = tuple[float, int, float, float, float, float]  # score, class, y1, x1, y2, x2
 
 
 def kept(
@@ -37,13 +42,26 @@ def kept(
         return chosen
     played = np.flatnonzero(np.append(open_frame, False)[np.minimum(frame, len(open_frame))])
     played = played[np.argsort(frame[played], kind="stable")]
-    rank = _rank(score[played], action[played], corners[played])
-    layout = _play(frame[played], score[played], rank, bound)
-    played = played[layout]
-    # Stable, twice: by falling score within the heap's order, then by frame.
-    played = played[np.argsort(-score[played], kind="stable")]
-    everything = np.concatenate((chosen[~open_frame[frame[chosen]]], played))
+    box = corners[played].to_numpy()
+    parts = [chosen[~open_frame[frame[chosen]]]]
+    for start, end in pairwise((*np.unique(frame[played], return_index=True)[1], len(played))):
+        rows = played[start:end]
+        tuples = zip(score[rows].tolist(), action[rows].tolist(), *box[start:end].T.tolist(), strict=True)
+        parts.append(rows[_play(list(tuples), bound)])
+    everything = np.concatenate(parts)
     return everything[np.argsort(frame[everything], kind="stable")]
+
+
+def _play(rows: list[Row], bound: int) -> list[int]:
+    """Push one frame's rows as they arrive; the places of those that are left, in the reader's order."""
+    place = {id(row): number for number, row in enumerate(rows)}  # of equal tuples too, each its own
+    heap: list[Row] = []
+    for row in rows:
+        if len(heap) < bound:
+            heapq.heappush(heap, row)
+        elif row[0] > heap[0][0]:
+            heapq.heapreplace(heap, row)
+    return [place[id(row)] for row in sorted(heap, key=lambda row: -row[0])]
 
 
 def _decided_by_heap(
@@ -60,68 +78,3 @@ def _decided_by_heap(
     run = np.cumsum(np.insert(~equal, 0, True))[member]
     _, first, size = np.unique(run * 256 + action[member], return_index=True, return_counts=True)
     return np.concatenate((at_cut, frame[member[first[size > 1]]]))
-
-
-def _rank(score: np.ndarray, action: np.ndarray, corners: pl.DataFrame) -> np.ndarray:
-    """(n,) place of each row's tuple among all tuples; equal tuples have equal places."""
-    tuples = pl.DataFrame({"score": score, "action": action}).hstack(corners)
-    order = tuples.select(pl.arg_sort_by(tuples.columns)).to_series()
-    ordered = tuples[order]
-    new = ordered.select(pl.any_horizontal(pl.all() != pl.all().shift())).to_series().fill_null(False)
-    rank = np.empty(len(order), np.int64)
-    rank[order.to_numpy()] = new.cum_sum().to_numpy()
-    return rank
-
-
-def _play(frame: np.ndarray, score: np.ndarray, rank: np.ndarray, bound: int) -> np.ndarray:
-    """Push every frame's rows onto its heap, the k-th rows of all frames together; rows sorted by frame.
-
-    Returns the rows left, by frame and then as they lie in the heap.
-    """
-    _, start, count = np.unique(frame, return_index=True, return_counts=True)
-    longest = np.argsort(-count, kind="stable")  # frames that still have a row are then always the first ones
-    start, count = start[longest], count[longest]
-    heap = np.full((len(start), min(bound, int(count.max()))), -1)  # rows; -1 is empty
-    for step in range(int(count.max())):
-        active = np.arange(np.searchsorted(-count, -step))
-        row = start[active] + step
-        if step < bound:
-            heap[active, step] = row
-            _sift_to_root(heap, rank, active, np.full(len(active), step))
-        else:
-            higher = score[row] > score[heap[active, 0]]
-            _replace_root(heap, rank, active[higher], row[higher])
-    return heap[heap >= 0]
-
-
-def _sift_to_root(heap: np.ndarray, rank: np.ndarray, frames: np.ndarray, place: np.ndarray) -> None:
-    """Swap the row at `place` with its parent while it is smaller, in each of the frames. In place."""
-    while frames.size:
-        parent = (place - 1) >> 1
-        row, above = heap[frames, place], heap[frames, parent]
-        smaller = (place > 0) & (rank[row] < rank[above])
-        frames, place, parent = frames[smaller], place[smaller], parent[smaller]
-        heap[frames, place], heap[frames, parent] = above[smaller], row[smaller]
-        place = parent
-
-
-def _replace_root(heap: np.ndarray, rank: np.ndarray, frames: np.ndarray, row: np.ndarray) -> None:
-    """Put `row` in the place of each frame's smallest. In place.
-
-    As Python's heapq does it: the hole sinks to a leaf along the smaller children, of equal ones the right;
-    the row falls into it and rises from there.
-    """
-    size = heap.shape[1]
-    place = np.zeros(len(frames), np.int64)
-    sinking = np.arange(len(frames))
-    while sinking.size:
-        here = place[sinking]
-        left, right = 2 * here + 1, np.minimum(2 * here + 2, size - 1)
-        inside = left < size
-        sinking, here, left, right = sinking[inside], here[inside], left[inside], right[inside]
-        at = frames[sinking]
-        child = np.where(rank[heap[at, left]] < rank[heap[at, right]], left, right)
-        heap[at, here] = heap[at, child]
-        place[sinking] = child
-    heap[frames, place] = row
-    _sift_to_root(heap, rank, frames, place)
