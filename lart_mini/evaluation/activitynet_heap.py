@@ -9,7 +9,6 @@ equal scores let the heap decide something are played through; for the others so
 from __future__ import annotations
 
 import heapq
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -30,26 +29,30 @@ def kept(
     frame, action, score (n,) and corners (n, 4) are rows in the order of arrival, frames numbered from 0;
     by_score (m,) names those that count, by frame and falling score; cap is the heap's size or None.
     """
-    count = np.bincount(frame[by_score])
-    place = np.arange(len(by_score)) - np.repeat(np.cumsum(count) - count, count)  # by score in the frame
     bound = len(frame) if cap is None else cap
+    near_frame = frame[by_score]
+    count = np.bincount(near_frame)
+    place = np.arange(len(by_score)) - np.repeat(np.cumsum(count) - count, count)  # by score in the frame
     near = place <= bound  # with the first row beyond the cut
-    by_score, place = by_score[near], place[near]
-    open_frame = np.zeros(len(count), bool)
-    open_frame[_decided_by_heap(frame[by_score], action[by_score], score[by_score], place == bound)] = True
+    by_score, near_frame, place = by_score[near], near_frame[near], place[near]
+    decided = np.unique(_decided_by_heap(near_frame, action, score, by_score, place == bound))
     chosen = by_score[place < bound]
-    if not open_frame.any():
+    if not decided.size:
         return chosen
-    played = np.flatnonzero(np.append(open_frame, False)[np.minimum(frame, len(open_frame))])
+    is_decided = np.zeros(int(frame.max()) + 1, bool)
+    is_decided[decided] = True
+    played = np.flatnonzero(is_decided[frame])
     played = played[np.argsort(frame[played], kind="stable")]
     box = corners[played].to_numpy()
-    parts = [chosen[~open_frame[frame[chosen]]]]
-    for start, end in pairwise((*np.unique(frame[played], return_index=True)[1], len(played))):
+    starts = np.flatnonzero(np.append(True, np.diff(frame[played])))
+    size = np.minimum(count, bound)
+    first = (np.cumsum(size) - size)[decided]  # of each frame played, in `chosen`
+    for start, end, into in zip(starts, np.append(starts[1:], len(played)), first, strict=True):
         rows = played[start:end]
         tuples = zip(score[rows].tolist(), action[rows].tolist(), *box[start:end].T.tolist(), strict=True)
-        parts.append(rows[_play(list(tuples), bound)])
-    everything = np.concatenate(parts)
-    return everything[np.argsort(frame[everything], kind="stable")]
+        left = _play(list(tuples), bound)
+        chosen[into : into + len(left)] = rows[left]
+    return chosen
 
 
 def _play(rows: list[Row], bound: int) -> list[int]:
@@ -65,16 +68,18 @@ def _play(rows: list[Row], bound: int) -> list[int]:
 
 
 def _decided_by_heap(
-    frame: np.ndarray, action: np.ndarray, score: np.ndarray, beyond: np.ndarray
+    frame: np.ndarray, action: np.ndarray, score: np.ndarray, by_score: np.ndarray, beyond: np.ndarray
 ) -> np.ndarray:
     """Frames with equal scores at the cut, or in one class before it.
 
-    Rows sorted by frame and falling score; `beyond` (n,) marks a frame's first row after the cut.
+    action, score (n,) of all rows; by_score, frame and beyond (m,) of rows by frame and falling score;
+    `beyond` marks a frame's first row after the cut.
     """
-    equal = (frame[1:] == frame[:-1]) & (score[1:] == score[:-1])  # row k + 1 equals row k
+    ordered = score[by_score]
+    equal = (frame[1:] == frame[:-1]) & (ordered[1:] == ordered[:-1])  # row k + 1 equals row k
     at_cut = frame[1:][equal & beyond[1:]]
     equal &= ~beyond[1:]
     member = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False))
     run = np.cumsum(np.insert(~equal, 0, True))[member]
-    _, first, size = np.unique(run * 256 + action[member], return_index=True, return_counts=True)
+    _, first, size = np.unique(run * 256 + action[by_score[member]], return_index=True, return_counts=True)
     return np.concatenate((at_cut, frame[member[first[size > 1]]]))

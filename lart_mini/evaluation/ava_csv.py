@@ -18,8 +18,8 @@ CORNERS = ("x1", "y1", "x2", "y2")
 _GZIP, _BLANK = b"\x1f\x8b", (b"\n\n", b"\r\n\r\n")
 
 
-# Polars parses and checks whole columns, the file as it lies on the disk where it can; only where a file turns
-# out wrong is it read again as lines, to name the first bad one.
+# Polars parses and checks whole columns, the file as it lies on the disk where it can; only where a file is
+# wrong is it read again as lines, to name the first bad one.
 
 
 def read_groundtruth(path: str | Path) -> pl.DataFrame:

@@ -174,19 +174,28 @@ class Scored:
 
     def curve(self, action: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Precision, recall and score by falling score, or None where the class does not count."""
-        first, last = np.searchsorted(self.action, np.array((action, action + 1), self.action.dtype))
-        if self.truths[action] == 0 or (first == last and not self.undetected_classes):
+        rows = self._rows(action)
+        if rows is None:
             return None
-        hits = np.cumsum(self.true_positive[first:last])
-        return hits / np.arange(1, hits.size + 1), hits / self.truths[action], self.score[first:last]
+        hits = np.cumsum(self.true_positive[rows])
+        return hits / np.arange(1, hits.size + 1), hits / self.truths[action], self.score[rows]
 
     def per_class(self) -> dict[int, float]:
         """AP of each of the 60 evaluated classes, nan where it does not count."""
         result = dict.fromkeys(ava.EVALUATED, math.nan)
         for action in result:
-            if curve := self.curve(action):
-                result[action] = average_precision(curve[0], curve[1])
+            if rows := self._rows(action):
+                # Between two hits precision only falls, so that the area needs the curve at the hits alone.
+                place = 1 + np.flatnonzero(self.true_positive[rows])
+                hits = np.arange(1, place.size + 1)
+                result[action] = average_precision(hits / place, hits / self.truths[action])
         return result
+
+    def _rows(self, action: int) -> slice | None:
+        """The rows of one class; None where it does not count."""
+        first, last = np.searchsorted(self.action, np.array((action, action + 1), self.action.dtype))
+        counts = self.truths[action] > 0 and (first < last or self.undetected_classes)
+        return slice(first, last) if counts else None
 
 
 def compare(
@@ -290,23 +299,24 @@ def by_group_and_score(group: np.ndarray, score: np.ndarray) -> np.ndarray:
     """
     if not len(score):
         return np.empty(0, np.int64)
-    bits = (score + 0.0).view(np.uint64)  # of -0.0 and 0.0 the same
-    top = np.uint64(1 << 63)
-    falling = np.where(bits & top, bits, ~(bits | top))  # as unsigned numbers they fall as scores rise
-    falling -= falling.min()
+    falling = (score + 0.0).view(np.int64)  # + 0.0: of -0.0 and 0.0 the same
+    falling ^= (falling >> 63) & np.int64(2**63 - 1)  # as integers the bits now rise with the scores
+    np.subtract(falling.max(), falling, out=falling)
+    packed = falling.view(np.uint64)  # a difference may take all 64 bits
     index_bits = len(score).bit_length()
     left = 64 - index_bits - int(group.max()).bit_length()
-    falling >>= np.uint64(max(0, int(falling.max()).bit_length() - left))
-    packed = ((group.astype(np.uint64) << np.uint64(left)) | falling) << np.uint64(index_bits)
+    packed >>= np.uint64(max(0, int(packed.max()).bit_length() - left))
+    packed |= group.astype(np.uint64) << np.uint64(left)
+    packed <<= np.uint64(index_bits)
     packed |= np.arange(len(score), dtype=np.uint64)
     packed.sort()
-    order = (packed & np.uint64((1 << index_bits) - 1)).view(np.int64)
+    order = (packed & np.uint64(2**index_bits - 1)).view(np.int64)
     packed >>= np.uint64(index_bits)
-    ordered = score[order]
     alike = packed[1:] == packed[:-1]
-    if np.any(alike & (ordered[1:] > ordered[:-1])):
+    first = np.flatnonzero(alike)
+    if np.any(score[order[first + 1]] > score[order[first]]):
         member = np.flatnonzero(np.append(alike, False) | np.insert(alike, 0, False))
-        again = np.lexsort((order[member], -ordered[member], packed[member]))
+        again = np.lexsort((order[member], -score[order[member]], packed[member]))
         order[member] = order[member[again]]
     return order
 
