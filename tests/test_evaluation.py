@@ -247,3 +247,15 @@ def test_half_an_interval_covers_the_mean_as_often_as_it_says() -> None:
     half = np.array([intervals.half_interval(row.tolist()) for row in drawn])
     assert abs((np.abs(drawn.mean(axis=1) - 3) <= half).mean() - 0.95) < 0.012
     assert intervals.half_interval([0.5]) is None
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 2**20]), st.sampled_from([1, 300]))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_packed_sort_is_the_plain_one(seed: int, groups: int, n: int) -> None:
+    """Scores of all sizes and signs, neighbours in their last bits and equals among them."""
+    dice = np.random.default_rng(seed)
+    scores = [0.0, -0.0, 1.0, 0.5, np.nextafter(0.5, 1), np.nextafter(0.5, 0), 5e-324, -0.5, -np.inf, np.inf]
+    scores += [*dice.normal(size=10), *10 ** dice.uniform(-300, 300, 10)]
+    group, score = dice.integers(0, groups, n), dice.choice(scores, n)
+    plain = sorted(range(n), key=lambda k: (group[k], -score[k]))
+    assert frame_map.by_group_and_score(group, score).tolist() == plain
