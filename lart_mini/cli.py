@@ -80,7 +80,8 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(help="Also write the result to this JSON file.")] = None,
 ) -> None:
     """Score detections as AVA does: mAP at IoU 0.5, per class and category, with a diagnosis."""
-    from lart_mini.evaluation.frame_map import evaluate_files, report_text
+    from lart_mini.evaluation.frame_map import evaluate_files
+    from lart_mini.evaluation.report import report_text
 
     evaluation = evaluate_files(groundtruth, detections, policy=policy, excluded=excluded)
     typer.echo(report_text(evaluation))

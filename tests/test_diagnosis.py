@@ -10,6 +10,8 @@ import pytest
 
 from lart_mini import ava
 from lart_mini.evaluation import ava_csv, frame_map
+from lart_mini.evaluation.diagnosis import diagnose
+from lart_mini.evaluation.report import report_text
 
 VIDEOS, SECONDS = ("video_aaaaa", "video_bbbbb"), range(902, 942)
 ACTIONS = (1, 4, 12, 14, 17, 29, 59, 74, 79, 80)
@@ -61,32 +63,30 @@ def test_each_fault_is_named_alone(fault: str) -> None:
     truth, found = tables()
     change, words = FAULTS[fault]
     result = frame_map.evaluate(truth, found.with_columns(change))
-    findings = result.diagnose()
+    findings = diagnose(result)
     assert len(findings) == 1 and words in findings[0]
     assert result.mean_ap < 0.5 * frame_map.evaluate(truth, found).mean_ap
-    assert findings[0] in frame_map.report_text(result)
+    assert findings[0] in report_text(result)
 
 
 @pytest.mark.parametrize("policy", frame_map.POLICIES)
 @pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])
 def test_good_detections_are_left_alone(policy: str, noise: float) -> None:
-    assert frame_map.evaluate(*tables(noise), policy).diagnose() == []
+    assert diagnose(frame_map.evaluate(*tables(noise), policy)) == []
 
 
 def test_two_faults_are_named_one_after_the_other() -> None:
     truth, found = tables()
-    findings = frame_map.evaluate(truth, found.with_columns((SECOND - 900) * 30, ACTION + 1)).diagnose()
+    findings = diagnose(frame_map.evaluate(truth, found.with_columns((SECOND - 900) * 30, ACTION + 1)))
     assert len(findings) == 2 and "frame numbers" in findings[0] and "one too high" in findings[1]
 
 
 def test_frames_that_do_not_meet() -> None:
     truth, found = tables()
     half = SECOND < 922
-    assert (
-        "Only 50.0 % of the ground truth's frames"
-        in frame_map.evaluate(truth, found.filter(half)).diagnose()[0]
-    )
-    findings = frame_map.evaluate(truth.filter(half), found, "slowfast").diagnose()
+    findings = diagnose(frame_map.evaluate(truth, found.filter(half)))
+    assert "Only 50.0 % of the ground truth's frames" in findings[0]
+    findings = diagnose(frame_map.evaluate(truth.filter(half), found, "slowfast"))
     assert "Only 50.0 % of the frames with detections" in findings[0]
 
 
@@ -97,20 +97,20 @@ def test_rows_cut_by_the_cap() -> None:
         pl.lit(value).alias(name) for name, value in zip(ava_csv.CORNERS, (0.0, 0.0, 0.1, 0.1), strict=True)
     ]
     crowd = found.with_columns(*corner, SCORE + 5)
-    findings = frame_map.evaluate(truth, pl.concat([crowd, found])).diagnose()
+    findings = diagnose(frame_map.evaluate(truth, pl.concat([crowd, found])))
     assert len(findings) == 1 and "Only the 50 highest rows of a frame count" in findings[0]
-    assert frame_map.evaluate(truth, pl.concat([crowd, found]), "slowfast").diagnose() == []
+    assert diagnose(frame_map.evaluate(truth, pl.concat([crowd, found]), "slowfast")) == []
 
 
 def test_ground_truth_as_detections_is_no_fault() -> None:
     truth, _ = tables()
-    assert frame_map.evaluate(truth, truth.drop("person").with_columns(score=1.0)).diagnose() == []
+    assert diagnose(frame_map.evaluate(truth, truth.drop("person").with_columns(score=1.0))) == []
 
 
 def test_empty_tables() -> None:
     truth, found = tables()
-    assert frame_map.evaluate(truth[:0], found).diagnose() == ["The ground truth holds no box."]
-    assert frame_map.evaluate(truth, found[:0]).diagnose() == ["The detections hold no box."]
+    assert diagnose(frame_map.evaluate(truth[:0], found)) == ["The ground truth holds no box."]
+    assert diagnose(frame_map.evaluate(truth, found[:0])) == ["The detections hold no box."]
 
 
 def test_unpadded_seconds_are_no_fault(tmp_path: Path) -> None:
@@ -121,4 +121,4 @@ def test_unpadded_seconds_are_no_fault(tmp_path: Path) -> None:
     (tmp_path / "found.csv").write_text(text.replace(",09", ",9"))
     ava_csv.write_groundtruth(truth, tmp_path / "truth.csv")
     result = frame_map.evaluate_files(tmp_path / "truth.csv", tmp_path / "found.csv")
-    assert result.mean_ap == frame_map.evaluate(truth, found).mean_ap and result.diagnose() == []
+    assert result.mean_ap == frame_map.evaluate(truth, found).mean_ap and diagnose(result) == []

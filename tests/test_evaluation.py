@@ -15,6 +15,7 @@ from reference import evaluation as literal
 
 from lart_mini import ava
 from lart_mini.evaluation import activitynet_heap, ava_csv, frame_map, intervals
+from lart_mini.evaluation.report import report_text
 from lart_mini.files import BadInput
 
 POLICIES = list(frame_map.POLICIES)
@@ -213,14 +214,14 @@ def test_counts_and_json() -> None:
     content = json.loads(result.to_json())
     assert content["mAP"] == result.mean_ap and content["PI"] is None and content["per_class"]["80"] is None
     assert len(content["per_class"]) == 60 and content["frames"] == 2
-    text = frame_map.report_text(result)
+    text = report_text(result)
     assert "12 stand" in text and f"{100 * result.mean_ap:.2f}" in text and "frames shared" in text
 
 
 def test_nothing_to_score() -> None:
     truth, found = eight_boxes()
     empty = frame_map.evaluate(truth[:0], found)
-    assert math.isnan(empty.mean_ap) and "–" in frame_map.report_text(empty)
+    assert math.isnan(empty.mean_ap) and "–" in report_text(empty)
     assert [frame_map.evaluate(truth, found[:0], policy).mean_ap for policy in POLICIES[:2]] == [0, 0]
     assert math.isnan(frame_map.evaluate(truth, found[:0], "mmaction2").mean_ap)
 
@@ -235,6 +236,8 @@ def test_bad_tables() -> None:
         frame_map.evaluate(truth, found.with_columns(score=math.nan))
     with pytest.raises(BadInput, match="detections: second: expected whole seconds"):
         frame_map.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))
+    with pytest.raises(BadInput, match=r"detections: second: .*32 bits, found 9000000000"):
+        frame_map.evaluate(truth, found.with_columns(second=pl.lit(9 * 10**9)))
     with pytest.raises(BadInput, match="one of the 60"):
         frame_map.precision_recall(truth, found, 2)
 
@@ -244,3 +247,15 @@ def test_half_an_interval_covers_the_mean_as_often_as_it_says() -> None:
     half = np.array([intervals.half_interval(row.tolist()) for row in drawn])
     assert abs((np.abs(drawn.mean(axis=1) - 3) <= half).mean() - 0.95) < 0.012
     assert intervals.half_interval([0.5]) is None
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 2**20]), st.sampled_from([1, 300]))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_packed_sort_is_the_plain_one(seed: int, groups: int, n: int) -> None:
+    """Scores of all sizes and signs, neighbours in their last bits and equals among them."""
+    dice = np.random.default_rng(seed)
+    scores = [0.0, -0.0, 1.0, 0.5, np.nextafter(0.5, 1), np.nextafter(0.5, 0), 5e-324, -0.5, -np.inf, np.inf]
+    scores += [*dice.normal(size=10), *10 ** dice.uniform(-300, 300, 10)]
+    group, score = dice.integers(0, groups, n), dice.choice(scores, n)
+    plain = sorted(range(n), key=lambda k: (group[k], -score[k]))
+    assert frame_map.by_group_and_score(group, score).tolist() == plain

@@ -19,10 +19,10 @@ from lart_mini.evaluation.frame_map import (
     evaluate_files,
     mean,
     precision_recall,
-    report_text,
 )
 from lart_mini.evaluation.intervals import half_interval
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+from lart_mini.evaluation.report import report_text
 
 __all__ = [
     "CORNERS",

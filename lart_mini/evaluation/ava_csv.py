@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import os
 import zlib
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from lart_mini.files import BadInput, atomic_path
 
 COORDINATE_TOLERANCE = 0.001  # AVA writes three decimals; a corner may miss the frame by one unit of the last
 CORNERS = ("x1", "y1", "x2", "y2")
+_GZIP, _BLANK = b"\x1f\x8b", (b"\n\n", b"\r\n\r\n")
 
 
-# Polars parses and checks whole columns; only where a file turns out wrong is it read again as lines, to name
-# the first bad one.
+# Polars parses and checks whole columns, the file as it lies on the disk where it can; only where a file is
+# wrong is it read again as lines, to name the first bad one.
 
 
 def read_groundtruth(path: str | Path) -> pl.DataFrame:
@@ -48,31 +50,49 @@ def _schema(last: str) -> dict[str, type[pl.DataType]]:
 
 def _read(path: Path, last: str, allowed: tuple[int, ...]) -> pl.DataFrame:
     schema = _schema(last)
-    content = _content(path).removeprefix(codecs.BOM_UTF8)
-    if not content or content.isspace():
-        raise BadInput(path, "file", "at least one row", "an empty file")
-    if content.endswith((b"\n\n", b"\r\n\r\n")):
-        content = content.rstrip()
-    # Polars fills short rows with nulls if the first one is full; else a header of our own is.
-    short = content[: content.find(b"\n")].count(b",") < len(schema) - 1
-    header = ",".join(schema).encode() + b"\n" if short else b""
     try:
-        table = pl.read_csv(header + content if short else content, schema=schema, has_header=short)
+        if _plain(path, len(schema)):
+            table = pl.read_csv(path, schema=schema, has_header=False, glob=False)
+        else:
+            # Polars fills short rows with nulls if the first one is full: a header of our own is.
+            content = ",".join(schema).encode() + b"\n" + _content(path)
+            table = pl.read_csv(content, schema=schema)
     except pl.exceptions.PolarsError as error:
-        raise _first_bad_line(path, content, schema, allowed, str(error)) from None
+        raise _first_bad_line(path, _content(path), schema, allowed, str(error)) from None
     if not _complete(table, last, allowed):
-        raise _first_bad_line(path, content, schema, allowed, "a row that is not complete")
+        raise _first_bad_line(path, _content(path), schema, allowed, "a row that is not complete")
     _check_values(path, table, last)
     return table
 
 
+def _plain(path: Path, columns: int) -> bool:
+    """Whether polars can read the file as it is: unpacked, its first row full, no blank lines at the end."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(2**16)
+            file.seek(-min(4, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            end = file.read()
+    except OSError:
+        return False
+    full = first.count(b",") >= columns - 1
+    return full and not first.startswith((_GZIP, codecs.BOM_UTF8)) and not end.endswith(_BLANK)
+
+
 def _content(path: Path) -> bytes:
-    """Bytes of the file, unpacked; a gzip that was cut short is refused, not read as far as it goes."""
+    """The file's rows, unpacked, without byte order mark and blank lines at the end."""
+    content = _unpacked(path).removeprefix(codecs.BOM_UTF8)
+    if not content or content.isspace():
+        raise BadInput(path, "file", "at least one row", "an empty file")
+    return content.rstrip() if content.endswith(_BLANK) else content
+
+
+def _unpacked(path: Path) -> bytes:
+    """Bytes of the file; a gzip that was cut short is refused, not read as far as it goes."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise BadInput(path, "file", "a readable file", error.strerror) from None
-    if not raw.startswith(b"\x1f\x8b"):
+    if not raw.startswith(_GZIP):
         return raw
     parts: list[bytes] = []
     while raw:

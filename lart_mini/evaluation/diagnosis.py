@@ -13,7 +13,7 @@ import polars as pl
 
 from lart_mini import ava
 from lart_mini.evaluation import ava_csv, frame_map
-from lart_mini.evaluation.frame_map import FRAME, Policy
+from lart_mini.evaluation.frame_map import FRAME, POLICIES, Evaluation, Policy
 
 SAMPLE = 1000  # frames on which a repair is tried
 MUCH = 0.1  # a repair must raise a fraction by this much and
@@ -49,11 +49,13 @@ ROW_REPAIRS = {
 }
 
 
-def diagnose(groundtruth: pl.DataFrame, detections: pl.DataFrame, policy: Policy) -> list[str]:
-    """Sentences on what is wrong with two tables as `evaluation.evaluate` takes them; the gravest first.
+def diagnose(evaluation: Evaluation) -> list[str]:
+    """Sentences on what is wrong with the two tables of an evaluation, the gravest first.
 
     A fault that can be undone is, before the next is looked for. Empty where nothing stands out.
     """
+    groundtruth, detections = evaluation.groundtruth, evaluation.detections
+    policy = POLICIES[evaluation.policy]
     truth, found = groundtruth.drop_nulls("action"), detections.drop_nulls("action")
     if truth.is_empty() or found.is_empty():
         empty = "ground truth holds" if truth.is_empty() else "detections hold"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -97,12 +98,6 @@ class Evaluation:
         }
         return json.dumps(_null_for_nan(content), indent=2)
 
-    def diagnose(self) -> list[str]:
-        """Sentences on what is wrong with the two tables, the gravest first; empty if nothing stands out."""
-        from lart_mini.evaluation import diagnosis
-
-        return diagnosis.diagnose(self.groundtruth, self.detections, POLICIES[self.policy])
-
 
 def evaluate_files(
     groundtruth: str | Path,
@@ -167,33 +162,40 @@ def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Scored:
-    """The detection rows that count, grouped by class and in the order in which they were compared."""
+    """The detection rows that count, by class and falling score."""
 
     action: np.ndarray  # (n,) ascending
-    score: np.ndarray  # (n,)
+    score: np.ndarray  # (n,) falling within a class
     true_positive: np.ndarray  # (n,) bool
     truths: np.ndarray  # (81,) ground truth rows of each class id
-    frames: pl.DataFrame  # (video, second) of the detections, before those without ground truth are left out
+    listed: pl.Series  # keys of the frames that the ground truth names, each once
+    seen: pl.Series  # and of the detections' frames, before those without ground truth are left out
     undetected_classes: bool
 
     def curve(self, action: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Precision, recall and score by falling score, or None where the class does not count."""
-        first, last = np.searchsorted(self.action, (action, action + 1))
-        if self.truths[action] == 0 or (first == last and not self.undetected_classes):
+        rows = self._rows(action)
+        if rows is None:
             return None
-        score = self.score[first:last]
-        # The evaluators sort upwards and turn round: of equal scores the last comes first.
-        order = np.argsort(score, kind="stable")[::-1]
-        hits = np.cumsum(self.true_positive[first:last][order])
-        return hits / np.arange(1, hits.size + 1), hits / self.truths[action], score[order]
+        hits = np.cumsum(self.true_positive[rows])
+        return hits / np.arange(1, hits.size + 1), hits / self.truths[action], self.score[rows]
 
     def per_class(self) -> dict[int, float]:
         """AP of each of the 60 evaluated classes, nan where it does not count."""
         result = dict.fromkeys(ava.EVALUATED, math.nan)
         for action in result:
-            if curve := self.curve(action):
-                result[action] = average_precision(curve[0], curve[1])
+            if rows := self._rows(action):
+                # Between two hits precision only falls, so that the area needs the curve at the hits alone.
+                place = 1 + np.flatnonzero(self.true_positive[rows])
+                hits = np.arange(1, place.size + 1)
+                result[action] = average_precision(hits / place, hits / self.truths[action])
         return result
+
+    def _rows(self, action: int) -> slice | None:
+        """The rows of one class; None where it does not count."""
+        first, last = np.searchsorted(self.action, np.array((action, action + 1), self.action.dtype))
+        counts = self.truths[action] > 0 and (first < last or self.undetected_classes)
+        return slice(first, last) if counts else None
 
 
 def compare(
@@ -205,28 +207,29 @@ def compare(
     evaluated = pl.col("action").is_in(ava.EVALUATED).fill_null(False)
     truth = _where(groundtruth, evaluated)
     found = _where(detections, evaluated & (pl.col("score") > rules.above))
-    truth_runs, runs = _runs(truth), _runs(found)
+    tables = (groundtruth, truth, found, *(() if excluded is None else (excluded,)))
+    listed_runs, truth_runs, runs, *left_out = _runs(tables)
+    listed = listed_runs[0].unique()
     # A frame's number is its place in the evaluator's loop, which decides between equal scores.
     seen = runs[0].unique(maintain_order=True)
     frames = truth_runs[0].unique(maintain_order=True) if rules.frames == "labelled" else seen
     if rules.frames == "listed":
-        frames = frames.join(groundtruth, on=FRAME, how="semi", maintain_order="left")
-    if excluded is not None:
-        frames = frames.join(excluded, on=FRAME, how="anti", maintain_order="left")
-    frames = frames.with_row_index("frame")
-    missable = truth if excluded is None or rules.excluded_truth else truth.join(excluded, FRAME, how="anti")
-    truths = np.bincount(missable["action"].to_numpy(), minlength=ava.CLASS_COUNT + 1)
+        frames = frames.filter(frames.is_in(listed.implode()))
+    missable = truth["action"].to_numpy()
+    for keys, _ in left_out:
+        frames = frames.filter(~frames.is_in(keys.implode()))
+        if not rules.excluded_truth:
+            missable = missable[np.repeat(~truth_runs[0].is_in(keys.implode()).to_numpy(), truth_runs[1])]
+    truths = np.bincount(missable, minlength=ava.CLASS_COUNT + 1)
     # Two of the readers take the person id for a score; it decides between equal overlaps.
     claimed = _rows(truth, truth_runs, frames, "person", replace(rules, cap=None))
     rows = _rows(found, runs, frames, "score", rules)
-    if not rules.flat_boxes:
-        solid = np.all(rows.box[:, :2] < rows.box[:, 2:], axis=1)
-        rows = rows if solid.all() else rows.take(solid)
-    true_positive = _match(rows, claimed, frames.height)
-    by_class = np.argsort(rows.action, kind="stable")
-    score = rows.score[by_class].astype(rules.precision)
-    hits = true_positive[by_class]
-    return Scored(rows.action[by_class], score, hits, truths, seen, rules.undetected_classes)
+    true_positive = _match(rows, claimed, len(frames), rules.precision)
+    score = rows.score.astype(rules.precision).astype(np.float64, copy=False)
+    # The evaluators sort upwards and turn round: of equal scores the last comes first.
+    order = len(score) - 1 - by_group_and_score(rows.action[::-1], score[::-1])
+    action, hits = rows.action[order], true_positive[order]
+    return Scored(action, score[order], hits, truths, listed, seen, rules.undetected_classes)
 
 
 def _where(table: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
@@ -235,14 +238,21 @@ def _where(table: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
     return table if mask.all() else table.filter(mask)
 
 
-def _runs(table: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
-    """The frame of each run of rows of one frame, (r, 2), and the lengths of the runs, (r,).
+def _runs(tables: Sequence[pl.DataFrame]) -> list[tuple[pl.Series, np.ndarray]]:
+    """For each table a key of the frame of each run of rows of one frame, (r,), and the runs' lengths, (r,).
 
-    A file has some hundred rows a frame in one run: what is asked of frames is cheaper to ask of runs.
+    A file has some hundred rows a frame in one run: what is asked of frames is cheaper to ask of runs, and
+    of a number, the same in all tables, than of a name and a second.
     """
     new = pl.any_horizontal(pl.col(FRAME) != pl.col(FRAME).shift()).fill_null(True)
-    start = table.select(new.arg_true()).to_series().to_numpy()
-    return table.select(FRAME)[start], np.diff(start, append=table.height)
+    starts = [table.select(new.arg_true()).to_series().to_numpy() for table in tables]
+    lengths = [np.diff(start, append=table.height) for start, table in zip(starts, tables, strict=True)]
+    frame = (pl.col("video"), pl.col("second").cast(pl.Int64))
+    first = [table.select(frame)[start] for start, table in zip(starts, tables, strict=True)]
+    video = pl.col("video").cast(pl.Categorical).to_physical().cast(pl.Int64)
+    keys = pl.concat(first).select(frame=video * 2**32 + pl.col("second")).to_series()
+    ends = np.cumsum([len(start) for start in starts])
+    return [(keys[end - len(size) : end], size) for end, size in zip(ends, lengths, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -251,47 +261,74 @@ class _Rows:
 
     frame: np.ndarray  # (n,) number of the frame, from 0
     action: np.ndarray  # (n,) uint8
-    box: np.ndarray  # (n, 4) y1, x1, y2, x2: the order in which the evaluators hold and compare them
     score: np.ndarray  # (n,)
+    place: np.ndarray  # (n,) row of `corners`
+    corners: pl.DataFrame  # y1, x1, y2, x2: the order in which the evaluators hold and compare them
 
-    def take(self, which: np.ndarray) -> _Rows:
-        return _Rows(self.frame[which], self.action[which], self.box[which], self.score[which])
+    def box(self, which: np.ndarray, precision: type[np.floating]) -> np.ndarray:
+        """(m, 4) boxes of the rows `which` (m,)."""
+        return self.corners[self.place[which]].to_numpy().astype(precision, copy=False)
 
 
 def _rows(
-    table: pl.DataFrame, runs: tuple[pl.DataFrame, np.ndarray], frames: pl.DataFrame, last: str, rules: Policy
+    table: pl.DataFrame, runs: tuple[pl.Series, np.ndarray], frames: pl.Series, last: str, rules: Policy
 ) -> _Rows:
     """The rows of `table` in `frames` that the policy keeps; `last` names what is read as the score."""
-    number = runs[0].join(frames, on=FRAME, how="left", maintain_order="left")["frame"]
-    frame = np.repeat(number.fill_null(frames.height).to_numpy(), runs[1])
-    action, corners = table["action"].to_numpy().astype(np.uint8), table.select("y1", "x1", "y2", "x2")
-    score = table[last].fill_null(1).cast(pl.Float64).to_numpy()
-    if rules.order == "arrival":
-        order = np.argsort(frame, kind="stable")
-    else:
-        order = _by_frame_and_score(frame, score)
-    order = order[: np.count_nonzero(frame < frames.height)]  # rows in no frame that counts come last
+    numbers = frames.alias("frame").to_frame().with_row_index("number")
+    number = runs[0].to_frame().join(numbers, on="frame", how="left", maintain_order="left")["number"]
+    frame = np.repeat(number.fill_null(len(frames)).to_numpy(), runs[1])
+    action, corners = table["action"].cast(pl.UInt8).to_numpy(), table.select("y1", "x1", "y2", "x2")
+    score = table[last].cast(pl.Float64).fill_null(1).to_numpy()
+    order = by_group_and_score(frame, np.zeros(len(score)) if rules.order == "arrival" else score)
+    order = order[: np.count_nonzero(frame < len(frames))]  # rows in no frame that counts come last
     if rules.order == "heap":
         order = activitynet_heap.kept(frame, action, corners, score, order, rules.cap)
-    box = corners[order].to_numpy().astype(rules.precision, copy=False)
-    return _Rows(frame[order], action[order], box, score[order])
+    if last == "score" and not rules.flat_boxes:
+        sides = ((pl.col(a) < pl.col(b)) & pl.col(b).is_not_nan() for a, b in (("y1", "y2"), ("x1", "x2")))
+        solid = corners.select(pl.all_horizontal(*sides)).to_series()
+        order = order if solid.all() else order[solid.to_numpy()[order]]
+    return _Rows(frame[order], action[order], score[order], order, corners)
 
 
-def _by_frame_and_score(frame: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Indices by frame and falling score; equal scores in order of arrival. (polars sorts on all cores.)"""
-    keys = pl.DataFrame({"frame": frame, "score": score})
-    order = pl.arg_sort_by("frame", "score", descending=[False, True], maintain_order=True)
-    return keys.select(order).to_series().to_numpy()
+def by_group_and_score(group: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Indices by ascending group and falling score, of equal scores in order of arrival; all (n,).
+
+    group holds numbers from 0, score float64 without nan. Group, score and index are packed into one number
+    of 64 bits each, since numpy sorts numbers several times as fast as it sorts indices by a key. The score
+    gets the bits that are left; the few rows which those do not tell apart are sorted once more.
+    """
+    if not len(score):
+        return np.empty(0, np.int64)
+    falling = (score + 0.0).view(np.int64)  # + 0.0: of -0.0 and 0.0 the same
+    falling ^= (falling >> 63) & np.int64(2**63 - 1)  # as integers the bits now rise with the scores
+    np.subtract(falling.max(), falling, out=falling)
+    packed = falling.view(np.uint64)  # a difference may take all 64 bits
+    index_bits = len(score).bit_length()
+    left = 64 - index_bits - int(group.max()).bit_length()
+    packed >>= np.uint64(max(0, int(packed.max()).bit_length() - left))
+    packed |= group.astype(np.uint64) << np.uint64(left)
+    packed <<= np.uint64(index_bits)
+    packed |= np.arange(len(score), dtype=np.uint64)
+    packed.sort()
+    order = (packed & np.uint64(2**index_bits - 1)).view(np.int64)
+    packed >>= np.uint64(index_bits)
+    alike = packed[1:] == packed[:-1]
+    first = np.flatnonzero(alike)
+    if np.any(score[order[first + 1]] > score[order[first]]):
+        member = np.flatnonzero(np.append(alike, False) | np.insert(alike, 0, False))
+        again = np.lexsort((order[member], -score[order[member]], packed[member]))
+        order[member] = order[member[again]]
+    return order
 
 
-def _match(rows: _Rows, truth: _Rows, frames: int) -> np.ndarray:
+def _match(rows: _Rows, truth: _Rows, frames: int, precision: type[np.floating]) -> np.ndarray:
     """Whether each row is a true positive, (n,) bool; rows and truth in the order in which they claim."""
     hits = np.zeros(len(rows.frame), bool)
     classes = ava.CLASS_COUNT + 1
     truth_key = truth.frame.astype(np.int64) * classes + truth.action
-    truth = truth.take(by_key := np.argsort(truth_key, kind="stable"))
+    by_key = np.argsort(truth_key, kind="stable")
     groups, starts, sizes = np.unique(truth_key[by_key], return_index=True, return_counts=True)
-    group_of = np.full(frames * classes, -1)
+    group_of = np.full(frames * classes, -1, np.int32)
     group_of[groups] = np.arange(len(groups))
 
     group = group_of[rows.frame.astype(np.int64) * classes + rows.action]
@@ -303,7 +340,7 @@ def _match(rows: _Rows, truth: _Rows, frames: int) -> np.ndarray:
     # All (row, ground truth) pairs, those of one row side by side.
     pair_row = np.repeat(np.arange(len(row)), size)
     pair_truth = np.arange(size.sum()) + np.repeat(starts[group[row]] - offset, size)
-    overlap = iou(rows.box[row[pair_row]], truth.box[pair_truth])
+    overlap = iou(rows.box(row, precision)[pair_row], truth.box(by_key, precision)[pair_truth])
     best = np.maximum.reduceat(overlap, offset)
     enough = np.flatnonzero((overlap == best[pair_row]) & (overlap >= IOU_THRESHOLD))
     # Of equal overlaps the first ground truth, of several claims the first row.
@@ -330,10 +367,10 @@ def _area(boxes: np.ndarray) -> np.ndarray:
 def _counts(
     groundtruth: pl.DataFrame, detections: pl.DataFrame, scored: Scored, per_class: dict[int, float]
 ) -> dict[str, int]:
-    listed, seen = _runs(groundtruth)[0].unique(), scored.frames
-    shared = listed.join(seen, on=FRAME, how="semi").height
+    listed, seen = scored.listed, scored.seen
+    shared = int(listed.is_in(seen.implode()).sum())
     return {
-        "frames": listed.height,
+        "frames": len(listed),
         "boxes": groundtruth.drop_nulls("action").select(*FRAME, *ava_csv.CORNERS).unique().height,
         "labels": int(scored.truths.sum()),
         "classes": sum(not math.isnan(value) for value in per_class.values()),
@@ -341,8 +378,8 @@ def _counts(
         "detections_scored": len(scored.action),
         "labels_found": int(scored.true_positive.sum()),
         "frames_shared": shared,
-        "frames_without_detections": listed.height - shared,
-        "frames_without_groundtruth": seen.height - shared,
+        "frames_without_detections": len(listed) - shared,
+        "frames_without_groundtruth": len(seen) - shared,
     }
 
 
@@ -358,6 +395,8 @@ def _check(name: str, table: pl.DataFrame, last: str) -> None:
         raise BadInput(name, "columns", ", ".join(wanted), f"a table without {', '.join(missing)}")
     if not table["second"].dtype.is_integer():
         raise BadInput(name, "second", "whole seconds", table["second"].dtype)
+    if len(far := table["second"].filter(~table["second"].is_between(-(2**31), 2**31 - 1))):
+        raise BadInput(name, "second", "a number of 32 bits", far[0])
     if last == "score" and table["score"].is_nan().any():
         raise BadInput(name, "score", "numbers", "nan")
 
@@ -372,23 +411,3 @@ def _null_for_nan(value: object) -> object:
     if isinstance(value, dict):
         return {key: _null_for_nan(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def report_text(evaluation: Evaluation) -> str:
-    """Per-class table in percent, the categories, the counts and the diagnosis, as lines to print."""
-    lines = [f"{'class':<42}{'group':>6}{'AP %':>8}"]
-    for action, value in evaluation.per_class.items():
-        known = ava.CLASSES[action - 1]
-        lines.append(f"{action:>2} {known.name:<39}{known.category:>6}{_percent(value):>8}")
-    lines.append("")
-    for category, value in evaluation.by_category.items():
-        lines.append(f"{category} {ava.CATEGORIES[category]:<45}{_percent(value):>8}")
-    lines.append(f"{'mAP, policy ' + evaluation.policy:<48}{_percent(evaluation.mean_ap):>8}")
-    lines.append("")
-    lines += [f"{name.replace('_', ' '):<44}{value:>12,}" for name, value in evaluation.counts.items()]
-    findings = evaluation.diagnose()
-    return "\n".join([*lines, *([""] if findings else []), *(f"! {finding}" for finding in findings)])
-
-
-def _percent(fraction: float) -> str:
-    return "–" if math.isnan(fraction) else f"{100 * fraction:.2f}"

@@ -1,7 +1,7 @@
 """AVA's mAP the slow way: each evaluator's own loops, a frame, a class and a row at a time.
 
-Read this beside lart_mini/evaluation.py, which must give the same numbers. Where an original leaves the order
-of equal scores to an unstable sort, a stable one stands here.
+Read this beside lart_mini/evaluation/frame_map.py, which must give the same numbers. Where an original leaves
+the order of equal scores to an unstable sort, a stable one stands here.
 """
 
 from __future__ import annotations
