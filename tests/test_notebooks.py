@@ -7,10 +7,13 @@ another machine rounds otherwise; that is less than the effects the README speak
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nbformat
@@ -21,7 +24,7 @@ from lart_mini.runs.plan import find_notebooks, read_plan
 from lart_mini.runs.reproduce import reproduce
 
 EXPECTED = ROOT / "tests" / "expected" / "smoke.json"
-NOT_HELD = {"seconds", "notebook_seconds", "commit", "versions"}
+NOT_HELD = {"seconds", "notebook_seconds", "shown_as", "commit", "versions"}
 EXACT, FITTED, TRAINED = 1e-9, 1e-4, 0.02
 # Absolute tolerance of what a pattern names; the first that fits holds, and what none names is EXACT.
 TOLERANCES = {
@@ -63,7 +66,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
         return
     for key, item in items:
-        if "second" not in str(key):
+        if key != "seconds":
             yield from leaves(item, f"{name}.{key}" if name else str(key))
 
 
@@ -118,6 +121,29 @@ def test_notebooks_name_what_must_run_before_them() -> None:
         reads = "mini_ava(" in source or "lart.labelled(" in source
         first = plan.after[path.stem] + plan.needs[path.stem]
         assert bool(first) == reads, f"{path.stem} reads mini_ava: {reads}, comes after {first}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_notebook_asks_of_the_package_is_there(path: Path) -> None:
+    """Names imported from a folder, and attributes of folders; no function hides a folder."""
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    tree = ast.parse("\n".join(cells))
+    folders = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lart_mini"):
+            for alias in node.names:
+                found = importlib.import_module(node.module)
+                if not hasattr(found, alias.name):
+                    found = importlib.import_module(f"{node.module}.{alias.name}")
+                else:
+                    found = getattr(found, alias.name)
+                if isinstance(found, ModuleType):
+                    folders[alias.asname or alias.name] = found
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in folders:
+            assert hasattr(folders[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
+    for node in tree.body:
+        assert getattr(node, "name", None) not in folders, f"{node.name} hides a folder"
 
 
 @pytest.mark.notebooks

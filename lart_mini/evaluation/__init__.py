@@ -17,6 +17,7 @@ from lart_mini.evaluation.frame_map import (
     compare,
     evaluate,
     evaluate_files,
+    iou,
     mean,
     precision_recall,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "evaluate_files",
     "half_interval",
+    "iou",
     "key_boxes",
     "mean",
     "pooled",

@@ -74,7 +74,7 @@ MUTANTS = [
         REPRODUCE,
         "if not to_come & self.before(stem)]",
         "if to_come]",
-        (f"{TESTS}::test_order_of_need_is_kept_and_the_rest_is_side_by_side",),
+        (f"{TESTS}::test_jobs_are_all_used",),
     ),
     Mutant(
         "notebooks run one after the other whatever --jobs says",
