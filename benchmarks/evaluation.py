@@ -27,8 +27,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lart_mini import ava
-from lart_mini.evaluation import ava_csv, frame_map
+from lart_mini import ava, evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
 VIDEOS = 64
@@ -56,8 +55,8 @@ def generate(boxes: int, folder: Path, decimals: int | None, shuffled: bool, see
     found = found.with_columns(score=pl.Series(written.ravel()))
     if shuffled:
         truth, found = (table.sample(fraction=1, shuffle=True, seed=seed) for table in (truth, found))
-    ava_csv.write_groundtruth(truth, folder / "groundtruth.csv")
-    ava_csv.write_detections(found, folder / "detections.csv")
+    evaluation.write_groundtruth(truth, folder / "groundtruth.csv")
+    evaluation.write_detections(found, folder / "detections.csv")
 
 
 def _table(frame: np.ndarray, corners: np.ndarray, column: np.ndarray) -> pl.DataFrame:
@@ -67,7 +66,7 @@ def _table(frame: np.ndarray, corners: np.ndarray, column: np.ndarray) -> pl.Dat
         {
             "video": names.gather(frame // seconds),
             "second": ava.FIRST_SECOND + frame % seconds,
-            **{name: corners[:, i].round(3) for i, name in enumerate(ava_csv.CORNERS)},
+            **{name: corners[:, i].round(3) for i, name in enumerate(evaluation.CORNERS)},
             "action": np.array(ava.EVALUATED)[column],
         }
     )
@@ -75,7 +74,7 @@ def _table(frame: np.ndarray, corners: np.ndarray, column: np.ndarray) -> pl.Dat
 
 def run_parse(folder: Path, policy: str) -> dict[str, float]:
     """Seconds polars needs for the detections alone, on as many threads as it takes by itself."""
-    schema = ava_csv._schema("score")
+    schema = evaluation.csv_schema("score")
     start = time.perf_counter()
     pl.read_csv(folder / "detections.csv", schema=schema, has_header=False)
     return {"seconds": time.perf_counter() - start}
@@ -84,7 +83,7 @@ def run_parse(folder: Path, policy: str) -> dict[str, float]:
 def run_fast(folder: Path, policy: str) -> dict[str, float]:
     """Seconds from CSV to mAP."""
     start = time.perf_counter()
-    result = frame_map.evaluate_files(folder / "groundtruth.csv", folder / "detections.csv", policy)
+    result = evaluation.evaluate_files(folder / "groundtruth.csv", folder / "detections.csv", policy)
     return {"mAP": result.mean_ap, "seconds": time.perf_counter() - start}
 
 
@@ -117,7 +116,7 @@ def main() -> None:
     parser.add_argument("--decimals", type=int)
     parser.add_argument("--shuffled", action="store_true")
     parser.add_argument("--repeats", type=int, default=5, help="turns of parsing and evaluating")
-    parser.add_argument("--policy", choices=list(frame_map.POLICIES), default="activitynet")
+    parser.add_argument("--policy", choices=list(evaluation.POLICIES), default="activitynet")
     parser.add_argument("--only", default=",".join(RUNS), help="some of parse,fast,reference")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -20,13 +20,8 @@ import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
 
-from lart_mini.people import body, clips
-from lart_mini.scenes.scene import compose
-from lart_mini.scenes.takes import segments
-from lart_mini.tracking import tracker as tracking
-from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.metrics import TRUTH, Observed, judge
-from lart_mini.tracking.tracker import Measured, Tracker, TrackerConfig, _place_noise, track
+from lart_mini.scenes import compose, segments
+from lart_mini.tracking import TRUTH, Detections, Measured, Observed, Tracker, TrackerConfig, judge, track
 
 ROOT = Path(__file__).resolve().parent.parent
 LART = TrackerConfig.lart()
@@ -51,7 +46,7 @@ def literal_costs():
 
 def composed(split: str, seed: int, count: int, people: tuple[int, int] = (3, 5)) -> list[Observed]:
     """`count` scenes of a split's takes, detected."""
-    pool, model = segments(clips.load_library(), split), body.load_body()
+    pool, model = segments(people.load_library(), split), people.load_body()
     return [Observed.of(compose(pool, (seed, i), model, people=people)) for i in range(count)]
 
 
@@ -70,7 +65,7 @@ def speed(options: argparse.Namespace) -> None:
     print(f"{len(crowded)} scenes of 5 people, {people:.1f} detections a frame, {frames} frames")
     for name in ("3D: place, pose, appearance", "with overlap as well", "overlap only"):
         fast = max(rate(TRACKERS[name]) for _ in range(3))
-        with mock.patch.object(tracking, "costs", literal_costs()):
+        with mock.patch("lart_mini.tracking.tracker.costs", literal_costs()):
             slow = rate(TRACKERS[name])
         print(f"{name:30s} {fast:7.0f} frames/s, literal {slow:6.0f}, ratio {fast / slow:5.1f}", flush=True)
 
@@ -124,7 +119,8 @@ class Oracle(Tracker):
         pose = ((seen.pose[None] - tracks.pose[:, None]) ** 2).sum(-1)
         looks = ((seen.appearance[None] - tracks.appearance[:, None]) ** 2).sum(-1)
         off = np.abs(seen.place[None] - tracks.place[:, None, :, 0])
-        off /= np.sqrt(tracks.place[:, None, :, 2] + _place_noise(LART) ** 2)
+        noise = np.array([LART.place_noise, LART.place_noise, LART.depth_noise])
+        off /= np.sqrt(tracks.place[:, None, :, 2] + noise**2)
         missed = np.broadcast_to(tracks.missed[:, None], same.shape)
         numbers = np.dstack([same, missed, pose, looks, off])
         self.notes.append(numbers[(own >= 0)[:, None] & (self.seen_actor >= 0)[None]])

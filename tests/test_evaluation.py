@@ -26,7 +26,7 @@ def tables(groundtruth: Rows, detections: Rows) -> tuple[pl.DataFrame, pl.DataFr
     """Rows of CSV text as the tables that ava's readers would give."""
     result = []
     for rows, last in ((groundtruth, "person"), (detections, "score")):
-        schema = ava_csv._schema(last)
+        schema = ava_csv.csv_schema(last)
         columns = zip(*([*row, *[None] * (8 - len(row))] for row in rows), strict=True)
         text = pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=dict.fromkeys(schema, pl.String))
         result.append(text.cast(schema))
@@ -137,7 +137,7 @@ PLACES = [(0.1 * i, 0.0, 0.1 * i + 0.1, 0.2) for i in range(8)]
 
 
 def table(rows: list[tuple], last: str) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=ava_csv._schema(last), orient="row")
+    return pl.DataFrame(rows, schema=ava_csv.csv_schema(last), orient="row")
 
 
 def eight_boxes() -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -2,6 +2,7 @@
 
 from lart_mini.evaluation.ava_csv import (
     CORNERS,
+    csv_schema,
     read_detections,
     read_excluded,
     read_groundtruth,
@@ -35,6 +36,7 @@ __all__ = [
     "ava_rows",
     "average_precision",
     "compare",
+    "csv_schema",
     "diagnose",
     "evaluate",
     "evaluate_files",

@@ -42,14 +42,15 @@ def read_excluded(path: str | Path) -> pl.DataFrame:
     return _read(Path(path), "person", allowed=(2,)).select("video", "second")
 
 
-def _schema(last: str) -> dict[str, type[pl.DataType]]:
+def csv_schema(last: str) -> dict[str, type[pl.DataType]]:
+    """Columns and types of a table whose last column is `person` (ground truth) or `score` (detections)."""
     numbers = {corner: pl.Float64 for corner in CORNERS}
     ending = pl.Int64 if last == "person" else pl.Float64
     return {"video": pl.String, "second": pl.Int64, **numbers, "action": pl.Int64, last: ending}
 
 
 def _read(path: Path, last: str, allowed: tuple[int, ...]) -> pl.DataFrame:
-    schema = _schema(last)
+    schema = csv_schema(last)
     try:
         if _plain(path, len(schema)):
             table = pl.read_csv(path, schema=schema, has_header=False, glob=False)
@@ -209,7 +210,7 @@ def write_detections(table: pl.DataFrame, path: str | Path) -> None:
 
 
 def _write(table: pl.DataFrame, path: Path, last: str) -> None:
-    schema = _schema(last)
+    schema = csv_schema(last)
     missing = [name for name in schema if name not in table.columns]
     if missing:
         raise BadInput(path, "columns", ", ".join(schema), ", ".join(table.columns))
