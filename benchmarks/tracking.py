@@ -20,8 +20,18 @@ import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
 
+from lart_mini.people import load_body, load_library
 from lart_mini.scenes import compose, segments
-from lart_mini.tracking import TRUTH, Detections, Measured, Observed, Tracker, TrackerConfig, judge, track
+from lart_mini.tracking import (
+    TRUTH,
+    Detections,
+    Measured,
+    Observed,
+    Tracker,
+    TrackerConfig,
+    judge,
+    track,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 LART = TrackerConfig.lart()
@@ -46,7 +56,7 @@ def literal_costs():
 
 def composed(split: str, seed: int, count: int, people: tuple[int, int] = (3, 5)) -> list[Observed]:
     """`count` scenes of a split's takes, detected."""
-    pool, model = segments(people.load_library(), split), people.load_body()
+    pool, model = segments(load_library(), split), load_body()
     return [Observed.of(compose(pool, (seed, i), model, people=people)) for i in range(count)]
 
 

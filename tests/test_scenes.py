@@ -236,18 +236,14 @@ def test_what_is_shown_is_cut_from_anywhere_in_a_take(pool: list[Segment]) -> No
 
 def test_a_captured_pair_is_cut_from_anywhere(library: Library, free_body: Body) -> None:
     talk = [s for s in segments(library, "train") if s.clip.partner]
-    frames, firsts, spans = 40, [], [(s.first, s.last) for s in talk if s.clip.name == "gazebo_talk_a"]
-    clip = library["gazebo_talk_a"]
+    clip, begins, inside = library["gazebo_talk_a"], {s.first for s in talk}, []
     for seed in range(60):
-        actors, _ = cast(np.random.default_rng(seed), talk, frames, 2, LISTEN_TO, free_body)
-        own = [a for a in actors if a.takes == ("gazebo_talk_a",)]
-        if own and own[0].present.all() and len(actors) == 2:
-            gap = np.abs(clip.pose[:, 1:] - own[0].pose[0, 1:]).max(axis=(1, 2, 3))
-            if gap.min() < 1e-6:
-                firsts.append(int(gap.argmin()))
-    least, most = min(a for a, _ in spans), max(b for _, b in spans) - frames
-    middle = (least + most) / 2
-    assert len(firsts) > 15 and min(firsts) < middle - 20 and max(firsts) > middle + 20
+        actors, _ = cast(np.random.default_rng(seed), talk, 40, 2, LISTEN_TO, free_body)
+        for actor in actors:
+            gap = np.abs(clip.pose[:, 1:] - actor.pose[0, 1:]).max(axis=(1, 2, 3))
+            if actor.takes == ("gazebo_talk_a",) and actor.present.all() and gap.min() < 1e-6:
+                inside.append(int(gap.argmin()) not in begins)
+    assert len(inside) > 15 and np.mean(inside) > 0.5, "not always from where both begin to be labelled"
 
 
 # ------------------------------------------------------------------------------------------------------ scene
