@@ -1,8 +1,8 @@
 """The whole smoke run: every notebook as `lart-mini reproduce` runs it, its results held to the stored ones.
 
 What no training has touched must come out the same: counts, data, detections, the class prior, the trackers'
-scores. A convex fit may differ in its last digits. Trained rows may move by two points of mAP, as torch of
-another machine rounds otherwise; that is less than the effects the README speaks of.
+scores. A convex fit may move its AP by a changed place or two. Trained rows may move by two points of mAP, as
+torch of another machine rounds otherwise; that is less than the effects the README speaks of.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lart_mini.runs.reproduce import reproduce
 
 EXPECTED = ROOT / "tests" / "expected" / "smoke.json"
 NOT_HELD = {"seconds", "notebook_seconds", "shown_as", "commit", "versions"}
-EXACT, FITTED, TRAINED = 1e-9, 1e-4, 0.02
+EXACT, FITTED, TRAINED = 1e-9, 1e-3, 0.02
 # Absolute tolerance of what a pattern names; the first that fits holds, and what none names is EXACT.
 TOLERANCES = {
     "baselines.shuffled_labels": TRAINED,
@@ -89,13 +89,13 @@ def test_differences_finds_what_it_should() -> None:
         "data": {"boxes": 7, "classes": None}, "seconds": 3.0,
     }  # fmt: skip
     close = {
-        "baselines": {"class_prior": 0.5, "keyframe_linear": 0.50009, "lart_pretrained": 0.519},
+        "baselines": {"class_prior": 0.5, "keyframe_linear": 0.5009, "lart_pretrained": 0.519},
         "ladder": [{"name": "perfect", "mAP": 1.0}, {"name": "LART after", "mAP": 0.481}],
         "data": {"boxes": 7, "classes": None}, "seconds": 9.0,
     }  # fmt: skip
     assert differences(close, stored) == []
     far = {
-        "baselines": {"class_prior": 0.50001, "keyframe_linear": 0.5002, "lart_pretrained": 0.53},
+        "baselines": {"class_prior": 0.50001, "keyframe_linear": 0.502, "lart_pretrained": 0.53},
         "ladder": [{"name": "perfect", "mAP": 0.999}, {"name": "LART after", "mAP": 0.47}],
         "data": {"boxes": 8, "more": 1},
     }  # fmt: skip
