@@ -541,15 +541,15 @@ MUTANTS = [
     Mutant(
         "width and height exchanged in the scored boxes",
         "lart_mini/evaluation/key_boxes.py",
-        "tracklet.frame_size)",
-        "tracklet.frame_size[::-1])",
+        "corners_from_xywh(tracklet.box), tracklet.frame_size)",
+        "corners_from_xywh(tracklet.box), tracklet.frame_size[::-1])",
         ("tests/test_predict.py::test_boxes_begin_at_second_902_and_stay_in_the_frame",),
     ),
     Mutant(
         "boxes hang out of the frame in the CSV",
         "lart_mini/evaluation/key_boxes.py",
         "tracklet.frame_size).clip(0, 1)",
-        "tracklet.frame_size)",
+        "tracklet.frame_size).clip(-1, 2)",
         ("tests/test_predict.py::test_boxes_begin_at_second_902_and_stay_in_the_frame",),
     ),
     Mutant(
