@@ -108,6 +108,17 @@ def test_spellings_of_one_row(tmp_path: Path, text: str | bytes) -> None:
     assert table.rows() == [("a", 902, 0.1, 0.2, 0.3, 0.4, 12, None)]
 
 
+@pytest.mark.parametrize(("mark", "end"), [("\ufeff", ""), ("", "\n\n"), ("\ufeff", "\r\n\r\n")])
+def test_byte_order_mark_and_blank_lines_at_the_end(tmp_path: Path, mark: str, end: str) -> None:
+    rows = ava_csv.read_detections(write(tmp_path, f"{mark}{ROW},0.5\n{ROW},0.6{end}")).rows()
+    assert rows == [("a", 902, 0.1, 0.2, 0.3, 0.4, 12, 0.5), ("a", 902, 0.1, 0.2, 0.3, 0.4, 12, 0.6)]
+
+
+def test_a_name_with_wildcards_is_a_name(tmp_path: Path) -> None:
+    write(tmp_path, f"{ROW},0.5\n", "rows1.csv")
+    assert ava_csv.read_detections(write(tmp_path, f"{ROW},0.6\n", "rows[12].csv"))["score"].item() == 0.6
+
+
 @pytest.mark.parametrize("first", [f"a,0903,{BOX},12,4", f"a,0903,{BOX},12", "a,0903"])
 def test_any_length_may_come_first(tmp_path: Path, first: str) -> None:
     table = ava_csv.read_groundtruth(write(tmp_path, f"{first}\na,0904\n{ROW},4\n{ROW}\n"))

@@ -30,12 +30,11 @@ def kept(
     by_score (m,) names those that count, by frame and falling score; cap is the heap's size or None.
     """
     bound = len(frame) if cap is None else cap
-    near_frame = frame[by_score]
-    count = np.bincount(near_frame)
-    place = np.arange(len(by_score)) - np.repeat(np.cumsum(count) - count, count)  # by score in the frame
-    near = place <= bound  # with the first row beyond the cut
-    by_score, near_frame, place = by_score[near], near_frame[near], place[near]
-    decided = np.unique(_decided_by_heap(near_frame, action, score, by_score, place == bound))
+    count = np.bincount(frame[by_score])
+    near = np.minimum(count, bound + 1)  # with the first row beyond the cut
+    place = _counted_up(near)  # by score in the frame
+    by_score = by_score[place + np.repeat(np.cumsum(count) - count, near)]
+    decided = np.unique(_decided_by_heap(frame[by_score], action, score, by_score, place == bound))
     chosen = by_score[place < bound]
     if not decided.size:
         return chosen
@@ -53,6 +52,11 @@ def kept(
         left = _play(list(tuples), bound)
         chosen[into : into + len(left)] = rows[left]
     return chosen
+
+
+def _counted_up(sizes: np.ndarray) -> np.ndarray:
+    """0, 1, … up to each of the sizes, one after the other."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
 def _play(rows: list[Row], bound: int) -> list[int]:

@@ -76,7 +76,7 @@ def _plain(path: Path, columns: int) -> bool:
     except OSError:
         return False
     full = first.count(b",") >= columns - 1
-    return full and not first.startswith((_GZIP, codecs.BOM_UTF8)) and not end.endswith(_BLANK)
+    return full and not first.startswith(_GZIP) and not end.endswith(_BLANK)
 
 
 def _content(path: Path) -> bytes:

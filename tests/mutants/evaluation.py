@@ -98,12 +98,13 @@ MUTANTS = [
         (HEAPS,),
     ),
     Mutant(
-        "a byte order mark is left to polars",
+        "blank lines at the end are rows",
         CSV,
-        "not first.startswith((_GZIP, codecs.BOM_UTF8))",
-        "not first.startswith(_GZIP)",
+        " and not end.endswith(_BLANK)",
+        "",
         ("tests/test_ava.py",),
     ),
+    Mutant("a name in brackets is a pattern", CSV, "glob=False", "glob=True", ("tests/test_ava.py",)),
     Mutant(
         "not a number lies in the frame",
         CSV,
