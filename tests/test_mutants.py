@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 from mutants import ROOT, all_mutants
 
@@ -24,12 +25,17 @@ def test_every_mutant_still_parses() -> None:
             ast.parse(text, mutant.name)
 
 
+@cache
+def functions(file: str) -> set[str]:
+    """Names of a test file's functions."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
 def test_named_tests_exist() -> None:
     for test in (test for mutant in MUTANTS for test in mutant.tests if "::" in test):
         file, name = test.split("::")
-        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-        functions = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-        assert name.split("[")[0] in functions, test
+        assert name.split("[")[0] in functions(file), test
 
 
 def test_no_test_module_imports_another() -> None:
