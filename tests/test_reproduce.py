@@ -134,14 +134,17 @@ def test_same_command_goes_on_where_it_stopped(project: Path, capsys: pytest.Cap
         "02_c.ipynb: not run, it needs 01_b",
         "03_d.ipynb: cell 4: ValueError: no",
     ]
-    assert ran(out) == ["a", "d", "e"], "a notebook that fails cuts off others"
+    assert ran(out) == ["d", "a", "e"], "a notebook that fails cuts off others"
     assert not (out / "results.json").exists()
+    with pytest.raises(NotebookFailed) as again:
+        reproduce("tiny", notebooks=notebooks, jobs=1)
+    assert str(again.value) == str(failed.value) and ran(out)[3:] == ["d"], "what failed counts as run"
 
     write_notebook(notebooks / "01_b.ipynb", says("b"))
     write_notebook(notebooks / "03_d.ipynb", says("d"))
     capsys.readouterr()
     results = reproduce("tiny", notebooks=notebooks, jobs=1)
-    assert ran(out)[3:] == ["b", "c", "d"], "what has run is run again, or what is missing is not"
+    assert ran(out)[4:] == ["b", "c", "d"], "what has run is run again, or what is missing is not"
     assert "kept   00_a" in capsys.readouterr().out
     assert list(results["notebook_seconds"]) == ["00_a", "01_b", "02_c", "03_d", "04_e"]
     assert (out / "results.json").exists() and results["validation"]["mAP"] == 0.5
