@@ -71,7 +71,8 @@ def test_cut_boxes_are_inside_a_pixel_wide_and_cut_but_once(corners: np.ndarray,
 def test_a_box_inside_stays_as_it_is(one: np.ndarray, size: tuple) -> None:
     height, width = size
     low = np.minimum(np.abs(one[:2]), [width - 1, height - 1])
-    corners = np.concatenate([low, np.minimum(low + one[2:] + 0.5, [width, height])])
+    high = np.minimum(np.maximum(low + one[2:], low + 1), [width, height])
+    corners = np.concatenate([low, high])
     np.testing.assert_array_equal(inside_frame(corners, size), corners)
 
 
