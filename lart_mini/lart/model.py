@@ -285,7 +285,6 @@ class LART(nn.Module):
         """(B, P, T, …) -> (B, N, …) in the order of the tokens."""
         return (x.transpose(1, 2) if self.config.token_order == "time" else x).flatten(1, 2)
 
-    @torch.compiler.disable  # its sizes depend on the data
     def plan(self, batch: TokenBatch, every: bool = False) -> Plan:
         """What forward computes: `every` token, or only those of which something can be read."""
         attends, attended = (self.flat(role) for role in roles(batch, self.config.gaps_attended))

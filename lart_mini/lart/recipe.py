@@ -12,11 +12,10 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,6 +36,9 @@ from lart_mini.training.checkpoints import Kept
 from lart_mini.training.devices import choose_fabric
 from lart_mini.training.loop import History, fit
 from lart_mini.training.resume import fingerprint_of_weights
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # takes seconds to import
 
 MEASURED_TRACKLETS = 20_000  # of a store, for statistics; more would not change their third digit
 
@@ -62,6 +64,8 @@ def train(
         raise BadInput("training", "mask_ratio of the data set", config.mask_ratio, dataset.mask_ratio)
     fabric = fabric or choose_fabric(devices=1)
     model.set_drop_path(config.drop_path)
+    if config.compile:  # sizes that depend on the data; not for all, since it takes seconds to import
+        model.plan = torch.compiler.disable(model.plan)  # type: ignore[method-assign]
     process: Any = {"rank": fabric.global_rank, "world": fabric.world_size}
     batches = Batches(dataset, config.batch_size, seed=config.seed, workers=workers, **process)
     groups = parameter_groups(model, config)

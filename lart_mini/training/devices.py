@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from lart_mini.files import BadInput
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def choose_fabric(
@@ -26,6 +28,8 @@ def choose_fabric(
     BadInput for devices that are not there, and for a strategy that splits the model: models here are too
     small to need one.
     """
+    from lightning_fabric import Fabric
+
     if strategy != "auto" and "ddp" not in strategy:
         raise BadInput("training", "strategy", "auto or a kind of ddp", strategy)
     if accelerator == "auto":

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from lart_mini.files import BadInput
@@ -25,6 +24,9 @@ from lart_mini.training.config import TrainConfig, rate_factor
 from lart_mini.training.devices import choose_fabric, summed
 from lart_mini.training.metrics import Metrics
 from lart_mini.training.resume import Keeper, TrainingState, fingerprint_of_weights
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # takes seconds to import
 
 # loss(output, batch, weight): the mean over the whole batch, whose weight is `weight`; `batch` may be a
 # part of it: the parts' losses then add up to the mean.

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from lart_mini.files import BadInput, atomic_path
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # takes seconds to import
 
 FORMAT = "lart_mini.training.1"
 PROBED_ITEMS = 16  # of a data set, for its fingerprint
