@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reference import evaluation as literal
 
 from lart_mini import ava
-from lart_mini.evaluation import activitynet_heap, ava_csv, frame_map, intervals
+from lart_mini.evaluation import activitynet_heap, ava_csv, frame_map, intervals, packed_sort
 from lart_mini.evaluation.report import report_text
 from lart_mini.files import BadInput
 
@@ -258,4 +258,4 @@ def test_packed_sort_is_the_plain_one(seed: int, groups: int, n: int) -> None:
     scores += [*dice.normal(size=10), *10 ** dice.uniform(-300, 300, 10)]
     group, score = dice.integers(0, groups, n), dice.choice(scores, n)
     plain = sorted(range(n), key=lambda k: (group[k], -score[k]))
-    assert frame_map.by_group_and_score(group, score).tolist() == plain
+    assert packed_sort.by_group_and_score(group, score).tolist() == plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mutants import Mutant
 
+PACKED = "lart_mini/evaluation/packed_sort.py"
 MAP, CSV = "lart_mini/evaluation/frame_map.py", "lart_mini/evaluation/ava_csv.py"
 HEAP, DIAGNOSIS = "lart_mini/evaluation/activitynet_heap.py", "lart_mini/evaluation/diagnosis.py"
 TEST = "tests/test_evaluation.py::"
@@ -26,10 +27,10 @@ MUTANTS = [
     Mutant("frames of one second are one frame", MAP, "frame=video * 2**32 + ", "frame=", (LITERAL,)),
     Mutant(
         "equal scores in no order of arrival",
-        MAP,
-        "packed |= np.arange(len(score), dtype=np.uint64)",
-        "packed |= np.arange(len(score), dtype=np.uint64)[::-1]",
-        (LITERAL,),
+        PACKED,
+        "np.lexsort((order[member], ",
+        "np.lexsort((-order[member], ",
+        (SORT,),
     ),
     Mutant(
         "of equal scores the first comes first",
@@ -40,14 +41,14 @@ MUTANTS = [
     ),
     Mutant(
         "scores that differ in their last bits are equal",
-        MAP,
+        PACKED,
         "if np.any(score[order[first + 1]] > score[order[first]]):",
         "if False:",
         (SORT,),
     ),
     Mutant(
         "a negative score sorts by its bits",
-        MAP,
+        PACKED,
         "falling ^= (falling >> 63)",
         "falling ^= 0 * (falling >> 63)",
         (SORT,),
