@@ -83,12 +83,14 @@ async def run_notebook(
     run_dir: Path,
     parameters: Mapping[str, Any],
     threads: int = 1,
+    cores: int = 1,
     *,
     silence: int = SILENCE,
     cell_done: Callable[[], object] = lambda: None,
 ) -> None:
     """Run a notebook in its own folder and write it, as it ran, to `run_dir`.
 
+    threads: of torch and numpy; cores: processes that joblib takes where it is asked for all.
     silence: seconds without computing and output after which it is ended. `cell_done` is called after each
     code cell. Raises NotebookFailed.
     """
@@ -114,7 +116,8 @@ async def run_notebook(
     )
     client.silence = silence
     # What a notebook computes must not depend on how many run beside it: its threads are fixed.
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "LART_MINI_NOTEBOOK": notebook.stem}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "LOKY_MAX_CPU_COUNT": str(cores)}
+    environment["LART_MINI_NOTEBOOK"] = notebook.stem
     try:
         await client.async_execute(cwd=str(notebook.parent), env=environment)
     except CellExecutionError as error:

@@ -89,9 +89,12 @@ class Run:
         with progress(total=sum(map(self.cells, waiting)), desc="cells") as bar:
             while waiting or running:
                 self.give_up(waiting)
-                for stem in self.ready(waiting, list(running.values()))[: jobs - len(running)]:
+                starting = self.ready(waiting, list(running.values()))[: jobs - len(running)]
+                # The cores are shared among those that run now: the first one, alone, has them all.
+                cores = max(1, (os.cpu_count() or 1) // max(1, len(running) + len(starting)))
+                for stem in starting:
                     waiting.remove(stem)
-                    running[asyncio.create_task(self.one(stem, bar.update))] = stem
+                    running[asyncio.create_task(self.one(stem, cores, bar.update))] = stem
                 if running:
                     ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in ended:
@@ -119,7 +122,7 @@ class Run:
                 waiting.remove(stem)
                 self.failures[stem] = f"{stem}.ipynb: not run, it needs {', '.join(failed)}"
 
-    async def one(self, stem: str, cell_done: Callable[[], object]) -> None:
+    async def one(self, stem: str, cores: int, cell_done: Callable[[], object]) -> None:
         """Run a notebook and keep what it found, or the line that says why it failed."""
         # Imported here, since notebooks import this package, and what runs them takes seconds to import.
         from lart_mini.runs.kernel import run_notebook
@@ -133,6 +136,7 @@ class Run:
                 self.run_dir,
                 parameters,
                 self.plan.threads,
+                cores,
                 silence=self.silence,
                 cell_done=cell_done,
             )
