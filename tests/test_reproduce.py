@@ -416,5 +416,7 @@ def test_commit_says_when_the_tree_differs(tmp_path: Path) -> None:
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
     clean = commit(tmp_path)
     assert clean is not None and len(clean) == 40
+    (tmp_path / "venv" / "notebooks").mkdir(parents=True)
+    assert commit(tmp_path / "venv" / "notebooks") is None, "another project's commit"
     (tmp_path / "new").write_text("")
     assert commit(tmp_path) == clean + "-dirty"

@@ -204,7 +204,10 @@ SHOWN_AS = ("title", "percent", "shown")  # of a part, kept in results.json for 
 
 
 def commit(folder: Path) -> str | None:
-    """The commit the notebooks stand on, "-dirty" added where the tree differs from it, None without git."""
+    """The commit the notebooks stand on, "-dirty" added where the tree differs from it.
+
+    None without git, and for notebooks of an installed kit inside somebody else's repository.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -212,6 +215,9 @@ def commit(folder: Path) -> str | None:
         ).stdout.strip()
 
     try:
+        top = Path(git("rev-parse", "--show-toplevel"))
+        if top not in (folder.resolve(), folder.resolve().parent):
+            return None
         return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
