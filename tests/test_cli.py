@@ -44,8 +44,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_reproduce_ends_with_the_score_or_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     notebooks = write_project(tmp_path)
     write_notebook(notebooks / "00_a.ipynb", RECORDING)
     code, out, _ = run(capsys, "reproduce", "--profile", "tiny", "--notebooks", notebooks)
