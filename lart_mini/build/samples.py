@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lart_mini.data.mini_ava import TAKES, Video, compose_scene, video_of
 from lart_mini.files import atomic_path, sha256
@@ -140,7 +141,9 @@ def rounded(tracklet: Tracklet) -> Tracklet:
 
 def write_samples(folder: Path) -> list[Sample]:
     """Write the samples and manifest.json (SHA-256, what a file shows, its takes); other .pkl files go."""
-    samples = make_samples()
+    # In one thread, the teacher too: last bits depend on how many share a product.
+    with threadpool_limits(1):
+        samples = make_samples()
     manifest = {}
     for sample in samples:
         path = folder / f"{sample.tracklet.name}.pkl"

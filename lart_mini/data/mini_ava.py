@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 from lart_mini import ava
 from lart_mini.boxes import fractions_from_corners
@@ -241,8 +242,10 @@ def compose_videos(
     model, actions = body.load_body(), scored_actions(pool)
 
     def video(index: int, action: int) -> Video:
-        scene = compose_scene(pool, split, windows, action, (*seed, index), model)
-        return video_of(scene, split, index, model, tracker)
+        # In one thread: the last bits of a matrix product depend on how many share it.
+        with threadpool_limits(1):
+            scene = compose_scene(pool, split, windows, action, (*seed, index), model)
+            return video_of(scene, split, index, model, tracker)
 
     leading = zip(range(count), cycle(actions), strict=False)
     made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)
