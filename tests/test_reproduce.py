@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from notebook_kit import RECORDING, write_notebook, write_project
 
@@ -420,3 +421,18 @@ def test_commit_says_when_the_tree_differs(tmp_path: Path) -> None:
     assert commit(tmp_path / "venv" / "notebooks") is None, "another project's commit"
     (tmp_path / "new").write_text("")
     assert commit(tmp_path) == clean + "-dirty"
+
+
+def test_what_a_notebook_started_ends_with_it(tmp_path: Path) -> None:
+    notebooks = write_project(tmp_path)
+    started = """
+import subprocess, sys
+process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+open("pid", "w").write(str(process.pid))
+1 / 0
+"""
+    write_notebook(notebooks / "00_a.ipynb", started)
+    with pytest.raises(NotebookFailed, match="ZeroDivisionError"):
+        reproduce("tiny", out=tmp_path / "run", notebooks=notebooks)
+    pid = int((notebooks / "pid").read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

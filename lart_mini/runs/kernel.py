@@ -42,7 +42,12 @@ class WatchedClient(NotebookClient):
             watch.cancel()
             with suppress(asyncio.CancelledError):
                 await watch
+            manager: Any = self.km
+            started = descendants(manager.provisioner.pid)
             await self._async_cleanup_kernel()
+            for process in started:  # joblib's workers would go on for minutes
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     async def watch(self) -> None:
         """Kill the kernel once nothing has moved for so many looks.
@@ -65,6 +70,13 @@ class WatchedClient(NotebookClient):
         """As nbclient's, counted."""
         self.heard += 1
         return super().process_message(msg, cell, cell_index)
+
+
+def descendants(pid: int | None) -> list[psutil.Process]:
+    """The processes that a process and its children have started; none where it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
 
 
 def cpu_seconds(pid: int) -> float:
