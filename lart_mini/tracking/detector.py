@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 from scipy.spatial.transform import Rotation
 
 from lart_mini.boxes import Boxes, corners_from_xywh, inside_frame, shared_area, xywh_from_corners
@@ -85,6 +84,8 @@ def drift(rng: np.random.Generator, scale: float, *shape: int, memory: float = 0
     """Noise (T, …) of standard deviation `scale` with a memory: n_t = memory · n_(t−1) + fresh noise."""
     before = rng.normal(0, scale, (1, *shape[1:]))
     fresh = rng.normal(0, scale * np.sqrt(1 - memory**2), shape)
+    from scipy.signal import lfilter  # takes a second to import
+
     return lfilter([1], [1, -memory], fresh, axis=0, zi=memory * before)[0].astype(np.float32)
 
 
