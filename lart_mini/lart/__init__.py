@@ -1,9 +1,18 @@
 """LART: tokens of tracked people, a masked transformer, its two stages, dense scores (02, 04-06, 09)."""
 
 from lart_mini.lart.assembly import assemble
-from lart_mini.lart.config import ASSEMBLIES, PRESETS, Assembly, LARTConfig, StageConfig, assembly_for, preset
+from lart_mini.lart.config import (
+    ASSEMBLIES,
+    DEEP_STARTS,
+    PRESETS,
+    Assembly,
+    LARTConfig,
+    StageConfig,
+    assembly_for,
+    preset,
+)
 from lart_mini.lart.datasets import StoreDataset, TrackletDataset, collate, group_others
-from lart_mini.lart.model import LART, attention_mask, positional_encoding
+from lart_mini.lart.model import LART, attention_mask, positional_encoding, token_likeness
 from lart_mini.lart.predict import box_scores, dense_scores, samples_of
 from lart_mini.lart.recipe import (
     Recipe,
@@ -19,6 +28,7 @@ from lart_mini.lart.recipe import (
     pretrained,
     scores_of,
     shuffled_labels,
+    start_head,
     stats_of_store,
     taught,
     train,
@@ -31,6 +41,7 @@ from lart_mini.lart.weights import load_model, load_released, read_model, save_m
 
 __all__ = [
     "ASSEMBLIES",
+    "DEEP_STARTS",
     "LART",
     "PRESETS",
     "Assembly",
@@ -72,10 +83,12 @@ __all__ = [
     "save_model",
     "scores_of",
     "shuffled_labels",
+    "start_head",
     "stats_of",
     "stats_of_store",
     "taught",
     "teach",
+    "token_likeness",
     "train",
     "train_on_store",
     "training_set",

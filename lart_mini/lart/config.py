@@ -19,6 +19,14 @@ Source = Literal["paper", "released"]
 STAGES = ("pretrain", "finetune")
 
 
+# Starts with which many layers learn, each left open by the paper.
+DEEP_STARTS: dict[str, Any] = {
+    "encoder_start": "variance kept",
+    "branch_start": "by depth",
+    "head_start": "class shares",
+}
+
+
 @dataclass(frozen=True)
 class LARTConfig:
     """What decides the model's shape and behaviour. Raises ValueError where fields do not fit together."""
@@ -47,6 +55,10 @@ class LARTConfig:
     token_order: Literal["person", "time"] = "person"  # token t + i * T (paper) or t * P + i (released code)
     gaps_attended: bool = True  # at test missing detections are attended to (paper) or not (released code)
     undetected: Literal["skipped", "computed"] = "skipped"  # tokens nobody reads: left out, or not (released)
+    # Where weights start, of which the paper says nothing; "torch" is PyTorch's own start.
+    encoder_start: Literal["torch", "variance kept"] = "torch"  # or: what encoders give varies as their input
+    branch_start: Literal["torch", "by depth"] = "torch"  # or: each branch's last matrix x (2 depth)^-1/2
+    head_start: Literal["rare", "class shares"] = "rare"  # bias: 1 % each, or the log-odds of training labels
 
     def __post_init__(self) -> None:
         if self.width % 4 or (self.width % self.heads and not self.head_width):
@@ -79,8 +91,11 @@ class LARTConfig:
         Pose only, the paper says both that tokens have 512 numbers and that 256 go into the transformer: here
         a linear layer widens them. With appearance=1152, appearance_width=256 the encoders' outputs make 512.
         The hidden width of the blocks' MLP is not stated; 4 times the width is the vanilla transformer's.
+        Nor is the start of the weights. From PyTorch's own, sixteen layers normed after each half do not
+        learn: the first steps drive all tokens to one vector (benchmarks/deep.py). DEEP_STARTS are starts,
+        not layers: the model that the paper describes stays as it is.
         """
-        return replace(cls(width=512, depth=16, heads=16, pose_width=256), **changes)
+        return replace(cls(width=512, depth=16, heads=16, pose_width=256, **DEEP_STARTS), **changes)
 
     @classmethod
     def released(cls, **changes: Any) -> LARTConfig:

@@ -19,6 +19,8 @@ from lart_mini.lart.config import LARTConfig
 from lart_mini.lart.tokens import JOINTS_WIDTH, TokenBatch
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH
 
+RAREST = 1e-3  # share of a class from which the head starts at least
+
 
 def positional_encoding(people: int, frames: int, width: int, order: str = "time first") -> Tensor:
     """The fixed encoding (P, T, D) of section 3.1: first half of D the time t, second half the track i.
@@ -70,6 +72,17 @@ def pairs(attends: Tensor, attended: Tensor) -> Tensor:
 def rows(x: Tensor, index: Tensor) -> Tensor:
     """Of each sample the rows that index (B, L) names: x (B, N) or (B, N, W) -> (B, L) or (B, L, W)."""
     return x.gather(1, index if x.ndim == 2 else index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def token_likeness(states: Tensor, real: Tensor) -> Tensor:
+    """Mean cosine of two different tokens of a sample: states (..., B, N, D), real (B, N) bool -> (...).
+
+    Only real tokens count. 1: all tokens are one vector, whatever the people do.
+    """
+    x = F.normalize(states, dim=-1) * real[..., None]
+    count = real.sum(dim=-1)
+    pairs = (x.sum(dim=-2).square().sum(dim=-1) - count) / (count * (count - 1)).clamp(min=1)
+    return pairs.mean(dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +161,18 @@ def mlp(*widths: int) -> nn.Sequential:
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def keep_variance(encoder: nn.Module) -> None:
+    """Start an encoder's weights so that, of input of variance 1, what it gives has about that variance, too.
+
+    He et al. 2015: variance 2 / fan-in before a ReLU, which halves it, else 1 / fan-in; biases 0.
+    """
+    linear = [layer for layer in encoder.modules() if isinstance(layer, nn.Linear)]
+    for layer in linear:
+        gain = 1.0 if layer is linear[-1] else 2.0
+        nn.init.normal_(layer.weight, std=math.sqrt(gain / layer.in_features))
+        nn.init.zeros_(layer.bias)
 
 
 class Attention(nn.Module):
@@ -262,6 +287,25 @@ class LART(nn.Module):
         self.head = nn.Linear(config.width, config.classes)
         # Actions are rare: starting near 1 % spares training the time to learn that.
         nn.init.constant_(self.head.bias, -4.6)
+        self._start()
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        """The starts of deep models (config.DEEP_STARTS); PyTorch's stay where nothing else is chosen."""
+        if self.config.encoder_start == "variance kept":
+            for encoder in (self.pose_encoder, self.joints_encoder, self.appearance_encoder, self.project):
+                if encoder is not None:
+                    keep_variance(encoder)
+        if self.config.branch_start == "by depth":
+            for block in self.blocks:
+                assert isinstance(block, Block)
+                for last in (block.attention.out, block.mlp[-1]):
+                    last.weight.mul_((2 * self.config.depth) ** -0.5)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def start_head(self, shares: Tensor) -> None:
+        """Start the head's bias at the log-odds of `shares` (classes,), each in 0–1."""
+        self.head.bias.copy_(torch.logit(shares.to(self.head.bias), eps=RAREST))
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """Logits (B, P, T, classes).
@@ -346,14 +390,22 @@ class LART(nn.Module):
     @torch.no_grad()
     def attention_maps(self, batch: TokenBatch) -> Tensor:
         """Attention weights (depth, B, heads, N, N), N = P * T; rows sum to 1. Call `eval()` before."""
-        self.check(batch)
-        plan = self.plan(batch, every=True)
-        x, maps = self.tokens(batch, plan), []
-        for block in self.blocks:
+        plan, states = self.plan(batch, every=True), self.states(batch)
+        maps = []
+        for block, x in zip(self.blocks, states, strict=False):
             assert isinstance(block, Block)
             maps.append(block.weights(x, plan.mask, plan.uniform))
-            x = block(x, plan.mask, plan.uniform)
         return torch.stack(maps)
+
+    @torch.no_grad()
+    def states(self, batch: TokenBatch) -> Tensor:
+        """What arrives at each block, and at the head (depth + 1, B, N, D). Call `eval()` before."""
+        self.check(batch)
+        plan = self.plan(batch, every=True)
+        states = [self.tokens(batch, plan)]
+        for block in self.blocks:
+            states.append(block(states[-1], plan.mask, plan.uniform))
+        return torch.stack(states)
 
     def set_drop_path(self, chance: float) -> None:
         """Set the chance of every block's drop path: pre-training and fine-tuning differ in it (Table 7)."""

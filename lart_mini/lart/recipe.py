@@ -171,6 +171,7 @@ def pretrain(
     model, settings = LART(preset(recipe.preset)), recipe.stage("pretrain")
     _, tracklets = taught(recipe.size, recipe.data_seed)
     dataset = training_set(tracklets, stats, model.config, "pretrain", settings)
+    start_head(model, dataset)
     history = train(model, dataset, settings, progress, fabric=fabric, state=kept.state, log=kept.log)
     return _keep(Trained(model, stats, history), kept, fabric)
 
@@ -197,6 +198,7 @@ def from_scratch(recipe: Recipe, tracklets: list[Tracklet], progress: bool = Tru
     torch.manual_seed(recipe.seed)
     model, stats, settings = LART(preset(recipe.preset)), stats_of(tracklets), recipe.stage("finetune")
     dataset = training_set(tracklets, stats, model.config, "finetune", settings)
+    start_head(model, dataset)
     return Trained(model, stats, train(model, dataset, settings, progress))
 
 
@@ -229,6 +231,23 @@ def training_set(
         seed=settings.seed,
         mask_ratio=settings.mask_ratio,
     )
+
+
+def start_head(model: LART, dataset: EgoDataset) -> None:
+    """Where the model's config wants it, start its head at the class shares of a training set."""
+    if model.config.head_start == "class shares" and len(dataset):
+        model.start_head(class_shares(dataset))
+
+
+def class_shares(dataset: EgoDataset, most: int = 512) -> Tensor:
+    """Mean label (classes,) of the labelled tokens of `most` items, evenly spread over a training set."""
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).astype(int)).tolist()
+    total, count = torch.zeros(()), torch.zeros(())
+    for index in chosen:
+        item = dataset.batch([dataset.draw(index)])
+        total = total + (item.labels * item.label_weight[..., None]).sum(dim=(0, 1, 2))
+        count = count + item.label_weight.sum()
+    return total / count.clamp(min=1)
 
 
 @lru_cache(maxsize=1)
@@ -335,7 +354,11 @@ def new_model(
     """A model of the preset `name` with new weights for a store's tracklets, and their statistics."""
     torch.manual_seed(seed)
     model = LART(preset(name, 0 if pose_only else store.appearance_width))
-    return model, stats_of_store(store) if stats is None else load_stats(stats)
+    taken = stats_of_store(store) if stats is None else load_stats(stats)
+    model.start_head(
+        class_shares(training_set(store, taken, model.config, "pretrain", StageConfig.pretrain()))
+    )
+    return model, taken
 
 
 def pretrained(out: Path) -> tuple[LART, Stats]:
