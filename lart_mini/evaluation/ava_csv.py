@@ -98,8 +98,7 @@ def _attempts(path: Path, last: str) -> Iterator[tuple[Path | bytes, Schema]]:
 
 
 def _parsed(source: Path | bytes, schema: Schema) -> pl.DataFrame:
-    full = isinstance(source, Path) or source[: source.find(b"\n")].count(b",") >= len(schema) - 1
-    if full:
+    if isinstance(source, Path) or source[: source.find(b"\n")].count(b",") >= len(schema) - 1:
         return pl.read_csv(source, schema=schema, has_header=False, glob=False)
     # Polars fills short rows with nulls if the first one is full: a header of our own is.
     return pl.read_csv(b"\n".join((",".join(schema).encode(), source)), schema=schema)
@@ -160,7 +159,9 @@ def _first_bad(
     faults = [(pl.col("columns").is_in(allowed).not_(), "columns", counts)]
     for name, kind in schema.items():
         text = pl.col(name).str.strip_chars('" \t')
-        bad = text.str.len_bytes() == 0 if kind is pl.String else text.cast(pl.Float64, strict=False).is_null()
+        bad = (
+            text.str.len_bytes() == 0 if kind is pl.String else text.cast(pl.Float64, strict=False).is_null()
+        )
         # Seven columns leave the last open; two leave everything after the second open.
         absent = pl.col(name).is_null() | ((text.str.len_bytes() == 0) & pl.lit(name == "person"))
         faults.append((bad & ~absent, name, _EXPECTED[name]))

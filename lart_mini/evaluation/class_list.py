@@ -42,7 +42,8 @@ def _items(path: Path, text: str) -> Iterable[tuple[int, int, str]]:
         line = 1 + text.count("\n", 0, item.start())
         name, number = _NAME.search(item[1]), _ID.search(item[1])
         if name is None or number is None:
-            raise BadInput(path, f"line {line}", 'an item of name: "…" and id: …', " ".join(item[0].split())[:60])
+            found = " ".join(item[0].split())[:60]
+            raise BadInput(path, f"line {line}", 'an item of name: "…" and id: …', found)
         yield line, int(number[1]), name[2]
 
 

@@ -142,8 +142,8 @@ def evaluate(
     """Score detections against ground truth: tables as `read_groundtruth` and `read_detections` give.
 
     `excluded` (video, second) names key frames to leave out; `classes` (id: name, ids from 1 to 255) says
-    which are scored, AVA's 60 if not given. Raises BadInput for an unknown policy, missing columns, ids out of
-    range and scores that are not numbers.
+    which are scored, AVA's 60 if not given. Raises BadInput for an unknown policy, missing columns, ids out
+    of range and scores that are not numbers.
     """
     names = dict(sorted((AVA_60 if classes is None else classes).items()))
     if not names or not 1 <= min(names) <= max(names) <= ava_csv.MOST_CLASSES:
@@ -323,9 +323,7 @@ def _rows(
     return _Rows(frame[order], action[order], score[order], order, corners)
 
 
-def _match(
-    rows: _Rows, truth: _Rows, size: tuple[int, int], precision: type[np.floating]
-) -> np.ndarray:
+def _match(rows: _Rows, truth: _Rows, size: tuple[int, int], precision: type[np.floating]) -> np.ndarray:
     """Whether each row is a true positive, (n,) bool; rows and truth in the order in which they claim.
 
     `size` is the number of frames and of class ids, with 0.

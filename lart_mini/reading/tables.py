@@ -23,9 +23,9 @@ _END = 4096  # bytes of a file's end in which its last row is looked for
 def table_bytes(path: str | Path, most: int = LARGEST) -> bytes:
     """A table's text in UTF-8: unpacked, without byte order mark and blank lines at the end; b"" of no rows.
 
-    Gzip, of any number of members, is unpacked piece by piece; UTF-16 is told by its byte order mark; \\r alone
-    ends lines where there is no \\n. Raises BadInput for what cannot be read, is no text, is a gzip that is
-    damaged, cut short or unpacks to too much, or has more than `most` bytes.
+    Gzip, of any number of members, is unpacked piece by piece; UTF-16 is told by its byte order mark; \\r
+    alone ends lines where there is no \\n. Raises BadInput for what cannot be read, is no text, is a gzip
+    that is damaged, cut short or unpacks to too much, or has more than `most` bytes.
     """
     path = Path(path)
     try:
