@@ -69,7 +69,7 @@ def _read(path: Path, last: str, allowed: tuple[int, ...], classes: int = CLASS_
         try:
             table = _parsed(source, schema)
             break
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             why = str(error).splitlines()[0]
     else:
         raise _bad_line(path, last, allowed) or BadInput(path, "file", "an AVA CSV", why)
@@ -181,10 +181,10 @@ def _first_bad(
 
 def _has_index(content: bytes) -> bool:
     """Whether the first lines begin with 0, 1, 2, … before a name and a second: pandas' index."""
-    rows = [line.split(b",", 3) for line in content[:4096].split(b"\n")[:4]]
-    rows = rows[not rows[0][0].strip(b'" ') :] if len(rows) > 1 else rows
-    counted = [row[0] for row in rows[:3]] == [str(number).encode() for number in range(len(rows[:3]))]
-    return counted and all(len(row) > 3 and not _number(row[1]) and _number(row[2]) for row in rows[:3])
+    lines = [line.split(b",", 3) for line in content[:4096].split(b"\n")[:4] if line.strip()]
+    rows = lines[1:] if not lines[0][0].strip(b'" ') else lines[:3]  # the index has no name in a heading
+    counted = [row[0] for row in rows] == [str(number).encode() for number in range(len(rows))]
+    return bool(rows) and counted and all(len(row) > 3 and not _number(row[1]) and _number(row[2]) for row in rows)
 
 
 def _number(text: bytes) -> bool:
@@ -260,6 +260,8 @@ def _write(table: pl.DataFrame, path: Path, last: str) -> None:
     missing = [name for name in schema if name not in table.columns]
     if missing:
         raise BadInput(path, "columns", ", ".join(schema), ", ".join(table.columns))
+    if not (table["second"] == table["second"].cast(pl.Int64, strict=False)).all():
+        schema["second"] = pl.Float64
     table = table.select(pl.col(name).cast(kind) for name, kind in schema.items())
     if not _complete(table, last, allowed=(2, 7, 8)):
         raise BadInput(path, "rows", "all fields of a box or none", "a row with some of them")

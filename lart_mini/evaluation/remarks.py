@@ -25,11 +25,13 @@ def _tables(evaluation: Evaluation) -> tuple[tuple[pl.DataFrame, str], ...]:
 def _left_out(evaluation: Evaluation) -> list[str]:
     found = []
     for table, what in _tables(evaluation):
-        action = table["action"].drop_nulls()
-        others = action.filter(~action.is_in(tuple(evaluation.classes)))
+        action = table["action"]
+        others = action.unique().drop_nulls().sort()
+        others = others.filter(~others.is_in(tuple(evaluation.classes)))
         if len(others):
-            classes = _classes(others.unique().sort().to_list())
-            found.append(f"{len(others):,} of {len(action):,} {what} ({classes})")
+            count, of = action.is_in(others.implode()).sum(), action.count()
+            classes = _classes(others.to_list())
+            found.append(f"{count:,} of {of:,} {what} ({classes})")
     if not found:
         return []
     text = f"{' and '.join(found)} were left out: "
@@ -47,8 +49,8 @@ def _classes(ids: list[int]) -> str:
 def _outside(evaluation: Evaluation) -> list[str]:
     said = []
     for table, what in _tables(evaluation):
-        low, high = (pl.min_horizontal(CORNERS).min(), pl.max_horizontal(CORNERS).max())
-        least, most = table.select(low.alias("low"), high.alias("high")).row(0)
+        least = table.select(pl.min_horizontal(pl.col(CORNERS).min())).item()
+        most = table.select(pl.max_horizontal(pl.col(CORNERS).max())).item()
         if least is None or (least >= -TOLERANCE and most <= 1 + TOLERANCE):
             continue
         inside = pl.all_horizontal(pl.col(CORNERS).is_between(-TOLERANCE, 1 + TOLERANCE))

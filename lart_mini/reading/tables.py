@@ -37,9 +37,10 @@ def table_bytes(path: str | Path, most: int = LARGEST) -> bytes:
     if content.startswith(UTF_16):
         content = _from_utf_16(path, content)
     content = content.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in content:
+        line = 1 + content.count(b"\n", 0, content.index(b"\0"))
+        raise BadInput(path, f"line {line}", "text", "a zero byte")
     start = content[:_END]
-    if b"\0" in start:
-        raise BadInput(path, "file", "text", "zero bytes")
     if b"\r" in start and b"\n" not in start:
         content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return content.rstrip() if _ends_blank(content[-_END:]) else content
