@@ -216,7 +216,8 @@ class Scored:
 
     def _rows(self, action: int) -> slice | None:
         """The rows of one class; None where it does not count."""
-        first, last = np.searchsorted(self.action, np.array((action, action + 1), self.action.dtype))
+        own = self.action.dtype.type(action)
+        first, last = (int(np.searchsorted(self.action, own, side)) for side in ("left", "right"))
         counts = self.truths[action] > 0 and (first < last or self.undetected_classes)
         return slice(first, last) if counts else None
 
