@@ -173,9 +173,7 @@ def test_bad_files_are_named_by_line_and_field(tmp_path, reader, content, field:
     assert message.startswith(f"{path}: {field}") and words in message and "\n" not in message
 
 
-def test_the_first_bad_line_of_a_long_file_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_bad_line_of_a_long_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ava_csv, "_PIECE", 100)
     path = write(tmp_path, f"{ROW},1\n" * 40 + f"{ROW},1,1\n" + f"{ROW},1\n" * 3)
     with pytest.raises(BadInput, match=r"line 41, columns: .* found 9 columns"):

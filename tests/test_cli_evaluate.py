@@ -86,7 +86,11 @@ def test_a_gzip_cut_short(files, capsys: pytest.CaptureFixture[str]) -> None:
 
 # Other people's files; the right numbers are those of the published scripts, run on these rows.
 VIDEO = "qA7xK2mNp0w"
-LABELS = [(902, "0.100,0.100,0.500,0.900,12"), (902, "0.100,0.100,0.500,0.900,80"), (903, "0.200,0.100,0.600,0.900,14")]
+LABELS = [
+    (902, "0.100,0.100,0.500,0.900,12"),
+    (902, "0.100,0.100,0.500,0.900,80"),
+    (903, "0.200,0.100,0.600,0.900,14"),
+]
 ROWS = [
     (902, "0.110,0.100,0.500,0.900,12,0.9000"),
     (902, "0.110,0.100,0.500,0.900,80,0.4000"),
@@ -106,7 +110,10 @@ def text(rows: list[tuple[int, str]], second: str = "{:04d}", end: str = "") -> 
         (text(LABELS, end=",1.0000"), text(ROWS)),  # as SlowFast leaves them after a test
         (text(LABELS, "{:.1f}"), text(ROWS)),  # pandas
         (text(LABELS, "{:.1f}", ",3.0"), text(ROWS, "{:.1f}")),
-        (text(LABELS, "{}.533333"), text(ROWS, "{}.5333333")),  # clips whose seconds have fractions, as LART's
+        (
+            text(LABELS, "{}.533333"),
+            text(ROWS, "{}.5333333"),
+        ),  # clips whose seconds have fractions, as LART's
         ("\ufeff" + text(LABELS).replace("\n", "\r\n"), text(ROWS) + "\n \n"),
     ],
 )
@@ -124,7 +131,12 @@ def test_files_as_others_write_them_score_the_same(
     assert content["mAP"] == pytest.approx(5 / 6, abs=1e-12) and content["per_class"]["80"] == 0.5
 
 
-OWN_LABELS = [(1, "0.1,0.1,0.5,0.9,1"), (1, "0.6,0.1,0.9,0.9,2"), (2, "0.1,0.1,0.5,0.9,2"), (3, "0.1,0.1,0.5,0.9,3")]
+OWN_LABELS = [
+    (1, "0.1,0.1,0.5,0.9,1"),
+    (1, "0.6,0.1,0.9,0.9,2"),
+    (2, "0.1,0.1,0.5,0.9,2"),
+    (3, "0.1,0.1,0.5,0.9,3"),
+]
 OWN_ROWS = [
     (1, "0.1,0.1,0.5,0.9,1,0.9"),
     (1, "0.6,0.1,0.9,0.9,2,0.2"),
@@ -132,7 +144,8 @@ OWN_ROWS = [
     (2, "0.6,0.1,0.9,0.9,2,0.1"),
     (3, "0.1,0.1,0.5,0.9,3,0.9"),
 ]
-ITEMS = 'item {\n  name: "lift"\n  id: 1\n}\nitem {\n  name: "put down"\n  id: 2\n}\nitem { name: "wait" id: 3 }\n'
+ITEMS = 'item {\n  name: "lift"\n  id: 1\n}\n'
+ITEMS += 'item {\n  name: "put down"\n  id: 2\n}\nitem { name: "wait" id: 3 }\n'
 
 
 def own_files(folder: Path) -> tuple[str | Path, ...]:
@@ -147,7 +160,7 @@ def own_files(folder: Path) -> tuple[str | Path, ...]:
         ("1,2,3", "", "class 2"),
         ("map.pbtxt", ITEMS, "put down"),
         ("map.pbtxt", ITEMS.replace("item", "label").replace("id:", "label_id:"), "put down"),
-        ("map.csv", "id,name\n1,lift\n2,\"put, down\"\n3,wait\n", "put, down"),
+        ("map.csv", 'id,name\n1,lift\n2,"put, down"\n3,wait\n', "put, down"),
         ("map.txt", "3: wait\n2: put down\n1: lift\n", "put down"),
         ("ids.csv", "1\n2\n3\n", "class 2"),
     ],
@@ -163,11 +176,16 @@ def test_classes_of_ones_own(
     code, printed, _ = run(capsys, *own_files(tmp_path), "--classes", given, "--json", out)
     assert code == 0 and json.loads(out.read_text())["per_class"] == {"1": 1, "2": 0.25, "3": 1}
     lines = {" ".join(line.split()) for line in printed.splitlines()}
-    assert {f"2 {second} 25.00", "mAP, policy activitynet 75.00"} <= lines and "left out" not in printed.split("!")[-1]
+    assert {
+        f"2 {second} 25.00",
+        "mAP, policy activitynet 75.00",
+    } <= lines and "left out" not in printed.split("!")[-1]
 
 
 def test_labels_that_are_not_scored_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = "! 2 of 4 ground-truth labels (class 2) and 3 of 5 detections (class 2) were left out: AVA scores 60"
+    words = (
+        "! 2 of 4 ground-truth labels (class 2) and 3 of 5 detections (class 2) were left out: AVA scores 60"
+    )
     code, printed, _ = run(capsys, *own_files(tmp_path))
     assert code == 0 and words in printed
     code, printed, _ = run(capsys, *own_files(tmp_path), "--classes", "4")

@@ -106,11 +106,15 @@ def test_repeated_rows_are_counted_and_taken_away() -> None:
     truth, found = tables()
     result = frame_map.evaluate(truth, pl.concat([found, found, found]), "slowfast")
     findings = diagnose(result)
-    words = f"28,800 of 43,200 detections repeat an earlier one (frame, box and class): mAP on a sample of frames"
+    words = (
+        "28,800 of 43,200 detections repeat an earlier one (frame, box and class): mAP on a sample of frames"
+    )
     assert len(findings) == 1 and findings[0].startswith(words)
     once = 100 * frame_map.evaluate(truth, found, "slowfast").mean_ap
     assert f"is {100 * result.mean_ap:.1f} %, without them {once:.1f} %." in findings[0]
-    twice = diagnose(frame_map.evaluate(truth, pl.concat([found, found]).with_columns(ACTION + 1), "slowfast"))
+    twice = diagnose(
+        frame_map.evaluate(truth, pl.concat([found, found]).with_columns(ACTION + 1), "slowfast")
+    )
     assert len(twice) == 2 and "14,400 of 28,800" in twice[0] and "one too high" in twice[1]
 
 
@@ -153,7 +157,7 @@ def test_remarks_tell_of_what_is_unusual_and_of_nothing_else() -> None:
     crawling = pl.when(ACTION == 12).then(2).otherwise(ACTION).alias("action")
     count, rows = (ACTION == 12).sum(), pl.len()
     labels, all_labels = truth.select(count, rows).row(0)
-    words = f"{labels} of {all_labels} ground-truth labels (class 2) and 240 of 14,400 detections (class 2) were left"
+    words = f"{labels} of {all_labels} ground-truth labels (class 2) and 240 of 14,400 detections (class 2)"
     text = said(truth=truth.with_columns(crawling), found=found.with_columns(crawling))
     assert len(text) == 1 and text[0].startswith(words) and "--classes" in text[0]
     (text,) = said(found=found.with_columns(ACTION.replace({3: 2, 4: 16, 5: 18})))
@@ -171,7 +175,10 @@ def test_many_left_out_classes_are_counted() -> None:
     truth, found = tables()
     result = frame_map.evaluate(truth, found, classes={255: "own"})
     (text,) = remarks(result)
-    assert "(classes 1, 4, 12, 14, 17, 29, 59, 74, 79, 80) and 14,400 of 14,400 detections (classes 1, 3," in text
+    assert (
+        "(classes 1, 4, 12, 14, 17, 29, 59, 74, 79, 80) and 14,400 of 14,400 detections (classes 1, 3,"
+        in text
+    )
     assert text.endswith("and 50 more) were left out: their classes are none of the 1 given.")
     assert text in report_text(result)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ def write(folder: Path, content: bytes) -> Path:
 
 
 @given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0\ufeff"), max_size=9), max_size=6),
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0\ufeff"), max_size=9), max_size=6
+    ),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
     st.sampled_from(["\n", "\r\n"]),
     st.integers(1, 4),
@@ -39,13 +42,16 @@ def test_any_spelling_of_a_text_gives_its_lines(
     lines = ["first", *(line for line in lines if line.strip() == line and line)]
     content = (newline.join(lines) + newline * blank).encode(encoding)
     cuts = [len(content) * i // members for i in range(members + 1)]
-    packed = b"".join(gzip.compress(content[a:b]) for a, b in zip(cuts, cuts[1:], strict=False))
+    packed = b"".join(gzip.compress(content[a:b]) for a, b in pairwise(cuts))
     folder = tmp_path_factory.mktemp("lines")
     for stored in (content, packed):
         path = write(folder, stored)
         assert [text for _, text in table_lines(path)] == lines
         ready = is_ready(path, 1)
-        assert not ready or table_bytes(path).rstrip() == path.read_bytes().removeprefix(b"\xef\xbb\xbf").rstrip()
+        assert (
+            not ready
+            or table_bytes(path).rstrip() == path.read_bytes().removeprefix(b"\xef\xbb\xbf").rstrip()
+        )
         assert not (ready and (stored is packed or encoding == "utf-16" or blank > 1))
 
 

@@ -184,7 +184,11 @@ def _has_index(content: bytes) -> bool:
     lines = [line.split(b",", 3) for line in content[:4096].split(b"\n")[:4] if line.strip()]
     rows = lines[1:] if not lines[0][0].strip(b'" ') else lines[:3]  # the index has no name in a heading
     counted = [row[0] for row in rows] == [str(number).encode() for number in range(len(rows))]
-    return bool(rows) and counted and all(len(row) > 3 and not _number(row[1]) and _number(row[2]) for row in rows)
+    return (
+        bool(rows)
+        and counted
+        and all(len(row) > 3 and not _number(row[1]) and _number(row[2]) for row in rows)
+    )
 
 
 def _number(text: bytes) -> bool:
