@@ -182,6 +182,18 @@ def test_classes_of_ones_own(
     } <= lines and "left out" not in printed.split("!")[-1]
 
 
+def test_ids_beyond_avas_80_are_read_where_they_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = own_files(tmp_path)
+    for path in (files[1], files[3]):
+        Path(path).write_text(Path(path).read_text().replace(",0.9,1", ",0.9,255"))
+    code, printed, _ = run(capsys, *files, "--classes", "2,3,255")
+    assert code == 0 and "255 class 255" in printed and "75.00" in printed
+    code, _, err = run(capsys, *files)
+    assert code == 2 and "a class id in 1..80, found 255" in err
+
+
 def test_labels_that_are_not_scored_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (
         "! 2 of 4 ground-truth labels (class 2) and 3 of 5 detections (class 2) were left out: AVA scores 60"
