@@ -77,13 +77,17 @@ def evaluate(
     detections: Annotated[Path, typer.Option(help="AVA detections with scores, .csv or .csv.gz.")],
     policy: Annotated[str, typer.Option(help="activitynet (LART's), slowfast or mmaction2.")] = "activitynet",
     excluded: Annotated[Path | None, typer.Option(help="CSV of excluded video,second rows.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes other than AVA's 60: a label map (.pbtxt, or id,name lines), or 1,2,3."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the result to this JSON file.")] = None,
 ) -> None:
     """Score detections as AVA does: mAP at IoU 0.5, per class and category, with a diagnosis."""
     from lart_mini.evaluation.frame_map import evaluate_files
     from lart_mini.evaluation.report import report_text
 
-    evaluation = evaluate_files(groundtruth, detections, policy=policy, excluded=excluded)
+    evaluation = evaluate_files(groundtruth, detections, policy=policy, excluded=excluded, classes=classes)
     typer.echo(report_text(evaluation))
     if json:
         with atomic_path(json) as temporary:
@@ -261,14 +265,18 @@ def predict(
         float | None, typer.Option(help="Least of a box; 0.8 in the released profile, else 0.")
     ] = None,
     keyframes: Annotated[
-        str | None, typer.Option(help="all, or the one named by the tracklet (released profile).")
+        str | None,
+        typer.Option(
+            help="all (AVA's, from second 902 on), named by the tracklet (released profile), or clip: "
+            "each second from frame 0 on, for a clip that is not AVA's."
+        ),
     ] = None,
 ) -> None:
     """Score detections at key frames with a trained model, and write the rows as AVA does."""
     import torch
 
     from lart_mini.evaluation import ava_csv
-    from lart_mini.evaluation.key_boxes import ava_rows, key_boxes
+    from lart_mini.evaluation.key_boxes import ava_rows, key_boxes, no_key_boxes
     from lart_mini.lart.config import assembly_for
     from lart_mini.lart.predict import box_scores, samples_of
     from lart_mini.lart.weights import read_model
@@ -282,7 +290,7 @@ def predict(
     least = (0.8 if profile == "released" else 0.0) if confidence is None else confidence
     boxes = key_boxes(members, which, least)
     if len(boxes.table) == 0:
-        raise BadInput(tracklets, "boxes", f"a detection of confidence {least:g} at a key frame", "none")
+        raise no_key_boxes(tracklets, members, which, least)
     ava_csv.write_detections(ava_rows(boxes, box_scores(model, samples, boxes)), out)
     typer.echo(f"{len(boxes.table):,} boxes of {len(members):,} tracklets: {out}")
 

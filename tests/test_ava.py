@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -130,18 +131,25 @@ BAD_FILES = [
     (GROUNDTRUTH, f"{ROW}\n\n{ROW}\n", "line 2, columns", "found 1 columns"),
     (GROUNDTRUTH, f"{ROW},1\n{ROW},1,9\n", "line 2, columns", "found 9 columns"),
     (GROUNDTRUTH, f"{ROW}\na,0902,0.1,0.2,0.3\n", "line 2, columns", "found 5 columns"),
-    (DETECTIONS, f"{ROW}\n", "line 1, columns", "expected 2 or 8 columns, found 7 columns"),
-    (GROUNDTRUTH, f"{ROW},0.7\n", "line 1, person", "found '0.7'"),
+    (DETECTIONS, f"{ROW},1,2\n", "line 1, columns", "expected 2 or 7 or 8 columns, found 9 columns"),
+    (DETECTIONS, f"{ROW}\n{ROW},\n", "line 2, score", "expected a number, found ''"),
+    (GROUNDTRUTH, f"{ROW},me\n", "line 1, person", "found 'me'"),
+    (GROUNDTRUTH, f"{ROW},inf\n", "line 1, person", "found inf"),
+    (GROUNDTRUTH, f"a,nan,{BOX},12\n", "line 1, second", "a number of seconds, found nan"),
+    (GROUNDTRUTH, f"a,1e300,{BOX},12\n", "line 1, second", "a number of seconds, found 1e+300"),
+    (GROUNDTRUTH, f"{ROW}\na,902,{BOX},12.5\n", "line 2, action", "a class id (a whole number), found 12.5"),
+    (GROUNDTRUTH, f"0,a,902.0,{BOX},12\n1,a,903.0,{BOX},12\n", "line 1, video", "index=False), found '0'"),
+    (DETECTIONS, f",video,t,a,b,c,d,e,f\n0,a,902,{BOX},12,0.5\n", "line 1, video", "no index column"),
     (GROUNDTRUTH, f"{ROW}\na,0902,0.1,0.2,,0.4,12\n", "line 2, x2", "expected a number, found ''"),
     (DETECTIONS, f"{ROW},high\n", "line 1, score", "found 'high'"),
     (DETECTIONS, f"{ROW},nan\n", "line 1, score", "found nan"),
-    (GROUNDTRUTH, f"a,9o2,{BOX},12\n", "line 1, second", "whole number of seconds, found '9o2'"),
+    (GROUNDTRUTH, f"a,9o2,{BOX},12\n", "line 1, second", "a number of seconds, found '9o2'"),
     (GROUNDTRUTH, f"{ROW}\n,0902,{BOX},12\n", "line 2, video", "expected a video id"),
     (GROUNDTRUTH, f"{ROW}\na,0902,0.1,0.2,0.05,0.4,12\n", "line 2, x2", "expected at least x1, found 0.05"),
     (GROUNDTRUTH, "a,0902,0.1,0.2,0.3,0.1,12\n", "line 1, y2", "expected at least y1"),
     (GROUNDTRUTH, "a,0902,64,48,320,240,12\n", "line 1, x1", "(pixels?)"),
     (GROUNDTRUTH, "a,0902,0.1,0.2,nan,0.4,12\n", "line 1, x2", "found nan"),
-    (GROUNDTRUTH, f"{ROW}\na,0902,-0.1,0.2,0.3,0.4,12\n", "line 2, x1", "in [0, 1], found -0.1"),
+    (GROUNDTRUTH, f"{ROW}\na,0902,-1.1,0.2,0.3,0.4,12\n", "line 2, x1", "-1 to 2 are scored), found -1.1"),
     (GROUNDTRUTH, f"a,0902,{BOX},81\n", "line 1, action", "in 1..80, found 81"),
     (GROUNDTRUTH, f"a,0902,{BOX},0\n", "line 1, action", "count from 1"),
     (GROUNDTRUTH, f"video,second,x1,y1,x2,y2,action\n{ROW}\n", "line 1, second", "no header"),
@@ -150,7 +158,8 @@ BAD_FILES = [
     (GROUNDTRUTH, "\n \n", "file", "an empty file"),
     (GROUNDTRUTH, gzip.compress(b"a,0902\n" * 50_000)[:-20], "line 49", "cut short"),
     (GROUNDTRUTH, b"\x1f\x8b" + 30 * b"x", "line 1", "gzip"),
-    (DETECTIONS, ROW.encode() + b",1\n\xff\xfe,0902\n", "file", "utf-8"),
+    (DETECTIONS, ROW.encode() + b",1\n\xff\xfe,0902\n", "line 2", "utf-8, found the byte 0xff"),
+    (DETECTIONS, ROW.encode() + b",1\n" + b"\0" * 9000, "line 2", "a zero byte"),
     (ava_csv.read_excluded, f"a,0902\n{ROW}\n", "line 2, columns", "expected 2 columns, found 7 columns"),
 ]
 
@@ -162,6 +171,67 @@ def test_bad_files_are_named_by_line_and_field(tmp_path, reader, content, field:
         reader(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: {field}") and words in message and "\n" not in message
+
+
+def test_the_first_bad_line_of_a_long_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ava_csv, "_PIECE", 100)
+    path = write(tmp_path, f"{ROW},1\n" * 40 + f"{ROW},1,1\n" + f"{ROW},1\n" * 3)
+    with pytest.raises(BadInput, match=r"line 41, columns: .* found 9 columns"):
+        GROUNDTRUTH(path)
+
+
+# One row as other programs write it. Seconds are numbers everywhere, and LART's script tells six decimals.
+@pytest.mark.parametrize(
+    ("text", "second", "last"),
+    [
+        (f"a,0902,{BOX},12,1.0000\n", 902, 1),  # SlowFast's groundtruth_latest.csv
+        (f"a,902.0,{BOX},12.0,3.0\n", 902, 3),  # pandas
+        (f"a,902.0,{BOX},12,\n", 902, None),
+        (f"a , 0902 ,{BOX},12 \t, 3\t\r\n", 902, 3),
+        (f"a,2.5333333,{BOX},12\n", 2.533333, None),
+        (f"a,0902,{BOX},12,0.75\n", 902, 0.75),  # a score where a person belongs
+    ],
+)
+def test_rows_as_others_write_them(tmp_path: Path, text: str, second: float, last: float | None) -> None:
+    row = GROUNDTRUTH(write(tmp_path, f"{text}b,0903\n")).row(0)
+    assert (row[0].strip(), *row[1:]) == ("a", second, 0.1, 0.2, 0.3, 0.4, 12, last)
+    assert isinstance(row[1], type(second)) and isinstance(row[7], type(last))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n  \n\t\n", "\n" * 9000])
+@pytest.mark.parametrize("pack", [lambda content: content, gzip.compress])
+def test_every_encoding_and_line_end_gives_the_same_rows(tmp_path, encoding, newline, end, pack) -> None:
+    text = (f"{ROW},0.5\nä,902,{BOX},12,1" + end).replace("\n", newline)
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    table = DETECTIONS(write(tmp_path, pack((mark + text).encode(encoding))))
+    assert table["video"].to_list() == ["a", "ä"] and table["score"].to_list() == [0.5, 1]
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_seconds_are_told_apart_as_by_six_decimals(seconds: list[float]) -> None:
+    content = "".join(f"a,{second!r},{BOX},12\n" for second in seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        read = GROUNDTRUTH(write(Path(folder), content))["second"].to_list()
+    assert [f"{second:.6f}" for second in read] == [f"{second:.6f}" for second in seconds]
+
+
+def test_no_frame_need_be_excluded(tmp_path: Path) -> None:
+    for text in ("", "\n\n"):
+        assert ava_csv.read_excluded(write(tmp_path, text)).shape == (0, 2)
+    assert ava_csv.read_excluded(write(tmp_path, "a,902.0\n")).rows() == [("a", 902)]
+
+
+def test_detections_without_scores_are_read_as_such(tmp_path: Path) -> None:
+    assert DETECTIONS(write(tmp_path, f"{ROW}\n{ROW},0.5\n"))["score"].to_list() == [None, 0.5]
+
+
+def test_fractions_of_a_second_are_written_and_read_back(tmp_path: Path) -> None:
+    table = GROUNDTRUTH(write(tmp_path, f"a,2.533333,{BOX},12\na,12,{BOX},12\n"))
+    ava_csv.write_groundtruth(table, tmp_path / "out.csv")
+    assert GROUNDTRUTH(tmp_path / "out.csv").equals(table)
 
 
 def test_rounding_beyond_the_frame_is_no_fault(tmp_path: Path) -> None:

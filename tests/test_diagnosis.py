@@ -11,11 +11,13 @@ import pytest
 from lart_mini import ava
 from lart_mini.evaluation import ava_csv, frame_map
 from lart_mini.evaluation.diagnosis import diagnose
+from lart_mini.evaluation.remarks import remarks
 from lart_mini.evaluation.report import report_text
 
 VIDEOS, SECONDS = ("video_aaaaa", "video_bbbbb"), range(902, 942)
 ACTIONS = (1, 4, 12, 14, 17, 29, 59, 74, 79, 80)
 KEY = ["video", "second", *ava_csv.CORNERS]
+CORNER = {"y1": 0.0, "x2": 0.1, "y2": 0.1}
 COLUMN = {action: column for column, action in enumerate(ava.EVALUATED)}
 VIDEO, SECOND, ACTION, SCORE = (pl.col(name) for name in ("video", "second", "action", "score"))
 
@@ -93,13 +95,92 @@ def test_frames_that_do_not_meet() -> None:
 def test_rows_cut_by_the_cap() -> None:
     """A false track ahead of everybody fills the fifty rows."""
     truth, found = tables()
-    corner = [
-        pl.lit(value).alias(name) for name, value in zip(ava_csv.CORNERS, (0.0, 0.0, 0.1, 0.1), strict=True)
-    ]
+    corner = [(pl.col("x1") / 100).alias("x1"), *(pl.lit(at).alias(name) for name, at in CORNER.items())]
     crowd = found.with_columns(*corner, SCORE + 5)
     findings = diagnose(frame_map.evaluate(truth, pl.concat([crowd, found])))
     assert len(findings) == 1 and "Only the 50 highest rows of a frame count" in findings[0]
     assert diagnose(frame_map.evaluate(truth, pl.concat([crowd, found]), "slowfast")) == []
+
+
+def test_repeated_rows_are_counted_and_taken_away() -> None:
+    truth, found = tables()
+    result = frame_map.evaluate(truth, pl.concat([found, found, found]), "slowfast")
+    findings = diagnose(result)
+    words = (
+        "28,800 of 43,200 detections repeat an earlier one (frame, box and class): mAP on a sample of frames"
+    )
+    assert len(findings) == 1 and findings[0].startswith(words)
+    once = 100 * frame_map.evaluate(truth, found, "slowfast").mean_ap
+    assert f"is {100 * result.mean_ap:.1f} %, without them {once:.1f} %." in findings[0]
+    twice = diagnose(
+        frame_map.evaluate(truth, pl.concat([found, found]).with_columns(ACTION + 1), "slowfast")
+    )
+    assert len(twice) == 2 and "14,400 of 28,800" in twice[0] and "one too high" in twice[1]
+
+
+def test_a_crowd_is_named_and_not_tried() -> None:
+    truth, found = tables()
+    same = [SECOND * 0 + 902]
+    few = frame_map.evaluate(truth.with_columns(same), found.with_columns(same), "slowfast")
+    assert diagnose(few) == []  # 360 labels a video, in one frame each
+    truth = truth.with_columns(same, video=pl.lit("a"), x1=pl.col("x1") + SECOND * 1e-6)
+    truth = pl.concat([truth.with_columns(y1=pl.col("y1") + i * 1e-6) for i in range(2)])
+    findings = diagnose(frame_map.evaluate(truth, found.with_columns(same, video=pl.lit("a"))))
+    words = "More than 1,000 ground-truth labels stand in one frame (1 such; 1,440 in second 902 of 'a')"
+    assert len(findings) == 1 and findings[0].startswith(words)
+
+
+def test_fractions_of_seconds_are_no_fault() -> None:
+    truth, found = tables()
+    later = found.with_columns(SECOND + 0.5)
+    assert "No second of the detections" in diagnose(frame_map.evaluate(truth, later))[0]
+    assert diagnose(frame_map.evaluate(truth.with_columns(SECOND + 0.5), later)) == []
+
+
+def test_own_classes_are_diagnosed_as_such() -> None:
+    truth, found = tables()
+    names = dict.fromkeys(ava.EVALUATED, "own") | {255: "never"}
+    assert diagnose(frame_map.evaluate(truth, found, classes=names)) == []
+    findings = diagnose(frame_map.evaluate(truth, found.with_columns(ACTION + 1), classes=names))
+    assert len(findings) == 1 and "one too high" in findings[0]
+
+
+def said(**changes: pl.DataFrame) -> list[str]:
+    truth, found = tables()
+    both = {"truth": truth, "found": found} | changes
+    return remarks(frame_map.evaluate(both["truth"], both["found"]))
+
+
+def test_remarks_tell_of_what_is_unusual_and_of_nothing_else() -> None:
+    truth, found = tables()
+    assert said() == []
+    crawling = pl.when(ACTION == 12).then(2).otherwise(ACTION).alias("action")
+    count, rows = (ACTION == 12).sum(), pl.len()
+    labels, all_labels = truth.select(count, rows).row(0)
+    words = f"{labels} of {all_labels} ground-truth labels (class 2) and 240 of 14,400 detections (class 2)"
+    text = said(truth=truth.with_columns(crawling), found=found.with_columns(crawling))
+    assert len(text) == 1 and text[0].startswith(words) and "--classes" in text[0]
+    (text,) = said(found=found.with_columns(ACTION.replace({3: 2, 4: 16, 5: 18})))
+    assert text.startswith("720 of 14,400 detections (classes 2, 16, 18) were left out")
+    (text,) = said(found=found.with_columns(pl.col("x1") - 0.3))
+    outside = found.filter(pl.col("x1") < 0.299).height
+    assert text.startswith(f"{outside:,} detections have corners outside the frame (-0.2")
+    (text,) = said(found=found.with_columns(pl.when(SECOND > 902).then(SCORE).alias("score")))
+    assert text.startswith("360 of 14,400 detections have no score (seven columns): each counts as 1")
+    (text,) = said(truth=truth.with_columns(pl.col("person") + 0.5))
+    assert "scores, not people: are the two files exchanged?" in text
+
+
+def test_many_left_out_classes_are_counted() -> None:
+    truth, found = tables()
+    result = frame_map.evaluate(truth, found, classes={255: "own"})
+    (text,) = remarks(result)
+    assert (
+        "(classes 1, 4, 12, 14, 17, 29, 59, 74, 79, 80) and 14,400 of 14,400 detections (classes 1, 3,"
+        in text
+    )
+    assert text.endswith("and 50 more) were left out: their classes are none of the 1 given.")
+    assert text in report_text(result)
 
 
 def test_ground_truth_as_detections_is_no_fault() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import tracemalloc
 
 import numpy as np
 import polars as pl
@@ -92,6 +93,53 @@ def test_equals_the_literal_version(policy: str, **knobs: int) -> None:
     got = frame_map.evaluate(*tables(groundtruth, detections), policy, left_out)
     np.testing.assert_allclose(list(got.per_class.values()), list(expected.values()), rtol=0, atol=1e-12)
     np.testing.assert_allclose(got.mean_ap, literal.mean_ap(expected), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@given(**CASES, pairs=st.sampled_from([1, 3, 50]))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_other_class_ids_fractions_of_seconds_and_smaller_pieces_change_nothing(
+    policy: str, pairs: int, **knobs: int
+) -> None:
+    """Class ids stand for themselves but for their order, seconds for frames; no score counts as 1."""
+    groundtruth, detections, excluded = draw(**knobs)
+    truth, found = tables(groundtruth, detections)
+    left_out = pl.DataFrame(excluded, schema=["video", "second"], orient="row").cast({"second": pl.Int64})
+    found = found.with_columns(pl.col("score").replace(0.5, 1.0))
+    plain = frame_map.evaluate(truth, found, policy, left_out)
+
+    action, second, score = pl.col("action") * 3 + 5, pl.col("second") / 7 + 0.25, pl.col("score")
+    truth, left_out = truth.with_columns(action, second), left_out.with_columns(second)
+    found = found.with_columns(action, second + 1e-8, pl.when(score != 1).then(score).alias("score"))
+    names = {3 * old + 5: f"own {old}" for old in ava.EVALUATED}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frame_map, "PAIRS", pairs)
+        own = frame_map.evaluate(truth, found, policy, left_out, names)
+    np.testing.assert_array_equal(list(own.per_class.values()), list(plain.per_class.values()))
+    assert own.counts == plain.counts and list(own.per_class) == list(names)
+    assert all(math.isnan(value) for value in own.by_category.values())
+
+
+def test_pieces_hold_no_more_pairs_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_map, "PAIRS", 10)
+    count = np.array([4, 4, 2, 1, 30, 9, 1, 5])
+    pieces = [count[part].tolist() for part in frame_map._pieces(count)]
+    assert pieces == [[4, 4, 2], [1], [30], [9, 1], [5]]
+
+
+def test_a_crowd_in_one_frame_takes_no_more_memory_than_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody in one frame, as when a column of seconds is constant by mistake: 2.25 million pairs."""
+    corners = np.sort(np.random.default_rng(0).random((1500, 2, 2)), axis=1).reshape(1500, 4)
+    rows = [("a", 902, *box, 12) for box in corners.tolist()]
+    truth = table([(*row, number) for number, row in enumerate(rows)], "person")
+    found = table([(*row, number / 1500) for number, row in enumerate(rows)], "score")
+    monkeypatch.setattr(frame_map, "PAIRS", 10_000)
+    tracemalloc.start()
+    try:
+        assert frame_map.evaluate(truth, found, "slowfast").mean_ap == 1
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
 
 
 @given(**CASES, cap=st.sampled_from([1, 2, 7, 50, None]))
@@ -210,6 +258,8 @@ def test_counts_and_json() -> None:
         "frames_shared": 1,
         "frames_without_detections": 1,
         "frames_without_groundtruth": 0,
+        "labels_left_out": 0,
+        "detections_left_out": 0,
     }
     content = json.loads(result.to_json())
     assert content["mAP"] == result.mean_ap and content["PI"] is None and content["per_class"]["80"] is None
@@ -234,10 +284,13 @@ def test_bad_tables() -> None:
         frame_map.evaluate(truth, truth)
     with pytest.raises(BadInput, match=r"detections: score: .* nan"):
         frame_map.evaluate(truth, found.with_columns(score=math.nan))
-    with pytest.raises(BadInput, match="detections: second: expected whole seconds"):
+    with pytest.raises(BadInput, match="detections: second: expected whole seconds or decimals"):
         frame_map.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))
     with pytest.raises(BadInput, match=r"detections: second: .*32 bits, found 9000000000"):
         frame_map.evaluate(truth, found.with_columns(second=pl.lit(9 * 10**9)))
+    for classes in ({}, {0: "a"}, {256: "a"}):
+        with pytest.raises(BadInput, match=r"classes: expected ids in 1..255"):
+            frame_map.evaluate(truth, found, classes=classes)
     with pytest.raises(BadInput, match="one of the 60"):
         frame_map.precision_recall(truth, found, 2)
 

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lart_mini import ava
+from lart_mini.cli import main
 from lart_mini.data.mini_ava import MiniAva
 from lart_mini.evaluation import ava_csv
 from lart_mini.evaluation.frame_map import evaluate, evaluate_files
-from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, no_key_boxes, pooled
 from lart_mini.files import BadInput
 from lart_mini.lart import predict as predict_module
 from lart_mini.lart.assembly import assemble
@@ -27,7 +28,9 @@ from lart_mini.lart.datasets import TrackletDataset
 from lart_mini.lart.model import LART
 from lart_mini.lart.predict import box_scores, dense_scores, samples_of, windows
 from lart_mini.lart.tokens import stats_of
+from lart_mini.lart.weights import save_model
 from lart_mini.tracklets.conversion import convert
+from lart_mini.tracklets.npz import save_tracklets
 from lart_mini.tracklets.store import Store
 from lart_mini.tracklets.tracklet import Tracklet
 
@@ -139,7 +142,7 @@ def test_named_key_frames_and_confident_boxes_alone_are_scored_on_request() -> N
     assert key_boxes([one], confidence=float(one.confidence[40])).t.tolist() == [40, 70]
     missed = replace(one, detected=np.arange(80) != 10)
     assert len(key_boxes([missed], "named").table) == 0
-    with pytest.raises(BadInput, match=r"expected all \| named, found some"):
+    with pytest.raises(BadInput, match=r"expected all \| named \| clip, found some"):
         key_boxes([one], "some")
 
 
@@ -265,3 +268,41 @@ def test_boxes_begin_at_second_902_and_stay_in_the_frame() -> None:
     assert key_boxes([one]).table["second"].to_list() == [902]
     one = changed(one, "box", 60, [-1, -0.5, 322, 241]).validate()  # the pixel of grace
     assert key_boxes([one]).table.row(0)[2:] == (0, 0, 1, 1)
+
+
+def test_clips_shorter_than_avas_clock_are_told_of_it_or_scored_from_frame_0() -> None:
+    one = everywhere(member(60, 0, 0, 50))
+    assert len(key_boxes([one]).table) == 0
+    assert key_boxes([one], "clip").table["second"].to_list() == [900, 901]
+    text = str(no_key_boxes("tracks", [one], "all", 0))
+    assert "at a key frame (60, 90, 120, … at 30 frames a second), found frames 0 to 49" in text
+    assert "--keyframes clip" in text and "--keyframes" not in str(no_key_boxes("tracks", [one], "clip", 0))
+    later = replace(one, frame=one.frame + 91)
+    unseen = replace(later, detected=later.frame != 120)
+    assert "found frames 0 to 140" in str(no_key_boxes("tracks", [one, unseen], "all", 0))
+    sure = replace(later, frame=later.frame - 10, confidence=np.full(50, 0.3, np.float32))
+    text = str(no_key_boxes("tracks", [sure], "all", 0.8))
+    assert (
+        text
+        == "tracks: boxes: expected a detection of confidence 0.8 at a key frame, found at most 0.3 there"
+    )
+    assert "that is in the tracklet's name, found frames 91 to 140" in str(
+        no_key_boxes("t", [later], "named", 0)
+    )
+
+
+def test_predict_says_why_a_clip_has_no_boxes_and_scores_it_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = replace(everywhere(member(60, 0, 0, 50)), appearance=None)
+    save_tracklets([one], tmp_path / "clip.npz")
+    save_model(tmp_path / "m.safetensors", small(), stats_of([one]))
+    options = ("predict", "--checkpoint", "m.safetensors", "--tracklets", "clip.npz", "--out", "out.csv")
+    arguments = [str(tmp_path / option) if "." in option else option for option in options]
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2 and "found frames 0 to 49" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--keyframes", "clip"])
+    assert not stopped.value.code
+    assert ava_csv.read_detections(tmp_path / "out.csv")["second"].unique().sort().to_list() == [900, 901]

@@ -190,6 +190,24 @@ def test_the_depth_unit_is_told_by_the_camera_of_detected_frames(tmp_path: Path)
         assert_same(tracklet, round_trip(tracklet, tmp_path))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_smoothed_place_near_the_camera_is_in_its_unit(tmp_path: Path, seed: int) -> None:
+    """LART's demo writes the model's smoothed place, whose depth is near `camera`'s: 18 m, not 0.09."""
+    rng = np.random.default_rng(seed)
+    content = factories.published(rng, 140, 40)
+    place = content["pose_shape"][..., 226:]
+    place[..., 2] = rng.uniform(3, 60) / 200 * rng.uniform(0.9, 1.1, (40, 1))
+    camera = place * rng.uniform(0.95, 1.05, (40, 1, 3))
+    camera[content["has_detection"][..., 0] == 0] = 0
+    tracklet = read_released(factories.write_published(content | {"camera": camera}, tmp_path))
+    assert tracklet.depth_unit == 200
+    np.testing.assert_allclose(tracklet.translation[:, 2], 200 * place[:, 0, 2], rtol=1e-6)
+    assert_same(tracklet, round_trip(tracklet, tmp_path))
+    content["pose_shape"][..., 228] *= 200  # metres, beside a camera in units of 200
+    tracklet = read_released(factories.write_published(content | {"camera": camera}, tmp_path))
+    assert tracklet.depth_unit == 1
+
+
 def test_depths_of_zero_tell_no_unit_and_index_minus_one_names_no_entry(tmp_path: Path) -> None:
     content = factories.published(np.random.default_rng(6), 140, 40)
     content["pose_shape"][..., 228] = content["camera"][..., 2] = 0

@@ -26,7 +26,7 @@ from lart_mini.tracking.kalman import SPEED, SPREAD, VALUE
 from lart_mini.tracking.mot import from_mot
 from lart_mini.tracking.phalp import from_phalp
 from lart_mini.tracking.tracker import Measured, Tracker, TrackerConfig, Tracks, costs, track
-from lart_mini.tracking.tracks import follow, to_tracklets
+from lart_mini.tracking.tracks import follow, to_tracklets, video_id
 from lart_mini.tracklets.released import write_released
 
 LART, IOU = TrackerConfig.lart(), TrackerConfig.iou()
@@ -485,6 +485,31 @@ def test_from_phalp_cuts_boxes_to_the_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(from_phalp(tmp_path / "x.pkl")[0].box, np.tile([0, 300, 100, 420], (6, 1)))
 
 
+def test_of_an_id_that_stands_twice_the_first_entry_counts(tmp_path: Path) -> None:
+    """PHALP records the frames before a track is confirmed a second time; its own tools take the first."""
+    content = phalp_content(person(still(6)), np.full(6, 4), 6)
+    for name in list(content)[1:3]:
+        again = phalp_entry(person(still(6), depth=9), 0) | {"tid": 4, "tracked_time": 0}
+        for key, value in again.items():
+            content[name][key].append(value)
+    later = content["_DEMO/img/000004.jpg"]
+    for key, value in (phalp_entry(person(still(6)), 0) | {"tid": 4, "tracked_time": 0}).items():
+        later[key].append(value)
+    later["tracked_time"][0] = 2  # the first entry says that nobody was seen
+    joblib.dump(content, tmp_path / "demo_gym.pkl")
+    (one,) = from_phalp(tmp_path / "demo_gym.pkl")
+    assert one.frame.tolist() == [0, 1, 2, 3, 4, 5] and one.detected.tolist() == [1, 1, 1, 1, 0, 1]
+    assert set(one.translation[:, 2].tolist()) == {100.0}
+
+
+def laughs() -> list:
+    """A list of lists that hold each other: two to the thirtieth entries if written out."""
+    value: list = [1.0]
+    for _ in range(30):
+        value = [value, value]
+    return value
+
+
 class Evil:
     def __reduce__(self) -> tuple:
         return print, ("this must not run",)
@@ -503,8 +528,13 @@ def test_from_phalp_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     [
         (lambda c: c.clear(), "pickle: expected a dict of frames, found an empty dict"),
         (lambda c: c["_DEMO/img/000002.jpg"].update(time=1), "time: expected a number above 1"),
-        (lambda c: [v.append(v[0]) for v in c["_DEMO/img/000002.jpg"].values() if v and isinstance(v, list)],
-         "000002.jpg: tid: expected one detection of an id a frame"),
+        (lambda c: c["_DEMO/img/000002.jpg"].update(time=2**70), "000002.jpg: expected a dict with"),
+        (lambda c: c["_DEMO/img/000004.jpg"].update(time=10**9), "frame: .* for 5 detections, found 1,000,"),
+        (lambda c: c["_DEMO/img/000002.jpg"]["tid"].__setitem__(0, 2**40), "tid: expected whole numbers"),
+        (lambda c: c["_DEMO/img/000002.jpg"]["tracked_time"].__setitem__(0, "0"), "tracked_time: expected"),
+        (lambda c: c["_DEMO/img/000002.jpg"]["camera"].__setitem__(0, laughs()), "camera of track 1"),
+        (lambda c: c["_DEMO/img/000002.jpg"]["tid"].__setitem__(0, laughs()), "tid: .*found list"),
+        (lambda c: c["_DEMO/img/000002.jpg"]["bbox"].__setitem__(0, [[1, 2], [3]]), "bbox of track 1"),
         (lambda c: c["_DEMO/img/000002.jpg"]["bbox"].clear(), "000002.jpg: bbox: expected a list"),
         (lambda c: c["_DEMO/img/000002.jpg"]["bbox"][0].fill(np.nan), "box: expected finite numbers"),
         (lambda c: c["_DEMO/img/000002.jpg"]["tid"].__setitem__(0, "a"), "tid: expected whole numbers"),
@@ -555,12 +585,18 @@ def test_from_mot_reads_text_and_poses(tmp_path: Path, free_body: Body) -> None:
     [
         ("", "file: expected lines"),
         ("1,1,0,0,9,9,1\n1,1,5,5,9,9,1\n", "id: expected one line of an id a frame, .*twice in frame 1"),
-        ("2,1,0,0,9,9,1\n1,1,5,5,9,9,1\n", "frame: expected numbers that never fall"),
-        ("1,1,nan,0,9,9,1\n2,1,5,5,9,9,1\n", "line: expected 7 finite numbers"),
-        ("1,1,0,0,9,9\n2,1,5,5,9,9\n", "line: expected 7 finite numbers"),
-        ("1,1,0,0,9,9,1\n2,1,5,5\n", "line: expected 7 numbers"),
-        ("1,1,0,0,9,0,1\n2,1,5,5,9,9,1\n", "w, h: expected numbers above 0"),
-        ("0,1,0,0,9,9,1\n1,1,5,5,9,9,1\n", "frame, id: expected whole numbers"),
+        ("1,1,nan,0,9,9,1\n2,1,5,5,9,9,1\n", "line 1, numbers: expected 7 finite numbers"),
+        ("1,1,0,0,9,9,1\n2,1,5,5,1e300,9,1\n", "line 2, numbers: expected 7 finite numbers"),
+        ("1,1,0,0,9,9\n2,1,5,5,9,9\n", "line 1: expected 7 finite numbers, found 6"),
+        ("1,1,0,0,9,9,1\n\n2,1,5,5\n", "line 3: expected 7 finite numbers, found 4"),
+        ("frame,id,x,y,w,h,c\n2,1,5,5,9,9,1\n", "line 1: expected 7 numbers divided by commas, found 'frame"),
+        ("1,1,0,0,9,0,1\n2,1,5,5,9,9,1\n", "line 1, w, h: expected numbers above 0"),
+        ("-1,1,0,0,9,9,1\n1,1,5,5,9,9,1\n", "line 1, frame: expected a whole number from 1, or from 0"),
+        ("1.5,1,0,0,9,9,1\n2,1,5,5,9,9,1\n", "line 1, frame: .*found 1.5"),
+        ("1,1,0,0,9,9,1\n1,-2,5,5,9,9,1\n", "line 2, id: expected a whole number from 0, or -1 for nobody"),
+        ("1,-1,0,0,9,9,1\n1,-1,5,5,9,9,1\n", "id: expected a line with an id from 0, found none"),
+        ("1,1,0,0,9,9,1\n2,1,5,5,9,9,87.5\n", r"line 2, confidence: expected a number in \[0, 1\], or -1"),
+        ("1,1,0,0,9,9,1\n1000000000,1,5,5,9,9,1\n", "frame: expected at most 200,000 frames .* 2 detections"),
     ],
 )
 def test_from_mot_refuses_broken_texts(tmp_path: Path, free_body: Body, text: str, told: str) -> None:
@@ -568,6 +604,82 @@ def test_from_mot_refuses_broken_texts(tmp_path: Path, free_body: Body, text: st
     path.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=told):
         from_mot(path, poses, frame_size=(720, 1280), body=free_body)
+
+
+@given(seed=st.integers(0, 2**32), first=st.sampled_from([0, 1, 7]), unsure=st.booleans())
+@settings(derandomize=True, deadline=None, max_examples=20)
+def test_lines_of_a_text_come_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, free_body: Body, seed: int, first: int, unsure: bool
+) -> None:
+    """Shuffled, sorted by id, ids as decimals, among lines of nobody, in UTF-16: the same tracklets."""
+    rng = np.random.default_rng(seed)
+    folder = tmp_path_factory.mktemp("mot")
+    detections = crowd(3, frames=12, people=3)
+    ids = np.where(rng.random(len(detections)) < 0.2, -1, detections.actor)
+    ids[:3] = detections.actor[:3]
+    kept = detections[ids >= 0]
+    order = rng.permutation(len(detections)) if seed % 2 else np.argsort(ids, kind="stable")
+    lines = []
+    for row in order:
+        box, sure = detections.box[row].astype(float).tolist(), float(detections.confidence[row])
+        sure = (-1 if unsure else sure) if ids[row] >= 0 else 17.5  # a raw score, of nobody
+        frame = detections.frame[row] - detections.frame.min() + first
+        lines.append(f"{frame},{float(ids[row])},{','.join(map(str, box))},{sure},-1,-1,-1\n")
+    (folder / "det.txt").write_text("".join(lines) + "\n \n", encoding="utf-16")
+    arrays = {field: getattr(detections, field)[order] for field in ("pose", "betas", "translation")}
+    np.savez(folder / "poses.npz", **arrays)
+    where: dict[str, Any] = {"frame_size": (720, 1280), "body": free_body}
+    made = from_mot(folder / "det.txt", folder / "poses.npz", **where)
+    start = first - min(1, first) - int(detections.frame.min())
+    for one in made:
+        rows = kept[kept.actor == one.track]
+        np.testing.assert_array_equal(one.frame[one.detected], rows.frame + start)
+        np.testing.assert_array_equal(one.pose[one.detected], rows.pose)
+        np.testing.assert_array_equal(one.translation[one.detected], rows.translation)
+        expected = np.float32(1) if unsure else rows.confidence
+        np.testing.assert_array_equal(one.confidence[one.detected], expected)
+    assert [one.track for one in made] == np.unique(ids[ids >= 0]).tolist()
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=30)
+
+
+@given(st.lists(names, max_size=20), st.text("ab_", max_size=14))
+@settings(derandomize=True, deadline=None, max_examples=300)
+def test_no_two_names_become_one_video(several: list[str], stem: str) -> None:
+    several += [stem, stem + "_", stem + "__", *(stem * 4 + str(i) for i in range(9))]
+    several = [name for name in dict.fromkeys(several) if name]
+    made = [video_id(name) for name in several]
+    assert len(set(made)) == len(several) and all(len(one) == 11 for one in made)
+    assert all(video_id(name) == one for name, one in zip(several, made, strict=True))
+
+
+def test_video_ids_tell_the_name_where_it_fits() -> None:
+    assert video_id("MOT17-02") == "MOT17-02___" and video_id("053oq2xB3oU") == "053oq2xB3oU"
+    assert video_id("dancetrack0004")[:5] == video_id("dancetrack0007")[:5] == "danc-"
+
+
+def test_files_of_long_names_and_of_mots_folders_keep_their_own(tmp_path: Path, free_body: Body) -> None:
+    where: dict[str, Any] = {"frame_size": (720, 1280), "body": free_body}
+    text, poses = write_mot(tmp_path, person(still(3)), np.full(3, 1))
+    names = ["ADL-Rundle-6.txt", "ADL-Rundle-8.txt", "MOT17-02/gt/gt.txt", "MOT17-04/gt/gt.txt"]
+    scenes = []
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.read_bytes())
+        scenes += [one.scene for one in from_mot(path, poses, **where)]
+    assert len(set(scenes)) == 4 and scenes[2] == "mot-video_MOT17-02____000000"
+    content = phalp_content(person(still(3)), np.full(3, 1), 3)
+    for number in (1, 2):
+        joblib.dump(content, tmp_path / f"demo_gymnastics_beam_{number}.pkl")
+        scenes += [one.scene for one in from_phalp(tmp_path / f"demo_gymnastics_beam_{number}.pkl")]
+    assert len(set(scenes)) == 6
+
+
+def test_a_confidence_beyond_one_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"confidence: expected a number in \[0, 1\], found 1.5 at row 0"):
+        replace(person(still(2)), confidence=np.full(2, 1.5, np.float32)).validate()
 
 
 def test_from_mot_refuses_poses_that_do_not_fit(tmp_path: Path, free_body: Body) -> None:

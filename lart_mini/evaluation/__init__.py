@@ -9,6 +9,7 @@ from lart_mini.evaluation.ava_csv import (
     write_detections,
     write_groundtruth,
 )
+from lart_mini.evaluation.class_list import read_classes
 from lart_mini.evaluation.diagnosis import diagnose
 from lart_mini.evaluation.frame_map import (
     POLICIES,
@@ -24,6 +25,7 @@ from lart_mini.evaluation.frame_map import (
 )
 from lart_mini.evaluation.intervals import half_interval
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+from lart_mini.evaluation.remarks import remarks
 from lart_mini.evaluation.report import report_text
 
 __all__ = [
@@ -46,9 +48,11 @@ __all__ = [
     "mean",
     "pooled",
     "precision_recall",
+    "read_classes",
     "read_detections",
     "read_excluded",
     "read_groundtruth",
+    "remarks",
     "report_text",
     "write_detections",
     "write_groundtruth",

@@ -2,162 +2,209 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
-import os
-import zlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from lart_mini.ava import CLASS_COUNT
 from lart_mini.files import BadInput, atomic_path
+from lart_mini.reading.budget import MIB
+from lart_mini.reading.tables import check_utf_8, is_ready, table_bytes
 
-COORDINATE_TOLERANCE = 0.001  # AVA writes three decimals; a corner may miss the frame by one unit of the last
+LEAST, MOST = -1.0, 2.0  # corners that are scored; beyond them no box of a frame can be meant
+MOST_CLASSES = 255  # ids of a class set that is not AVA's
 CORNERS = ("x1", "y1", "x2", "y2")
-_GZIP, _BLANK = b"\x1f\x8b", (b"\n\n", b"\r\n\r\n")
+_TRAILING_BLANKS = re.compile(rb"(?<![ \t])[ \t]++(?=[,\r\n]|\Z)")
+_PIECE = 16 * MIB  # bytes that are looked through at once for a bad line
+
+Schema = dict[str, type[pl.DataType]]
 
 
-# Polars parses and checks whole columns, the file as it lies on the disk where it can; only where a file is
-# wrong is it read again as lines, to name the first bad one.
+# Polars parses and checks whole columns, the file as it lies on the disk where it can. Where that fails, the
+# rows are read with decimals and blanks where AVA has neither; only if that fails too are they read as lines,
+# to name the first bad one.
 
 
-def read_groundtruth(path: str | Path) -> pl.DataFrame:
-    """Read a ground truth CSV (.csv or .csv.gz).
+def read_groundtruth(path: str | Path, classes: int = CLASS_COUNT) -> pl.DataFrame:
+    """Read a ground truth CSV (.csv or .csv.gz) with class ids up to `classes`.
 
-    Columns video (str), second (i64), x1, y1, x2, y2 (f64, fractions of the frame), action (i64, 1..80),
-    person (i64, null where the file has seven columns); a row without box has nulls from x1 on.
+    Columns video (str), second (i64; f64 to six decimals where the file has fractions), x1, y1, x2, y2 (f64,
+    fractions of the frame), action (i64), person (i64, null where the file has seven columns; f64 where it
+    has scores there, as SlowFast's may); a row without box has nulls from x1 on.
     Raises BadInput naming the line and the field.
     """
-    return _read(Path(path), "person", allowed=(2, 7, 8))
+    return _read(Path(path), "person", (2, 7, 8), classes)
 
 
-def read_detections(path: str | Path) -> pl.DataFrame:
-    """Read a detections CSV (.csv or .csv.gz): as `read_groundtruth`, with score (f64) in place of person."""
-    return _read(Path(path), "score", allowed=(2, 8))
+def read_detections(path: str | Path, classes: int = CLASS_COUNT) -> pl.DataFrame:
+    """Read a detections CSV (.csv or .csv.gz): as `read_groundtruth`, with score (f64) in place of person.
+
+    The score is null where the file has seven columns; the published scripts count it as 1.
+    """
+    return _read(Path(path), "score", (2, 7, 8), classes)
 
 
 def read_excluded(path: str | Path) -> pl.DataFrame:
-    """Read a list of excluded key frames, rows `video,second`: columns video (str), second (i64)."""
+    """Read a list of excluded key frames, rows `video,second`, or none: columns video (str), second."""
     return _read(Path(path), "person", allowed=(2,)).select("video", "second")
 
 
-def csv_schema(last: str) -> dict[str, type[pl.DataType]]:
+def csv_schema(last: str) -> Schema:
     """Columns and types of a table whose last column is `person` (ground truth) or `score` (detections)."""
     numbers = {corner: pl.Float64 for corner in CORNERS}
     ending = pl.Int64 if last == "person" else pl.Float64
     return {"video": pl.String, "second": pl.Int64, **numbers, "action": pl.Int64, last: ending}
 
 
-def _read(path: Path, last: str, allowed: tuple[int, ...]) -> pl.DataFrame:
-    schema = csv_schema(last)
-    try:
-        if _plain(path, len(schema)):
-            table = pl.read_csv(path, schema=schema, has_header=False, glob=False)
-        else:
-            # Polars fills short rows with nulls if the first one is full: a header of our own is.
-            content = ",".join(schema).encode() + b"\n" + _content(path)
-            table = pl.read_csv(content, schema=schema)
-    except pl.exceptions.PolarsError as error:
-        raise _first_bad_line(path, _content(path), schema, allowed, str(error)) from None
-    if not _complete(table, last, allowed):
-        raise _first_bad_line(path, _content(path), schema, allowed, "a row that is not complete")
-    _check_values(path, table, last)
-    return table
-
-
-def _plain(path: Path, columns: int) -> bool:
-    """Whether polars can read the file as it is: unpacked, its first row full, no blank lines at the end."""
-    try:
-        with path.open("rb") as file:
-            first = file.readline(2**16)
-            file.seek(-min(4, file.seek(0, os.SEEK_END)), os.SEEK_END)
-            end = file.read()
-    except OSError:
-        return False
-    full = first.count(b",") >= columns - 1
-    return full and not first.startswith(_GZIP) and not end.endswith(_BLANK)
-
-
-def _content(path: Path) -> bytes:
-    """The file's rows, unpacked, without byte order mark and blank lines at the end."""
-    content = _unpacked(path).removeprefix(codecs.BOM_UTF8)
-    if not content or content.isspace():
-        raise BadInput(path, "file", "at least one row", "an empty file")
-    return content.rstrip() if content.endswith(_BLANK) else content
-
-
-def _unpacked(path: Path) -> bytes:
-    """Bytes of the file; a gzip that was cut short is refused, not read as far as it goes."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BadInput(path, "file", "a readable file", error.strerror) from None
-    if not raw.startswith(_GZIP):
-        return raw
-    parts: list[bytes] = []
-    while raw:
-        unpacker = zlib.decompressobj(wbits=31)
+def _read(path: Path, last: str, allowed: tuple[int, ...], classes: int = CLASS_COUNT) -> pl.DataFrame:
+    why = "a row that is not complete"
+    for source, schema in _attempts(path, last):
+        if not source:
+            if allowed == (2,):  # none is excluded
+                return pl.DataFrame(schema=schema)
+            raise BadInput(path, "file", "at least one row", "an empty file")
         try:
-            parts.append(unpacker.decompress(raw))
-        except zlib.error as error:
-            raise BadInput(path, f"line {_lines(parts)}", "gzip data", error) from None
-        if not unpacker.eof:
-            raise BadInput(path, f"line {_lines(parts)}", "a complete gzip file", "one that is cut short")
-        raw = unpacker.unused_data
-    return b"".join(parts)
+            table = _parsed(source, schema)
+            break
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            why = str(error).splitlines()[0]
+    else:
+        raise _bad_line(path, last, allowed) or BadInput(path, "file", "an AVA CSV", why)
+    if not _complete(table, last, allowed):
+        raise _bad_line(path, last, allowed) or BadInput(path, "file", "an AVA CSV", why)
+    if last == "score" and table["score"].null_count() > table["action"].null_count():
+        fault = _bad_line(path, last, allowed)  # an empty eighth column is not seven columns
+        if fault:
+            raise fault
+    _check_values(path, table, last, classes)
+    return _whole(table)
 
 
-def _lines(parts: list[bytes]) -> int:
-    return 1 + sum(part.count(b"\n") for part in parts)
+def _attempts(path: Path, last: str) -> Iterator[tuple[Path | bytes, Schema]]:
+    """What polars may read with which schema, the fastest first."""
+    schema = csv_schema(last)
+    loose = {name: pl.Float64 if kind is pl.Int64 else kind for name, kind in schema.items()}
+    ready = is_ready(path, len(schema))
+    if ready:
+        yield path, schema
+    content = table_bytes(path)
+    if not ready:
+        yield content, schema
+    yield content, loose
+    yield _TRAILING_BLANKS.sub(b"", content), loose
+
+
+def _parsed(source: Path | bytes, schema: Schema) -> pl.DataFrame:
+    if isinstance(source, Path) or source[: source.find(b"\n")].count(b",") >= len(schema) - 1:
+        return pl.read_csv(source, schema=schema, has_header=False, glob=False)
+    # Polars fills short rows with nulls if the first one is full: a header of our own is.
+    return pl.read_csv(b"\n".join((",".join(schema).encode(), source)), schema=schema)
 
 
 def _complete(table: pl.DataFrame, last: str, allowed: tuple[int, ...]) -> bool:
-    """Whether every row has all the fields that its number of columns promises."""
+    """Whether every row has all the fields that its number of columns promises; the last may be missing."""
     if not any(table.null_count().row(0)):
         return True
     box = [*CORNERS, "action"]
     boxless = pl.all_horizontal(pl.col(*box, last).is_null())
-    wanted = box if last == "person" else [*box, last]
-    gap = pl.any_horizontal(pl.col(*wanted).is_null()) if max(allowed) > 2 else pl.lit(True)
+    gap = pl.any_horizontal(pl.col(*box).is_null()) if max(allowed) > 2 else pl.lit(True)
     wrong = pl.any_horizontal(pl.col("video", "second").is_null()) | (~boxless & gap)
     return not table.select(wrong.any()).item()
 
 
-def _first_bad_line(
-    path: Path, content: bytes, schema: dict[str, type[pl.DataType]], allowed: tuple[int, ...], otherwise: str
-) -> BadInput:
+def _whole(table: pl.DataFrame) -> pl.DataFrame:
+    """Decimals that are whole numbers as such; other seconds to the six decimals that LART's script keeps."""
+    for name in ("second", "action", "person"):
+        if name in table.columns and table[name].dtype == pl.Float64:
+            column = table[name]
+            if (column == column.floor()).all():
+                column = column.cast(pl.Int64)
+            elif name == "second":
+                values = column.unique()
+                column = column.replace_strict(values, [round(value, 6) for value in values.to_list()])
+            table = table.with_columns(column)
+    return table
+
+
+def _bad_line(path: Path, last: str, allowed: tuple[int, ...]) -> BadInput | None:
     """Read the file as lines and say which is the first that cannot be a row, and in which field."""
-    raw = pl.Series("line", content.rstrip().decode("utf-8", errors="replace").split("\n"))
-    lines = raw.str.strip_chars_end("\r").to_frame()
+    content = table_bytes(path)
+    check_utf_8(path, content)
+    if _has_index(content):
+        expected = "a video id (no index column: pandas leaves it out with index=False)"
+        return BadInput(path, "line 1, video", expected, repr(content[:40].split(b",")[0].decode()))
+    start = line = 0
+    while start < len(content):
+        end = content.find(b"\n", start + _PIECE) + 1 or len(content)
+        lines = content[start:end].decode().removesuffix("\n").split("\n")
+        fault = _first_bad(path, pl.Series("line", lines), line, last, allowed)
+        if fault:
+            return fault
+        start, line = end, line + len(lines)
+    return None
+
+
+def _first_bad(
+    path: Path, lines: pl.Series, before: int, last: str, allowed: tuple[int, ...]
+) -> BadInput | None:
+    schema = csv_schema(last)
     split = pl.col("line").str.split_exact(",", len(schema) - 1).struct.rename_fields(list(schema))
     count = (pl.col("line").str.count_matches(",") + 1).alias("columns")
-    table = lines.select(count, split.alias("fields")).unnest("fields")
+    table = lines.str.strip_chars_end("\r").to_frame()
+    table = table.select(count, split.alias("fields")).unnest("fields")
     counts = " or ".join(map(str, allowed)) + " columns"
     faults = [(pl.col("columns").is_in(allowed).not_(), "columns", counts)]
     for name, kind in schema.items():
-        text = pl.col(name).str.strip_chars('" ')
-        bad = text.str.len_bytes() == 0 if kind is pl.String else text.cast(kind, strict=False).is_null()
-        # Seven columns leave the person open; two leave everything after the second open.
+        text = pl.col(name).str.strip_chars('" \t')
+        bad = (
+            text.str.len_bytes() == 0 if kind is pl.String else text.cast(pl.Float64, strict=False).is_null()
+        )
+        # Seven columns leave the last open; two leave everything after the second open.
         absent = pl.col(name).is_null() | ((text.str.len_bytes() == 0) & pl.lit(name == "person"))
         faults.append((bad & ~absent, name, _EXPECTED[name]))
-    heading = table["second"].str.strip_chars('" ').cast(pl.Float64, strict=False).is_null()
-    heading &= table["action"].str.strip_chars('" ').cast(pl.Float64, strict=False).is_null()
-    row, name, expected = _first(table, faults) or (None, "file", "an AVA CSV")
-    if row is None:
-        return BadInput(path, name, expected, otherwise.splitlines()[0])
-    found = f"{table['columns'][row]} columns" if name == "columns" else repr(table[name][row])
-    if heading[row] and table["columns"][row] > 2:
+    heading = [
+        table[name].str.strip_chars('" ').cast(pl.Float64, strict=False).is_null()
+        for name in ("second", "action")
+    ]
+    found = _first(table, faults)
+    if found is None:
+        return None
+    row, name, expected = found
+    shown = f"{table['columns'][row]} columns" if name == "columns" else repr(table[name][row])
+    if heading[0][row] and heading[1][row] and table["columns"][row] > 2:
         expected = "a row of data (AVA files have no header)"
-    return BadInput(path, f"line {row + 1}, {name}", expected, found)
+    return BadInput(path, f"line {before + row + 1}, {name}", expected, shown)
+
+
+def _has_index(content: bytes) -> bool:
+    """Whether the first lines begin with 0, 1, 2, … before a name and a second: pandas' index."""
+    lines = [line.split(b",", 3) for line in content[:4096].split(b"\n")[:4] if line.strip()]
+    rows = lines[1:] if not lines[0][0].strip(b'" ') else lines[:3]  # the index has no name in a heading
+    counted = [row[0] for row in rows] == [str(number).encode() for number in range(len(rows))]
+    return (
+        bool(rows)
+        and counted
+        and all(len(row) > 3 and not _number(row[1]) and _number(row[2]) for row in rows)
+    )
+
+
+def _number(text: bytes) -> bool:
+    try:
+        float(text.strip(b'" '))
+    except ValueError:
+        return False
+    return True
 
 
 _EXPECTED = {
     "video": "a video id",
-    "second": "a whole number of seconds",
+    "second": "a number of seconds",
     **{corner: "a number" for corner in CORNERS},
     "action": "a class id (a whole number)",
-    "person": "a person id (a whole number)",
+    "person": "a person id (a number)",
     "score": "a number",
 }
 
@@ -172,16 +219,19 @@ def _first(table: pl.DataFrame, faults: list[tuple[pl.Expr, str, str]]) -> tuple
     return row, faults[fault][1], faults[fault][2]
 
 
-def _check_values(path: object, table: pl.DataFrame, last: str) -> None:
+def _check_values(path: object, table: pl.DataFrame, last: str, classes: int = CLASS_COUNT) -> None:
     """Raise BadInput at the first row whose numbers cannot be a box, a class or a score."""
-    low, high = -COORDINATE_TOLERANCE, 1 + COORDINATE_TOLERANCE
-    inside = "a fraction of the frame in [0, 1]"
+    inside = f"a fraction of the frame (0 to 1; {LEAST:g} to {MOST:g} are scored)"
     # The negation also catches NaN, which lies in no interval.
-    faults = [(pl.col(corner).is_between(low, high).not_(), corner, inside) for corner in CORNERS]
+    faults = [(pl.col(corner).is_between(LEAST, MOST).not_(), corner, inside) for corner in CORNERS]
     faults += [(pl.col(b) < pl.col(a), b, f"at least {a}") for a, b in (("x1", "x2"), ("y1", "y2"))]
-    faults.append((pl.col("action").is_between(1, CLASS_COUNT).not_(), "action", "a class id in 1..80"))
+    faults.append((pl.col("action").is_between(1, classes).not_(), "action", f"a class id in 1..{classes}"))
     if last == "score":
         faults.append((pl.col("score").is_finite().not_(), "score", "a finite number"))
+    for name in ("second", "action", "person"):
+        if name in table.columns and table[name].dtype == pl.Float64:
+            fraction = (pl.col(name) != pl.col(name).floor()) & pl.lit(name == "action")
+            faults.append((pl.col(name).abs().lt(2**53).not_() | fraction, name, _EXPECTED[name]))
     fault = _first(table, faults)
     if fault is None:
         return
@@ -191,7 +241,7 @@ def _check_values(path: object, table: pl.DataFrame, last: str) -> None:
         found += " in the box " + ", ".join(str(table[corner][row]) for corner in CORNERS)
         found += " (pixels?)" if max(abs(table[corner][row]) for corner in CORNERS) > 2 else ""
     if name == "action":
-        found += " (class ids count from 1)" if found == "0" else ""
+        found += " (class ids count from 1)" if table[name][row] == 0 else ""
     raise BadInput(path, f"line {row + 1}, {name}", expected, found)
 
 
@@ -214,6 +264,8 @@ def _write(table: pl.DataFrame, path: Path, last: str) -> None:
     missing = [name for name in schema if name not in table.columns]
     if missing:
         raise BadInput(path, "columns", ", ".join(schema), ", ".join(table.columns))
+    if not (table["second"] == table["second"].cast(pl.Int64, strict=False)).all():
+        schema["second"] = pl.Float64
     table = table.select(pl.col(name).cast(kind) for name, kind in schema.items())
     if not _complete(table, last, allowed=(2, 7, 8)):
         raise BadInput(path, "rows", "all fields of a box or none", "a row with some of them")

@@ -16,9 +16,11 @@ from lart_mini.evaluation import ava_csv, frame_map
 from lart_mini.evaluation.frame_map import FRAME, POLICIES, Evaluation, Policy
 
 SAMPLE = 1000  # frames on which a repair is tried
+CROWD = 1000  # labels in one frame, beyond which it is not tried
 MUCH = 0.1  # a repair must raise a fraction by this much and
 TIMES = 1.5  # by this factor
 FEW = 0.8  # a share below this is worth a sentence
+Classes = tuple[int, ...]  # ids that are scored
 
 _SECOND, _VIDEO, _ACTION = pl.col("second"), pl.col("video"), pl.col("action")
 KEY_REPAIRS = {
@@ -44,6 +46,8 @@ ROW_REPAIRS = {
     ],
     "The class ids are one too low: AVA counts from 1 (column k of 80 is class k + 1).": [_ACTION + 1],
     "The class ids are one too high: of 81 columns the first is none (column k is class k).": [_ACTION - 1],
+}
+ROW_REPAIRS_OF_60 = {
     "The class ids number the 60 evaluated classes from 1: write AVA's own ids.": [_FROM_60[0]],
     "The class ids number the 60 evaluated classes from 0: write AVA's own ids.": [_FROM_60[1]],
 }
@@ -55,23 +59,31 @@ def diagnose(evaluation: Evaluation) -> list[str]:
     A fault that can be undone is, before the next is looked for. Empty where nothing stands out.
     """
     groundtruth, detections = evaluation.groundtruth, evaluation.detections
+    if groundtruth["second"].dtype != detections["second"].dtype:  # one of them has fractions
+        groundtruth, detections = (
+            table.with_columns(_SECOND.cast(pl.Float64)) for table in (groundtruth, detections)
+        )
     policy = POLICIES[evaluation.policy]
     truth, found = groundtruth.drop_nulls("action"), detections.drop_nulls("action")
     if truth.is_empty() or found.is_empty():
         empty = "ground truth holds" if truth.is_empty() else "detections hold"
         return [f"The {empty} no box."]
     findings, found = _keys(groundtruth, truth, found)
-    truth, found = _sample(truth, found)
+    crowds, truth = _crowds(truth)
+    findings += crowds
+    every, (truth, found) = found, _sample(truth, found)
     largest = found.select(pl.max_horizontal(pl.col(*ava_csv.CORNERS).abs().max())).item()
     if found.is_empty():
         return findings + _scores(detections)
     if largest > 2:
         text = f"The coordinates are pixels (up to {largest:.0f}): divide by the frame's width and height."
         return [*findings, text, *_scores(detections)]
-    more, found = _rows(truth, found, replace(policy, cap=None))
-    if _mean_ap(truth, found, policy) < 1 - MUCH:
-        more += _scores(detections) or _cap(truth, found, policy)
-    return findings + more
+    classes = tuple(evaluation.classes)
+    repeated, found = _repeated(truth, found, every, policy, classes)
+    more, found = _rows(truth, found, replace(policy, cap=None), classes)
+    if _mean_ap(truth, found, policy, classes) < 1 - MUCH:
+        more += _scores(detections) or _cap(truth, found, policy, classes)
+    return findings + repeated + more
 
 
 def _keys(
@@ -104,6 +116,33 @@ def _no_frame_meets(listed: pl.DataFrame, seen: pl.DataFrame) -> str:
     return f"No second of the detections is in the ground truth: {here} here, {there} there."
 
 
+def _crowds(truth: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
+    """Frames with more labels than a picture can hold, and the ground truth without them."""
+    crowds = truth.group_by(FRAME).len().filter(pl.col("len") > CROWD).sort("len", *FRAME, descending=True)
+    if crowds.is_empty():
+        return [], truth
+    video, second, count = crowds.row(0)
+    text = (
+        f"More than {CROWD:,} ground-truth labels stand in one frame ({crowds.height:,} such; {count:,} in "
+    )
+    text += f"second {second} of {video!r}): are the seconds right?"
+    return [text], truth.join(crowds, on=FRAME, how="anti", maintain_order="left")
+
+
+def _repeated(
+    truth: pl.DataFrame, found: pl.DataFrame, every: pl.DataFrame, policy: Policy, classes: Classes
+) -> tuple[list[str], pl.DataFrame]:
+    """Rows with the frame, the box and the class of an earlier one, and the sample without them."""
+    key = [*FRAME, *ava_csv.CORNERS, "action"]
+    once = found.unique(key, keep="first", maintain_order=True)
+    if once.height == found.height:
+        return [], found
+    count = every.height - every.select(pl.struct(key).hash()).to_series().n_unique()
+    now, without = (_percent(_mean_ap(truth, table, policy, classes)) for table in (found, once))
+    text = f"{count:,} of {every.height:,} detections repeat an earlier one (frame, box and class): "
+    return [f"{text}mAP on a sample of frames is {now}, without them {without}."], once
+
+
 def _sample(truth: pl.DataFrame, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of both tables in at most SAMPLE of the frames that they share, evenly spread."""
     shared = truth.select(FRAME).unique(maintain_order=True)
@@ -113,49 +152,52 @@ def _sample(truth: pl.DataFrame, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.
     return truth, found.join(frames, on=FRAME, how="semi", maintain_order="left")
 
 
-def _rows(truth: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> tuple[list[str], pl.DataFrame]:
+def _rows(
+    truth: pl.DataFrame, found: pl.DataFrame, policy: Policy, classes: Classes
+) -> tuple[list[str], pl.DataFrame]:
     """The repair of boxes or class ids, if any, that raises the mAP of the sample much."""
-    now = _mean_ap(truth, found, policy)
+    repairs = ROW_REPAIRS | (ROW_REPAIRS_OF_60 if classes == ava.EVALUATED else {})
+    now = _mean_ap(truth, found, policy, classes)
     tried = {
-        text: _mean_ap(truth, found.with_columns(repair), policy) for text, repair in ROW_REPAIRS.items()
+        text: _mean_ap(truth, found.with_columns(repair), policy, classes) for text, repair in repairs.items()
     }
     best = max(tried, key=lambda text: tried[text])
     if _better(tried[best], now):
         text = f"{best} As they are, mAP on a sample of frames is {_percent(now)}; "
-        return [text + f"repaired so, {_percent(tried[best])}."], found.with_columns(ROW_REPAIRS[best])
-    reached = _boxes_reached(truth, found, policy)
+        return [text + f"repaired so, {_percent(tried[best])}."], found.with_columns(repairs[best])
+    reached = _boxes_reached(truth, found, policy, classes[0])
     text = f"Only {_percent(reached)} of the ground truth's boxes overlap with a detection by half."
     return [text] if reached < FEW else [], found
 
 
-def _boxes_reached(truth: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> float:
+def _boxes_reached(truth: pl.DataFrame, found: pl.DataFrame, policy: Policy, anything: int) -> float:
     """Share of the ground truth's boxes that some detection, of whatever class, would claim."""
-    anything = ava.EVALUATED[0]
     boxes = [table.select(*FRAME, *ava_csv.CORNERS).unique(maintain_order=True) for table in (truth, found)]
     truth, found = (table.with_columns(action=anything, person=None, score=1.0) for table in boxes)
-    scored = frame_map.compare(truth, found, policy)
+    scored = frame_map.compare(truth, found, policy, classes=(anything,))
     return float(scored.true_positive.sum() / scored.truths[anything])
 
 
-def _cap(truth: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> list[str]:
+def _cap(truth: pl.DataFrame, found: pl.DataFrame, policy: Policy, classes: Classes) -> list[str]:
     if policy.cap is None:
         return []
-    capped, free = (_mean_ap(truth, found, rules) for rules in (policy, replace(policy, cap=None)))
+    capped, free = (_mean_ap(truth, found, rules, classes) for rules in (policy, replace(policy, cap=None)))
     if not _better(free, capped):
         return []
-    counted = found.filter(_ACTION.is_in(ava.EVALUATED))
+    counted = found.filter(_ACTION.is_in(classes))
     cut = 1 - counted.group_by(FRAME).head(policy.cap).height / counted.height
     text = f"Only the {policy.cap} highest rows of a frame count, which cuts {_percent(cut)} of the rows"
     return [f"{text}: mAP on a sample of frames is {_percent(capped)}, without the cut {_percent(free)}."]
 
 
 def _scores(found: pl.DataFrame) -> list[str]:
-    low, high = found.select(pl.col("score").min().alias("low"), pl.col("score").max().alias("high")).row(0)
+    score = pl.col("score").fill_null(1)
+    low, high = found.drop_nulls("action").select(score.min().alias("low"), score.max().alias("high")).row(0)
     return [f"All scores are {low:g}: nothing is ranked."] if low == high and found.height > 1 else []
 
 
-def _mean_ap(truth: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> float:
-    per_class = frame_map.compare(truth, found.drop_nulls("action"), policy).per_class()
+def _mean_ap(truth: pl.DataFrame, found: pl.DataFrame, policy: Policy, classes: Classes) -> float:
+    per_class = frame_map.compare(truth, found.drop_nulls("action"), policy, classes=classes).per_class()
     return float(np.nan_to_num(frame_map.mean(list(per_class.values()))))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -21,11 +21,13 @@ import polars as pl
 
 from lart_mini import ava
 from lart_mini.evaluation import activitynet_heap, ava_csv
+from lart_mini.evaluation.class_list import AVA_60, read_classes
 from lart_mini.evaluation.packed_sort import by_group_and_score
 from lart_mini.files import BadInput
 
 IOU_THRESHOLD = 0.5
 FRAME = ["video", "second"]
+PAIRS = 2**18  # of boxes, compared at once: some 50 MB
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ class Evaluation:
     """mAP and what it is made of; AP is a fraction in 0..1."""
 
     policy: str
-    per_class: dict[int, float]  # class id -> AP, nan where there is no ground truth, over the 60 evaluated
+    per_class: dict[int, float]  # class id -> AP of each that is scored, nan where there is no ground truth
     counts: dict[str, int]
     groundtruth: pl.DataFrame = field(repr=False, compare=False)
     detections: pl.DataFrame = field(repr=False, compare=False)
+    classes: dict[int, str] = field(default_factory=AVA_60.copy)  # id -> name, of the classes that are scored
 
     @property
     def mean_ap(self) -> float:
@@ -85,8 +88,14 @@ class Evaluation:
         """The same mean over person movement (PM), object manipulation (OM) and person interaction (PI)."""
         groups: dict[str, list[float]] = {category: [] for category in ava.CATEGORIES}
         for action, precision in self.per_class.items():
-            groups[ava.CLASSES[action - 1].category].append(precision)
+            if category := self.category(action):
+                groups[category].append(precision)
         return {category: mean(values) for category, values in groups.items()}
+
+    def category(self, action: int) -> str:
+        """PM, OM or PI where the class is AVA's, by id and name; empty for another set's class."""
+        known = ava.NAMES.get(action) == self.classes[action]
+        return ava.CLASSES[action - 1].category if known else ""
 
     def to_json(self) -> str:
         """JSON with fractions; what is nan here is null there."""
@@ -105,14 +114,21 @@ def evaluate_files(
     detections: str | Path,
     policy: str = "activitynet",
     excluded: str | Path | None = None,
+    classes: str | Path | None = None,
 ) -> Evaluation:
-    """`evaluate` on AVA CSV files; raises BadInput naming file, line and field."""
+    """`evaluate` on AVA CSV files; raises BadInput naming file, line and field.
+
+    `classes`: a label map's file, or ids such as "1,2,3"; AVA's 60 if not given.
+    """
     _policy(policy)
+    names = None if classes is None else read_classes(classes)
+    highest = ava.CLASS_COUNT if names is None else ava_csv.MOST_CLASSES
     return evaluate(
-        ava_csv.read_groundtruth(groundtruth),
-        ava_csv.read_detections(detections),
+        ava_csv.read_groundtruth(groundtruth, highest),
+        ava_csv.read_detections(detections, highest),
         policy,
         None if excluded is None else ava_csv.read_excluded(excluded),
+        names,
     )
 
 
@@ -121,16 +137,21 @@ def evaluate(
     detections: pl.DataFrame,
     policy: str = "activitynet",
     excluded: pl.DataFrame | None = None,
+    classes: Mapping[int, str] | None = None,
 ) -> Evaluation:
-    """Score detections against ground truth: tables as `ava.read_groundtruth` and `ava.read_detections` give.
+    """Score detections against ground truth: tables as `read_groundtruth` and `read_detections` give.
 
-    `excluded` (video, second) names key frames to leave out. Raises BadInput for an unknown policy, missing
-    columns and scores that are not numbers.
+    `excluded` (video, second) names key frames to leave out; `classes` (id: name, ids from 1 to 255) says
+    which are scored, AVA's 60 if not given. Raises BadInput for an unknown policy, missing columns, ids out
+    of range and scores that are not numbers.
     """
-    scored = compare(groundtruth, detections, _policy(policy), excluded)
+    names = dict(sorted((AVA_60 if classes is None else classes).items()))
+    if not names or not 1 <= min(names) <= max(names) <= ava_csv.MOST_CLASSES:
+        raise BadInput("evaluate", "classes", f"ids in 1..{ava_csv.MOST_CLASSES}", list(names)[:9])
+    scored = compare(groundtruth, detections, _policy(policy), excluded, tuple(names))
     per_class = scored.per_class()
     counts = _counts(groundtruth, detections, scored, per_class)
-    return Evaluation(policy, per_class, counts, groundtruth, detections)
+    return Evaluation(policy, per_class, counts, groundtruth, detections, names)
 
 
 def precision_recall(
@@ -168,10 +189,11 @@ class Scored:
     action: np.ndarray  # (n,) ascending
     score: np.ndarray  # (n,) falling within a class
     true_positive: np.ndarray  # (n,) bool
-    truths: np.ndarray  # (81,) ground truth rows of each class id
+    truths: np.ndarray  # (C + 1,) ground truth rows of each class id up to the highest
     listed: pl.Series  # keys of the frames that the ground truth names, each once
     seen: pl.Series  # and of the detections' frames, before those without ground truth are left out
     undetected_classes: bool
+    classes: tuple[int, ...]  # ids of those that are scored, ascending
 
     def curve(self, action: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Precision, recall and score by falling score, or None where the class does not count."""
@@ -182,8 +204,8 @@ class Scored:
         return hits / np.arange(1, hits.size + 1), hits / self.truths[action], self.score[rows]
 
     def per_class(self) -> dict[int, float]:
-        """AP of each of the 60 evaluated classes, nan where it does not count."""
-        result = dict.fromkeys(ava.EVALUATED, math.nan)
+        """AP of each class that is scored, nan where it does not count."""
+        result = dict.fromkeys(self.classes, math.nan)
         for action in result:
             if rows := self._rows(action):
                 # Between two hits precision only falls, so that the area needs the curve at the hits alone.
@@ -194,20 +216,28 @@ class Scored:
 
     def _rows(self, action: int) -> slice | None:
         """The rows of one class; None where it does not count."""
-        first, last = np.searchsorted(self.action, np.array((action, action + 1), self.action.dtype))
+        own = self.action.dtype.type(action)
+        first, last = (int(np.searchsorted(self.action, own, side)) for side in ("left", "right"))
         counts = self.truths[action] > 0 and (first < last or self.undetected_classes)
         return slice(first, last) if counts else None
 
 
 def compare(
-    groundtruth: pl.DataFrame, detections: pl.DataFrame, rules: Policy, excluded: pl.DataFrame | None = None
+    groundtruth: pl.DataFrame,
+    detections: pl.DataFrame,
+    rules: Policy,
+    excluded: pl.DataFrame | None = None,
+    classes: tuple[int, ...] = ava.EVALUATED,
 ) -> Scored:
-    """Choose frames and rows as the policy does, and decide for each row whether it is a true positive."""
+    """Choose frames and rows as the policy does, and decide for each row whether it is a true positive.
+
+    `classes` are the ids that are scored, ascending, in 1..255.
+    """
     _check("groundtruth", groundtruth, "person")
     _check("detections", detections, "score")
-    evaluated = pl.col("action").is_in(ava.EVALUATED).fill_null(False)
+    evaluated = pl.col("action").is_in(classes).fill_null(False)
     truth = _where(groundtruth, evaluated)
-    found = _where(detections, evaluated & (pl.col("score") > rules.above))
+    found = _where(detections, evaluated & (pl.col("score").fill_null(1) > rules.above))
     tables = (groundtruth, truth, found, *(() if excluded is None else (excluded,)))
     listed_runs, truth_runs, runs, *left_out = _runs(tables)
     listed = listed_runs[0].unique()
@@ -221,16 +251,16 @@ def compare(
         frames = frames.filter(~frames.is_in(keys.implode()))
         if not rules.excluded_truth:
             missable = missable[np.repeat(~truth_runs[0].is_in(keys.implode()).to_numpy(), truth_runs[1])]
-    truths = np.bincount(missable, minlength=ava.CLASS_COUNT + 1)
+    truths = np.bincount(missable, minlength=max(classes) + 1)
     # Two of the readers take the person id for a score; it decides between equal overlaps.
     claimed = _rows(truth, truth_runs, frames, "person", replace(rules, cap=None))
     rows = _rows(found, runs, frames, "score", rules)
-    true_positive = _match(rows, claimed, len(frames), rules.precision)
+    true_positive = _match(rows, claimed, (len(frames), len(truths)), rules.precision)
     score = rows.score.astype(rules.precision).astype(np.float64, copy=False)
     # The evaluators sort upwards and turn round: of equal scores the last comes first.
     order = len(score) - 1 - by_group_and_score(rows.action[::-1], score[::-1])
     action, hits = rows.action[order], true_positive[order]
-    return Scored(action, score[order], hits, truths, listed, seen, rules.undetected_classes)
+    return Scored(action, score[order], hits, truths, listed, seen, rules.undetected_classes, classes)
 
 
 def _where(table: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
@@ -248,10 +278,13 @@ def _runs(tables: Sequence[pl.DataFrame]) -> list[tuple[pl.Series, np.ndarray]]:
     new = pl.any_horizontal(pl.col(FRAME) != pl.col(FRAME).shift()).fill_null(True)
     starts = [table.select(new.arg_true()).to_series().to_numpy() for table in tables]
     lengths = [np.diff(start, append=table.height) for start, table in zip(starts, tables, strict=True)]
-    frame = (pl.col("video"), pl.col("second").cast(pl.Int64))
-    first = [table.select(frame)[start] for start, table in zip(starts, tables, strict=True)]
+    second = number = pl.col("second").cast(pl.Int64)
+    if any(table["second"].dtype.is_float() for table in tables):  # LART's script tells six decimals apart
+        second = (pl.col("second").cast(pl.Float64) * 1e6).round().cast(pl.Int64)
+        number = pl.col("second").rank("dense").cast(pl.Int64)
+    first = [table.select("video", second)[start] for start, table in zip(starts, tables, strict=True)]
     video = pl.col("video").cast(pl.Categorical).to_physical().cast(pl.Int64)
-    keys = pl.concat(first).select(frame=video * 2**32 + pl.col("second")).to_series()
+    keys = pl.concat(first).select(frame=video * 2**32 + number).to_series()
     ends = np.cumsum([len(start) for start in starts])
     return [(keys[end - len(size) : end], size) for end, size in zip(ends, lengths, strict=True)]
 
@@ -291,10 +324,13 @@ def _rows(
     return _Rows(frame[order], action[order], score[order], order, corners)
 
 
-def _match(rows: _Rows, truth: _Rows, frames: int, precision: type[np.floating]) -> np.ndarray:
-    """Whether each row is a true positive, (n,) bool; rows and truth in the order in which they claim."""
+def _match(rows: _Rows, truth: _Rows, size: tuple[int, int], precision: type[np.floating]) -> np.ndarray:
+    """Whether each row is a true positive, (n,) bool; rows and truth in the order in which they claim.
+
+    `size` is the number of frames and of class ids, with 0.
+    """
     hits = np.zeros(len(rows.frame), bool)
-    classes = ava.CLASS_COUNT + 1
+    frames, classes = size
     truth_key = truth.frame.astype(np.int64) * classes + truth.action
     by_key = np.argsort(truth_key, kind="stable")
     groups, starts, sizes = np.unique(truth_key[by_key], return_index=True, return_counts=True)
@@ -303,21 +339,36 @@ def _match(rows: _Rows, truth: _Rows, frames: int, precision: type[np.floating])
 
     group = group_of[rows.frame.astype(np.int64) * classes + rows.action]
     row = np.flatnonzero(group >= 0)  # only these have ground truth of their class in their frame
-    if not row.size:
-        return hits
-    size = sizes[group[row]]
-    offset = np.concatenate(([0], np.cumsum(size)[:-1]))
-    # All (row, ground truth) pairs, those of one row side by side.
-    pair_row = np.repeat(np.arange(len(row)), size)
-    pair_truth = np.arange(size.sum()) + np.repeat(starts[group[row]] - offset, size)
-    overlap = iou(rows.box(row, precision)[pair_row], truth.box(by_key, precision)[pair_truth])
-    best = np.maximum.reduceat(overlap, offset)
-    enough = np.flatnonzero((overlap == best[pair_row]) & (overlap >= IOU_THRESHOLD))
-    # Of equal overlaps the first ground truth, of several claims the first row.
-    claimer, first = np.unique(pair_row[enough], return_index=True)
-    _, winner = np.unique(pair_truth[enough[first]], return_index=True)
-    hits[row[claimer[winner]]] = True
+    start, count = starts[group[row]], sizes[group[row]]
+    boxes = truth.box(by_key, precision)
+    claimed = np.zeros(len(by_key), bool)
+    for part in _pieces(count):
+        own, number = rows.box(row[part], precision), count[part]
+        offset = np.cumsum(number) - number
+        # All (row, ground truth) pairs, those of one row side by side.
+        pair_row = np.repeat(np.arange(len(own)), number)
+        pair_truth = np.arange(number.sum()) + np.repeat(start[part] - offset, number)
+        overlap = iou(own[pair_row], boxes[pair_truth])
+        best = np.maximum.reduceat(overlap, offset)
+        enough = np.flatnonzero((overlap == best[pair_row]) & (overlap >= IOU_THRESHOLD))
+        # Of equal overlaps the first ground truth, of several claims the first row.
+        claimer, first = np.unique(pair_row[enough], return_index=True)
+        target, winner = np.unique(pair_truth[enough[first]], return_index=True)
+        new = ~claimed[target]
+        claimed[target] = True
+        hits[row[part][claimer[winner[new]]]] = True
     return hits
+
+
+def _pieces(count: np.ndarray) -> Iterator[slice]:
+    """Slices of the rows with at most PAIRS pairs each, or one row; count (n,) says how many a row has."""
+    ends = np.cumsum(count)
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, before + PAIRS, side="right")))
+        yield slice(start, end)
+        start = end
 
 
 # Not `boxes.overlap`: the order and the precision of the sums are the evaluators' own here.
@@ -340,6 +391,10 @@ def _counts(
 ) -> dict[str, int]:
     listed, seen = scored.listed, scored.seen
     shared = int(listed.is_in(seen.implode()).sum())
+    left_out = [
+        int(table.select((~pl.col("action").is_in(scored.classes)).sum()).item())
+        for table in (groundtruth, detections)
+    ]
     return {
         "frames": len(listed),
         "boxes": groundtruth.drop_nulls("action").select(*FRAME, *ava_csv.CORNERS).unique().height,
@@ -351,6 +406,8 @@ def _counts(
         "frames_shared": shared,
         "frames_without_detections": len(listed) - shared,
         "frames_without_groundtruth": len(seen) - shared,
+        "labels_left_out": left_out[0],
+        "detections_left_out": left_out[1],
     }
 
 
@@ -364,8 +421,8 @@ def _check(name: str, table: pl.DataFrame, last: str) -> None:
     wanted = [*FRAME, *ava_csv.CORNERS, "action", last]
     if missing := [column for column in wanted if column not in table.columns]:
         raise BadInput(name, "columns", ", ".join(wanted), f"a table without {', '.join(missing)}")
-    if not table["second"].dtype.is_integer():
-        raise BadInput(name, "second", "whole seconds", table["second"].dtype)
+    if not table["second"].dtype.is_numeric():
+        raise BadInput(name, "second", "whole seconds or decimals", table["second"].dtype)
     if len(far := table["second"].filter(~table["second"].is_between(-(2**31), 2**31 - 1))):
         raise BadInput(name, "second", "a number of 32 bits", far[0])
     if last == "score" and table["score"].is_nan().any():

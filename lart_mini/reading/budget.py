@@ -78,7 +78,7 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):
             raise BadInput(path, "file", "a plain file", "a folder" if path.is_dir() else "none")
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            content = file.read(min(most, path.stat().st_size) + 1)  # so many bytes are made at once
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # a ValueError: a name with a zero byte in it

@@ -71,6 +71,7 @@ class Detections:
         for field, expected, wrong in (
             ("frame", "numbers that never fall", np.diff(self.frame, prepend=self.frame[:1]) < 0),
             ("box", "width and height above 0", (self.box[:, 2:] <= 0).any(axis=1)),
+            ("confidence", "a number in [0, 1]", (self.confidence < 0) | (self.confidence > 1)),
             ("translation", "a depth above 0", self.translation[:, 2] <= 0),
         ):
             if wrong.any():

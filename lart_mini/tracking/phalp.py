@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lart_mini import ava
 from lart_mini.boxes import corners_from_xywh, inside_frame, xywh_from_corners
 from lart_mini.files import BadInput
+from lart_mini.reading.budget import TooMuch, count_values
+from lart_mini.tracking.tracks import check_lengths, video_id
 from lart_mini.tracklets.safe_pickle import read_pickle
 from lart_mini.tracklets.tracklet import PUBLISHED_DEPTH_UNIT, Tracklet
 
@@ -23,10 +25,12 @@ def from_phalp(
     """Tracklets of PHALP's result file (`results/<name>.pkl`), read without running anything in it.
 
     The file is a dict of frames; each holds lists with an entry a track. Only entries that were detected in
-    their frame count (`tracked_time` 0), and a tracklet goes from a track's first such frame to its last.
-    PHALP gives depths for a focal length of 5000 pixels; the person-vectors have them in units of 200, as
-    published.
-    `video` (11 characters) is taken from the file's name if not given. Raises BadInput on anything wrong.
+    their frame count (`tracked_time` 0), and a tracklet goes from a track's first such frame to its last. Of
+    several entries of one track in a frame, which PHALP writes where ground truth confirms a track, the first
+    counts, as in its own tools. PHALP gives depths for a focal length of 5000 pixels; the person-vectors have
+    them in units of 200, as published.
+    `video` (11 characters) is made of the file's name if not given (`video_id`). Raises BadInput on anything
+    wrong.
     """
     path = Path(path)
     content = read_pickle(path)
@@ -43,30 +47,34 @@ def from_phalp(
         before = int(frame["time"])
     if not rows:
         raise BadInput(path, "tid", "a tracked person", "none in any frame")
-    video = video or f"{path.stem.removeprefix('demo_')[:11]:_<11}"
+    lengths = [track[-1]["time"] - track[0]["time"] + 1 for track in rows.values()]
+    check_lengths(path, lengths, sum(map(len, rows.values())))
+    video = video or video_id(path.stem.removeprefix("demo_"))
     return [_phalp_tracklet(path, one, rows[one], dataset, video, keyframe) for one in sorted(rows)]
 
 
 def _phalp_frame(path: Path, name: object, frame: Any) -> list[dict[str, Any]]:
     """The entries of one frame whose person was detected in it, as one dict each."""
     keys = ("tid", "tracked_time", "bbox", "size", "conf", "smpl", "camera", "3d_joints")
-    if not isinstance(frame, dict) or not isinstance(frame.get("time"), int):
+    if not isinstance(frame, dict) or not isinstance(frame.get("time"), int) or abs(frame["time"]) >= 2**31:
         raise BadInput(path, f"{name}", "a dict with the frame's number under `time`", type(frame).__name__)
     for key in keys:
         if not isinstance(frame.get(key), list) or len(frame[key]) != len(frame["tid"]):
             found = "none, or one of another length"
             raise BadInput(path, f"{name}: {key}", "a list with an entry a track", found)
-    rows = [
-        {key: frame[key][i] for key in keys} | {"time": frame["time"]}
-        for i, passed in enumerate(frame["tracked_time"])
-        if passed == 0
+    first: dict[int, int] = {}  # of each track, its first entry
+    for i, (one, passed) in enumerate(zip(frame["tid"], frame["tracked_time"], strict=True)):
+        if not isinstance(passed, (int, float, np.number)):
+            raise BadInput(path, f"{name}: tracked_time", "numbers", type(passed).__name__)
+        if not isinstance(one, (int, np.integer)) or not 0 <= one < 2**31:
+            what = one if isinstance(one, (int, np.integer)) else type(one).__name__
+            raise BadInput(path, f"{name}: tid", "whole numbers from 0", what)
+        first.setdefault(int(one), i)
+    return [
+        {key: frame[key][i] for key in keys} | {"tid": one, "time": int(frame["time"])}
+        for one, i in first.items()
+        if frame["tracked_time"][i] == 0
     ]
-    seen = [row["tid"] for row in rows]
-    if not all(isinstance(one, (int, np.integer)) and one >= 0 for one in seen):
-        raise BadInput(path, f"{name}: tid", "whole numbers from 0", seen)
-    if len(set(seen)) != len(seen):
-        raise BadInput(path, f"{name}: tid", "one detection of an id a frame", seen)
-    return rows
 
 
 def _phalp_tracklet(
@@ -76,10 +84,16 @@ def _phalp_tracklet(
     smpl = [row["smpl"] if isinstance(row["smpl"], dict) else {} for row in rows]
 
     def stacked(field: str, values: list[Any], *shape: int) -> NDArray[np.float32]:
-        arrays = [np.asarray(value) for value in values]
         size = int(np.prod(shape))
+        wrong = BadInput(path, f"{field} of track {one}", f"numbers of shape {shape}", "something else")
+        try:
+            for value in values:
+                count_values(value, 2 * size + 8, depth=4)
+            arrays = [np.asarray(value) for value in values]
+        except (TooMuch, ValueError):
+            raise wrong from None
         if any(array.dtype.kind not in "fiu" or array.size != size for array in arrays):
-            raise BadInput(path, f"{field} of track {one}", f"numbers of shape {shape}", "something else")
+            raise wrong
         return np.stack([array.reshape(shape) for array in arrays]).astype(np.float32)
 
     orient = stacked("smpl global_orient", [s.get("global_orient") for s in smpl], 1, 3, 3)

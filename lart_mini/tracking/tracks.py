@@ -28,7 +28,9 @@ Your own detections and identities make tracklets from plain arrays:
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,34 @@ from lart_mini.people.body import Body
 from lart_mini.scenes.takes import Array
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracklets.tracklet import Tracklet
+
+VIDEO_LENGTH = 11  # characters of a video's id in a tracklet's name
+UNQUESTIONED = 200_000  # frames that the tracklets of any file may have: two hours at 30 a second
+GAPS = 20  # beyond that, so many times as many as were seen
+
+
+def video_id(name: str) -> str:
+    """The 11 characters that stand for a video in tracklets' names: its own, filled up with `_`.
+
+    Of a longer name, or one that looks filled up itself, the first four characters and six of a digest of
+    all, so that no two names become one.
+    """
+    if len(name) <= VIDEO_LENGTH and not name.endswith("_"):
+        return f"{name:_<{VIDEO_LENGTH}}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    letters = "0123456789abcdefghijklmnopqrstuv"  # five bits each
+    return f"{name[:4]:_<4}-" + "".join(letters[byte % 32] for byte in digest[:6])
+
+
+def check_lengths(file: str | Path, lengths: list[int], seen: int) -> None:
+    """Raise BadInput where tracklets of `lengths` frames would be made out of far fewer detections.
+
+    A frame number of a billion in one line is no reason to make a billion frames.
+    """
+    most = max(UNQUESTIONED, GAPS * seen)
+    if sum(lengths) > most:
+        expected = f"at most {most:,} frames from people's first to their last, for {seen:,} detections"
+        raise BadInput(file, "frame", expected, f"{sum(lengths):,}")
 
 
 @dataclass(frozen=True)

@@ -257,15 +257,24 @@ class ReleasedFile:
         return None if _same(camera, usual) else camera.astype(np.float32), unit
 
 
-def depth_unit_told(vector: NDArray[Any], camera: NDArray[Any], detected: NDArray[np.bool_]) -> float:
-    """200 where `camera` (T, 3) repeats the end of the person-vectors (T, 229), else 1, in metres.
+NEARER_THAN_ANYBODY = 1.0  # metres; with a focal length of 5000 pixels people stand at 5 to 60
 
-    The tracker's code divided the depth in place, so that only published files are so. Frames without a
-    detection tell nothing, nor do depths of 0.
+
+def depth_unit_told(vector: NDArray[Any], camera: NDArray[Any], detected: NDArray[np.bool_]) -> float:
+    """200 where `camera` (T, 3) says the same depth as the person-vectors (T, 229), else 1, in metres.
+
+    `camera` has depth / 200. The tracker's code divided the depth in place, so that published files have it
+    so in the person-vectors too. LART's demo puts a smoothed place there, whose depth is only near: it must
+    be within a factor of 2, and less than anybody's in metres. Frames without a detection tell nothing, nor
+    do depths of 0.
     """
     rows = detected if detected.any() else slice(None)
-    place = vector[rows, 226:]
-    return PUBLISHED_DEPTH_UNIT if place[:, 2].any() and _same(camera[rows], place) else 1.0
+    place, seen = vector[rows, 226:], camera[rows]
+    if place[:, 2].any() and _same(seen, place):
+        return PUBLISHED_DEPTH_UNIT
+    depth, told = np.median(place[:, 2]), np.median(seen[:, 2])
+    near = told / 2 < depth < 2 * told and max(depth, told) < NEARER_THAN_ANYBODY
+    return PUBLISHED_DEPTH_UNIT if near and (place[:, 2] > 0).all() else 1.0
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:

@@ -6,6 +6,7 @@ from mutants import Mutant
 
 PACKED = "lart_mini/evaluation/packed_sort.py"
 MAP, CSV = "lart_mini/evaluation/frame_map.py", "lart_mini/evaluation/ava_csv.py"
+TABLES = "lart_mini/reading/tables.py"
 HEAP, DIAGNOSIS = "lart_mini/evaluation/activitynet_heap.py", "lart_mini/evaluation/diagnosis.py"
 TEST = "tests/test_evaluation.py::"
 LITERAL, BY_HAND = f"{TEST}test_equals_the_literal_version", f"{TEST}test_average_precision_by_hand"
@@ -70,8 +71,8 @@ MUTANTS = [
     Mutant(
         "a class without ground truth counts as 0",
         MAP,
-        "result = dict.fromkeys(ava.EVALUATED, math.nan)",
-        "result = dict.fromkeys(ava.EVALUATED, 0.0)",
+        "result = dict.fromkeys(self.classes, math.nan)",
+        "result = dict.fromkeys(self.classes, 0.0)",
         (BY_HAND,),
     ),
     Mutant(
@@ -80,8 +81,8 @@ MUTANTS = [
     Mutant(
         "a box is found as often as it is claimed",
         MAP,
-        "hits[row[claimer[winner]]] = True",
-        "hits[row[claimer]] = True",
+        "hits[row[part][claimer[winner[new]]]] = True",
+        "hits[row[part][claimer]] = True",
         (LITERAL,),
     ),
     Mutant(
@@ -100,8 +101,8 @@ MUTANTS = [
     ),
     Mutant(
         "blank lines at the end are rows",
-        CSV,
-        " and not end.endswith(_BLANK)",
+        TABLES,
+        " and not _ends_blank(end)",
         "",
         ("tests/test_ava.py",),
     ),
@@ -109,8 +110,8 @@ MUTANTS = [
     Mutant(
         "not a number lies in the frame",
         CSV,
-        "faults = [(pl.col(corner).is_between(low, high).not_(), corner, inside)",
-        "faults = [((pl.col(corner) < low) | (pl.col(corner) > 1e9), corner, inside)",
+        "faults = [(pl.col(corner).is_between(LEAST, MOST).not_(), corner, inside)",
+        "faults = [((pl.col(corner) < LEAST) | (pl.col(corner) > 1e9), corner, inside)",
         ("tests/test_ava.py",),
     ),
     Mutant(

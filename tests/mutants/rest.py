@@ -527,8 +527,8 @@ MUTANTS = [
     Mutant(
         "boxes before second 902",
         "lart_mini/evaluation/key_boxes.py",
-        "tracklet.frame >= ava.keyframe(ava.FIRST_SECOND)",
-        "tracklet.frame >= ava.keyframe(ava.FIRST_SECOND - 1)",
+        'first = 0 if which == "clip" else FIRST\n    rows',
+        'first = 0 if which == "clip" else FIRST - 30\n    rows',
         ("tests/test_predict.py::test_boxes_begin_at_second_902_and_stay_in_the_frame",),
     ),
     Mutant(
