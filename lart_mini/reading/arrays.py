@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -44,16 +44,16 @@ class Layout:
 
     def check(self, file: object, field: str, shape: Shape | None, kinds: str) -> None:
         """Raise BadInput where the array is not of that shape (None: any) and one of these kinds of dtype."""
-        if self.dtype.kind not in kinds:
-            found = "an array of Python objects" if self.dtype.hasobject else f"dtype {self.dtype}"
-            raise BadInput(file, field, "text" if kinds == "U" else "an array of numbers", found)
         fits = shape is None or (
             len(shape) == len(self.shape)
             and all(wanted in (None, n) for wanted, n in zip(shape, self.shape, strict=True))
         )
-        if not fits:
-            wanted = ", ".join("any" if n is None else str(n) for n in shape or ())
-            raise BadInput(file, field, f"shape ({wanted})", f"shape {self.shape}")
+        if self.dtype.kind not in kinds or not fits:
+            wanted = "text" if kinds == "U" else "numbers"
+            if shape is not None:
+                wanted += f" of shape {tuple('any' if n is None else n for n in shape)}".replace("'", "")
+            found = "Python objects" if self.dtype.hasobject else self.dtype.name
+            raise BadInput(file, field, wanted, f"{found} of shape {self.shape}")
 
 
 def _header(stream: IO[bytes]) -> Layout:
@@ -144,9 +144,13 @@ def open_npz(path: str | Path, expected: str = "an .npz of plain arrays") -> Ite
 
 
 def read_npy(
-    path: str | Path, shape: Shape | None = None, kinds: str = NUMBERS, field: str = "file"
+    path: str | Path,
+    shapes: Collection[tuple[int, ...]],
+    kinds: str = NUMBERS,
+    field: str = "array",
+    wanted: str = "numbers",
 ) -> NDArray[Any]:
-    """The array of an .npy file, of that shape (None: any) and kind of dtype.
+    """The array of an .npy file, of one of these shapes and kinds of dtype; `field`, `wanted`: for errors.
 
     Raises BadInput for anything else, before the data are read; FileNotFoundError for a missing file.
     """
@@ -154,16 +158,19 @@ def read_npy(
     try:
         if not path.is_file():
             path.stat()
-            raise BadInput(path, field, "a .npy array", "no plain file")
+            raise BadInput(path, "file", "a .npy array", "no plain file")
         with path.open("rb") as file:
             layout = _header(file)
-            layout.check(path, field, shape, kinds)
-            Budget(LARGEST_ARRAYS + path.stat().st_size, 1).take(layout.size)
+            if layout.dtype.hasobject:
+                raise BadInput(path, "file", "a .npy array of plain values", "Python objects")
+            if layout.shape not in shapes or layout.dtype.kind not in kinds:
+                expected = f"{wanted} of shape {' or '.join(map(str, shapes))}"
+                raise BadInput(path, field, expected, f"{layout.dtype.name} of shape {layout.shape}")
             return _data(file, layout)
     except (FileNotFoundError, BadInput):
         raise
     except Exception as error:  # a damaged header fails in as many ways as Python's parser
-        raise BadInput(path, field, "a .npy array", _said(error)) from None
+        raise BadInput(path, "file", "a .npy array", _said(error)) from None
 
 
 def parse_npy(content: bytes, kinds: str, budget: Budget) -> NDArray[Any]:

@@ -257,14 +257,17 @@ class _JoblibUnpickler(NumpyUnpickler):
 
 
 def read_pickle(
-    path: str | Path, most: int | None = None, extra: Mapping[str, Maker | None] | None = None
+    path: str | Path,
+    most: int | None = None,
+    extra: Mapping[str, Maker | None] | None = None,
+    warn: bool = True,
 ) -> Any:
     """What a pickle holds, plain or joblib's, of protocol 0 to 5, without running anything in it.
 
     Numpy arrays, numbers and builtin containers are read, arrays also from files beside the pickle; it may be
     compressed by zlib, gzip, bz2, xz or lzma. Torch's tensors are passed over with a warning that names their
     keys. `most`: bytes of the file, unpacked, and of all that is made of it; LARGEST_PICKLE if not given.
-    `extra`: further names.
+    `extra`: further names; `warn`: of what is passed over.
     Anything else raises BadInput naming it, as do files that are truncated, missing beside the pickle, no
     pickle at all, or too large; a missing file raises FileNotFoundError.
     """
@@ -287,7 +290,7 @@ def read_pickle(
     except Exception as error:  # a malformed stream fails in as many ways as there are opcodes
         found = f"{type(error).__name__} ({' '.join(str(error).split())[:80]})"
         raise BadInput(path, "pickle", "a joblib pickle of numpy data", found) from None
-    skipped = _passed_over(content) if unpickler.skipped else None
+    skipped = _passed_over(content) if warn and unpickler.skipped else None
     if skipped:
         keys = ", ".join(sorted(skipped))
         warnings.warn(f"{path}: passed over {keys}: {' and '.join(sorted(set(skipped.values())))}", stacklevel=2)
