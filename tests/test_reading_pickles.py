@@ -16,8 +16,8 @@ from joblib.numpy_pickle_compat import NDArrayWrapper, ZNDArrayWrapper
 
 from lart_mini.files import BadInput
 from lart_mini.reading import pickles
-from lart_mini.tracklets.released import read_released
 from lart_mini.reading.pickles import read_pickle
+from lart_mini.tracklets.released import read_released
 
 
 class Runs:

@@ -50,7 +50,7 @@ def load_stats(path: str | Path) -> Stats:
     array = read_npy(path, shapes, "f", "stats", wanted)
     if not np.isfinite(array).all() or (array[1] < 0).any():
         expected = f"{wanted} of shape {shapes[0]} or {shapes[1]}"
-        raise BadInput(path, "stats", expected, f"{array.dtype} of shape {array.shape} with others among them")
+        raise BadInput(path, "stats", expected, "others among them")
     mean, std = np.zeros(VECTOR_WIDTH, np.float32), np.ones(VECTOR_WIDTH, np.float32)
     given = array.reshape(2, -1)
     mean[: given.shape[1]], std[: given.shape[1]] = given

@@ -25,6 +25,7 @@ _SHAPES = {
 }
 VERTEX_IDS = "vertex_ids"  # JSON, in an .npz of the kit's own
 MOST_VERTICES = 1_000_000  # and triangles; SMPL has 6,890, SMPL-X 10,475
+MOST_JOINTS = 64
 MOST_SHAPES = 1024  # shape numbers
 _CHOICES = 4  # of chumpy, one in another
 
@@ -85,11 +86,12 @@ def _dense_matrix(path: Path, name: str, state: dict[Any, Any]) -> NDArray[Any]:
     data, indices, pointers = (
         _dense(path, name, state[key]).ravel() for key in ("data", "indices", "indptr")
     )
-    known = type(shape) is tuple and len(shape) == 2 and all(isinstance(n, int | np.integer) for n in shape)
-    if not known or min(shape) < 1 or min(shape) > 64 or max(shape) > MOST_VERTICES:
+    if type(shape) is not tuple or len(shape) != 2 or not all(isinstance(n, int | np.integer) for n in shape):
+        raise BadInput(path, name, "a sparse matrix of two axes", "others")
+    if not 1 <= min(shape) <= MOST_JOINTS or max(shape) > MOST_VERTICES:
         raise BadInput(path, name, "a sparse matrix of joints and vertices", "another shape")
     rows, columns = (int(n) for n in shape)
-    counts = np.diff(pointers.astype(np.int64))
+    counts: NDArray[np.int64] = pointers[1:].astype(np.int64) - pointers[:-1].astype(np.int64)
     by_column = len(counts) == columns and not (len(counts) == rows and indices.max(initial=0) >= rows)
     outer, inner = (columns, rows) if by_column else (rows, columns)
     sound = len(counts) == outer and (counts >= 0).all() and counts.sum() == len(data) == len(indices)
@@ -104,7 +106,7 @@ def _dense_matrix(path: Path, name: str, state: dict[Any, Any]) -> NDArray[Any]:
 
 
 def _fields(path: Path) -> dict[str, Any]:
-    """What the file holds under the names that a body needs; of an .npz, no array of another shape is read."""
+    """What stands under the names that a body needs; of an .npz, no array of another shape is read."""
     expected = "a readable SMPL model (.npz or .pkl)"
     if not path.is_file():
         raise BadInput(path, "file", "an SMPL model (.npz or .pkl)", "nothing")

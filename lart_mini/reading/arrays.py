@@ -58,13 +58,14 @@ class Layout:
 
 def _header(stream: IO[bytes]) -> Layout:
     """Read an .npy header; raises ValueError and others where there is none."""
-    version = np.lib.format.read_magic(stream)  # type: ignore[arg-type]
+    version = np.lib.format.read_magic(stream)
     if version == (1, 0):
-        told = np.lib.format.read_array_header_1_0(stream, LARGEST_HEADER)  # type: ignore[arg-type]
+        told = np.lib.format.read_array_header_1_0(stream, LARGEST_HEADER)
     elif version in ((2, 0), (3, 0)):  # the third differs in names of columns, which nothing here has
-        told = np.lib.format.read_array_header_2_0(stream, LARGEST_HEADER)  # type: ignore[arg-type]
+        told = np.lib.format.read_array_header_2_0(stream, LARGEST_HEADER)
     else:
         raise ValueError(f"version {version} of .npy")
+    shape: Any
     shape, fortran, dtype = told
     if not all(type(n) is int and 0 <= n < 2**62 for n in shape) or (dtype.itemsize == 0 and prod(shape)):
         raise ValueError(f"shape {shape}")

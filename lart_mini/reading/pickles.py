@@ -106,9 +106,11 @@ def _dtype(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> np.dtype[Any
 
 def _data(value: Any) -> bytes:
     """Bytes that Python 2 may have written as text."""
-    if type(value) is not bytes and type(value) is not str:
+    if type(value) is str:
+        return value.encode("latin1")
+    if type(value) is not bytes:
         raise Refused("an array of Python objects")
-    return value.encode("latin1") if type(value) is str else value
+    return value
 
 
 def _empty_array(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> NDArray[Any]:
@@ -153,7 +155,7 @@ def _set(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> Any:
     return set(items)
 
 
-def _dict(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> dict[Any, Any]:
+def plain_dict(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> dict[Any, Any]:
     """A plain dict in the place of a special one, such as OrderedDict; Python 2 gives a list of pairs."""
     content: dict[Any, Any] = {}
     for pair in arguments[0] if arguments and type(arguments[0]) is list else ():
@@ -192,9 +194,9 @@ NUMPY: dict[str, Maker | None] = {
     "builtins.bytearray": _bytes,
     "builtins.set": _set,
     "builtins.frozenset": _set,
-    "builtins.dict": _dict,
-    "collections.OrderedDict": _dict,
-    "collections.defaultdict": _dict,
+    "builtins.dict": plain_dict,
+    "collections.OrderedDict": plain_dict,
+    "collections.defaultdict": plain_dict,
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray._reconstruct": _empty_array for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
@@ -231,7 +233,8 @@ class NumpyUnpickler(SafeUnpickler):
             if len(data) != prod(shape) * dtype.itemsize:
                 raise EOFError
             self.budget.take(2 * len(data))
-            target.__setstate__((1, shape, dtype, state[3] is True or state[3] == 1, data))
+            fortran = state[3] is True or state[3] == 1
+            target.__setstate__((1, shape, dtype, fortran, data))  # type: ignore[arg-type]
             return target
         return super().build(target, state)
 
@@ -292,8 +295,8 @@ def read_pickle(
         raise BadInput(path, "pickle", "a joblib pickle of numpy data", found) from None
     skipped = _passed_over(content) if warn and unpickler.skipped else None
     if skipped:
-        keys = ", ".join(sorted(skipped))
-        warnings.warn(f"{path}: passed over {keys}: {' and '.join(sorted(set(skipped.values())))}", stacklevel=2)
+        what = " and ".join(f"{one}s" for one in sorted(set(skipped.values()))).replace("a ", "")
+        warnings.warn(f"{path}: {what} passed over: {', '.join(sorted(skipped))}", stacklevel=2)
     return content
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,7 +37,6 @@ for opcodes, cost in (
         COSTS[opcode[0]] = cost
 
 Maker = Callable[["SafeUnpickler", tuple[Any, ...]], Any]  # called with the arguments that the pickle has
-PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 FLAT = {str, int, float, bool, bytes, type(None)}
 
 
@@ -110,7 +110,7 @@ class SafeUnpickler(pickle._Unpickler):
                 if budget.size < 0:
                     budget.take()
                 dispatch[code](self)
-        except pickle._Stop as stop:
+        except pickle._Stop as stop:  # type: ignore[attr-defined]
             return stop.value
         except (IndexError, struct.error):
             if self.left() <= 0:
@@ -123,7 +123,9 @@ class SafeUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a name of the list; raises Refused on any other."""
-        full = f"{PYTHON2.get(module, module)}.{name}"
+        if self.proto < 3:  # Python 2's spelling
+            module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        full = f"{module}.{name}"
         for known in (full, f"{module.split('.')[0]}.*"):
             if known in self.names:
                 return Name(full, self.names[known])

@@ -88,8 +88,8 @@ def _read_arrays(archive: Archive) -> dict[str, NDArray[Any]]:
     for field, width in zip(OPTIONAL_FIELDS, (None, 3), strict=True):
         if field in archive.members:
             has = arrays[f"has_{field}"] = archive.read(f"has_{field}", (count,)).astype(np.bool_)
-            rows = (int(length[has].sum()), width)
-            arrays[field] = archive.read(field, rows).astype(np.float32, copy=False)
+            wanted = (int(length[has].sum()), width)
+            arrays[field] = archive.read(field, wanted).astype(np.float32, copy=False)
     return arrays
 
 

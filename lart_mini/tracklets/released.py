@@ -309,7 +309,7 @@ class ReleasedFile:
 
 
 def depth_unit_told(vector: NDArray[Any], camera: NDArray[Any], detected: NDArray[np.bool_]) -> float:
-    """200 where the depths of `camera` (T, 3) and of the person-vectors (T, 229) are alike, else 1, in metres.
+    """200 where `camera` (T, 3) and the person-vectors (T, 229) have like depths, else 1, in metres.
 
     The tracker's code divided the depth in place, so that `camera` repeats the vector's end in the published
     files. What LART's demo writes has a smoothed place there, and the depths are near; in a file in metres
