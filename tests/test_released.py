@@ -254,7 +254,7 @@ def test_code_in_the_file_is_refused_by_name(
     beside = {"callbacks": Runs()} if place == "beside" else {}
     path = write_weights(tmp_path / "lart.ckpt", weights, **beside)
     with pytest.raises(
-        BadInput, match=r"pickle: expected weights and plain settings only, found eval"
+        BadInput, match=r"pickle: expected weights and plain settings only, found builtins\.eval"
     ) as caught:
         load_released(path, heads=HEADS, dim_head=HEAD_WIDTH)
     assert not (tmp_path / "ran").exists() and "\n" not in str(caught.value)

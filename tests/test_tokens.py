@@ -61,7 +61,8 @@ def test_other_files_are_no_stats(tmp_path: Path) -> None:
              np.full((2, 229), -1.0), np.zeros((2, 229), complex)]  # fmt: skip
     for array in wrong:
         np.save(tmp_path / "stats.npy", array)
-        with pytest.raises(BadInput, match=r"stats: expected finite numbers of shape .* or \(2, 1, 226\)"):
+        expected = r"stats: expected finite numbers, no std below 0, of shape .* or \(2, 1, 226\)"
+        with pytest.raises(BadInput, match=expected):
             load_stats(tmp_path / "stats.npy")
     np.save(tmp_path / "stats.npy", np.array([{}]), allow_pickle=True)
     for content in (b"text", b"", (tmp_path / "stats.npy").read_bytes()):

@@ -139,7 +139,7 @@ def test_what_is_no_state_is_refused_and_not_run(
     torch.save(Evil(), path)
     for content in (b"", b"nonsense", pickle.dumps(Evil(), 2), path.read_bytes(), another, another[:200]):
         path.write_bytes(content)
-        with pytest.raises(BadInput, match=r"s: (file|format)"):
+        with pytest.raises(BadInput, match=r"s: (file|format|pickle)"):
             fit(training_job.model(), data, SHORT, False, state=path)
         assert path.read_bytes() == content
     assert capsys.readouterr().out == ""

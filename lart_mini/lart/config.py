@@ -6,6 +6,7 @@ model's; the profile (`paper` or `released`) says whose habits samples and train
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +26,40 @@ DEEP_STARTS: dict[str, Any] = {
     "branch_start": "by depth",
     "head_start": "class shares",
 }
+
+
+LARGEST_ENCODING = 1 << 27  # numbers
+MOST_LAYERS = 16  # hidden ones of an encoder
+# Least and most of each size: far beyond any LART, and far below what no machine has room for.
+LIMITS: dict[str, tuple[float, float]] = {
+    "people": (1, 1024),
+    "frames": (1, 100_000),
+    "depth": (1, 1024),
+    "heads": (1, 4096),
+    "mlp_ratio": (1e-3, 64),
+    "classes": (1, 100_000),
+    "dropout": (0, 0.999),
+    **dict.fromkeys(("width", "pose_width"), (1, 65_536)),
+    **dict.fromkeys(("pose_hidden", "joints_hidden", "appearance_hidden"), (1, 65_536)),
+    **dict.fromkeys(("head_width", "joints_width", "appearance", "appearance_width"), (0, 65_536)),
+}
+
+
+def check_types(config: Any) -> None:
+    """Raise ValueError for a dataclass's field that is not of the type its hint says (int for float is)."""
+    for field, hint in get_type_hints(type(config)).items():
+        value, choices = getattr(config, field), get_args(hint)
+        if get_origin(hint) is Literal:
+            fits, wanted = value in choices, " or ".join(map(repr, choices))
+        elif hint is float:
+            fits, wanted = type(value) in (int, float) and math.isfinite(value), "a finite number"
+        elif hint == tuple[int, ...] | None:
+            fits = value is None or (type(value) is tuple and all(type(one) is int for one in value))
+            wanted = "a tuple of whole numbers, or None"
+        else:
+            fits, wanted = type(value) is hint, {int: "a whole number", bool: "True or False"}.get(hint, hint)
+        if not fits:
+            raise ValueError(f"{field} must be {wanted}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -61,12 +96,17 @@ class LARTConfig:
     head_start: Literal["rare", "class shares"] = "rare"  # bias: 1 % each, or the log-odds of training labels
 
     def __post_init__(self) -> None:
+        check_types(self)
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            values = (value or ()) if name.endswith("_hidden") else (value,)
+            if len(values) > MOST_LAYERS or not all(least <= one <= most for one in values):
+                raise ValueError(f"{name} must be from {least} to {most:,}, not {value!r}")
         if self.width % 4 or (self.width % self.heads and not self.head_width):
             raise ValueError(f"width {self.width} must be divisible by 4 and by heads ({self.heads})")
-        for field, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, field) not in get_args(hint):
-                choices = " or ".join(map(repr, get_args(hint)))
-                raise ValueError(f"{field} must be {choices}, not {getattr(self, field)!r}")
+        if self.people * self.frames * self.width > LARGEST_ENCODING:
+            found = f"{self.people}, {self.frames} and {self.width}"
+            raise ValueError(f"people, frames and width make too large an encoding: {found}")
         if (self.appearance > 0) != (self.appearance_width > 0):
             raise ValueError("appearance and appearance_width must both be 0 or both above 0")
 

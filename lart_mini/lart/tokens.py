@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lart_mini.files import BadInput, atomic_path
+from lart_mini.reading.arrays import read_npy
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH, FloatArray, Tracklet
 from lart_mini.training.batches import Batch
 
@@ -45,14 +46,11 @@ def load_stats(path: str | Path) -> Stats:
     The published (2, 1, 226) says nothing of a person's place, which the released code leaves as it is:
     mean 0 and standard deviation 1.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BadInput(path, "file", "a .npy array", type(error).__name__) from None
-    known = array.dtype.kind == "f" and array.shape in ((2, VECTOR_WIDTH), (2, 1, PUBLISHED_WIDTH))
-    if not known or not np.isfinite(array).all() or (array[1] < 0).any():
-        expected = f"finite numbers of shape (2, {VECTOR_WIDTH}) or (2, 1, {PUBLISHED_WIDTH}), no std below 0"
-        raise BadInput(path, "stats", expected, f"{array.dtype} of shape {array.shape}")
+    shapes, wanted = ((2, VECTOR_WIDTH), (2, 1, PUBLISHED_WIDTH)), "finite numbers, no std below 0,"
+    array = read_npy(path, shapes, "f", "stats", wanted)
+    if not np.isfinite(array).all() or (array[1] < 0).any():
+        expected = f"{wanted} of shape {shapes[0]} or {shapes[1]}"
+        raise BadInput(path, "stats", expected, "others among them")
     mean, std = np.zeros(VECTOR_WIDTH, np.float32), np.ones(VECTOR_WIDTH, np.float32)
     given = array.reshape(2, -1)
     mean[: given.shape[1]], std[: given.shape[1]] = given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig
 from lart_mini.lart.model import LART
 from lart_mini.lart.tokens import Stats, load_stats
+from lart_mini.reading.pickles import plain_dict, record
+from lart_mini.reading.torch_files import load_torch
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH
 from lart_mini.training.checkpoints import check_tensors, load_checkpoint, save_checkpoint
 
@@ -29,6 +30,10 @@ def load_model(path: str | Path) -> tuple[LART, Stats, dict[str, Any]]:
     """The model (CPU, eval mode), its stats, and `meta`. Raises BadInput for anything but a checkpoint."""
     beside = {"stats.mean": (VECTOR_WIDTH,), "stats.std": (VECTOR_WIDTH,)}
     model, found, meta = load_checkpoint(path, LARTConfig, LART, beside)
+    if (found["stats.std"] < 0).any():
+        raise BadInput(path, "stats.std", "no number below 0", f"{found['stats.std'].min():g}")
+    if not isinstance(meta, dict):
+        raise BadInput(path, "meta", "an object", type(meta).__name__)
     return model, Stats(*(found[name].float().numpy() for name in beside)), meta
 
 
@@ -46,8 +51,8 @@ def read_model(path: str | Path, stats: str | Path | None = None) -> tuple[LART,
     return load_released(path, people=sizes.people, frames=sizes.frames), load_stats(stats)
 
 
-# What the published file names beside its weights: settings and the trainer's notes. Each name gets a class
-# of ours that does nothing, so that none of it runs; any other name is refused before it is looked up.
+# What the published file names beside its weights: settings and the trainer's notes. Each name gets a
+# record that does nothing in its place, so that none of it runs; any other name is refused, never looked up.
 INERT = {
     "omegaconf.dictconfig": "DictConfig",
     "omegaconf.listconfig": "ListConfig",
@@ -58,15 +63,18 @@ INERT = {
     "pathlib": "Path PosixPath PurePosixPath WindowsPath",
     "pathlib._local": "Path PosixPath PurePosixPath WindowsPath",
     "argparse": "Namespace",
-    "numpy": "dtype",
-    "numpy.core.multiarray": "scalar",
-    "numpy._core.multiarray": "scalar",
 }
 INERT_DICTS = {
     "collections": "defaultdict",
     "lightning.fabric.utilities.data": "AttributeDict",
     "lightning.pytorch.utilities.parsing": "AttributeDict",
     "pytorch_lightning.utilities.parsing": "AttributeDict",
+}
+STAND_INS = {
+    f"{module}.{name}": maker
+    for names, maker in ((INERT, record), (INERT_DICTS, plain_dict))
+    for module, listed in names.items()
+    for name in listed.split()
 }
 # Our names of weights, and the published file's.
 RENAMED = (
@@ -84,24 +92,6 @@ RENAMED = (
 )
 # What LART's action scores do not depend on: `smpl.` is the trainer's copy of the body.
 UNUSED = re.compile(r"(class_token|pe)$|(conv_en|conv_de|smpl_head|loca_head|action_head_kinetics|smpl)\.")
-
-
-class _Inert:
-    """Takes what a pickle hands it, and does nothing with it."""
-
-    def __new__(cls, *arguments: object) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *arguments: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
-
-
-class _InertDict:
-    """A plain dict in the place of a special one, since a pickle goes on to set its items."""
-
-    def __new__(cls, *arguments: object) -> Any:
-        return {}
 
 
 def load_released(
@@ -139,16 +129,7 @@ def load_released(
 
 def _released_weights(path: str | Path) -> dict[str, Tensor]:
     """The published file's tensors that LART's scores depend on, without the prefix `encoder.`."""
-    with open(path, "rb") as file, torch.serialization.safe_globals(_stand_ins()):
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # a broken archive fails in many ways
-            refused = re.search(r"GLOBAL (\S+)", str(error))
-            if isinstance(error, pickle.UnpicklingError) and refused:
-                raise BadInput(path, "pickle", "weights and plain settings only", refused[1]) from None
-            raise BadInput(
-                path, "file", "a PyTorch checkpoint", f"{type(error).__name__} on reading"
-            ) from None
+    content = load_torch(path, STAND_INS)
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not state:
         raise BadInput(path, "state_dict", "weights by name", type(state).__name__)
@@ -160,14 +141,6 @@ def _released_weights(path: str | Path) -> dict[str, Tensor]:
         if not UNUSED.match(name):
             weights[name] = weight.detach()
     return weights
-
-
-def _stand_ins() -> list[Any]:
-    def classes(names: dict[str, str], base: type) -> list[Any]:
-        pairs = [(module, name) for module, listed in names.items() for name in listed.split()]
-        return [type(name, (base,), {"__module__": module}) for module, name in pairs]
-
-    return classes(INERT, _Inert) + classes(INERT_DICTS, _InertDict)
 
 
 def _released_name(name: str) -> str:

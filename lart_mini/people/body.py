@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from lart_mini.files import optional, shipped
+from lart_mini.files import BadInput, optional, shipped
 from lart_mini.people.smpl_file import read_smpl_file
+from lart_mini.reading.text import parse_json
 
 JOINT_NAMES: tuple[str, ...] = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle",
@@ -238,7 +238,7 @@ def load_body(path: str | Path | None = None) -> Body:
     """
     chosen = Path(path or os.environ.get("LART_MINI_SMPL") or FREE_BODY)
     fields = read_smpl_file(chosen)
-    vertex_ids = json.loads(str(fields["vertex_ids"])) if "vertex_ids" in fields else _smplx_vertex_ids()
+    vertex_ids = _vertex_ids(chosen, fields) if "vertex_ids" in fields else _smplx_vertex_ids()
     return Body(
         name=chosen.stem,
         v_template=fields["v_template"],
@@ -249,6 +249,21 @@ def load_body(path: str | Path | None = None) -> Body:
         faces=fields["f"],
         vertex_ids=vertex_ids,
     )
+
+
+def _vertex_ids(path: Path, fields: dict[str, Any]) -> dict[str, int]:
+    """The file's own table of named vertices, as JSON."""
+    named, count = parse_json(str(fields["vertex_ids"]), path, "vertex_ids"), len(fields["v_template"])
+    expected = f"names of surface points, each with its vertex from 0 to {count - 1}"
+    if not isinstance(named, dict):
+        raise BadInput(path, "vertex_ids", expected, type(named).__name__)
+    missing = sorted(set(SURFACE_NAMES[:11]) - named.keys())
+    if missing:
+        raise BadInput(path, "vertex_ids", expected, f"no {', '.join(missing)}")
+    for name, vertex in named.items():
+        if type(vertex) is not int or not 0 <= vertex < count:
+            raise BadInput(path, "vertex_ids", expected, f"{name}: {vertex!r}")
+    return named
 
 
 def _smplx_vertex_ids() -> dict[str, int]:

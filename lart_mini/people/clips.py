@@ -10,15 +10,17 @@ take and split of each clip, by hand) and `labels.csv` (AVA ids by frame ranges,
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from lart_mini.files import BadInput, shipped
+from lart_mini.reading.arrays import Archive, open_npz
+from lart_mini.reading.text import read_json
 
 FRAMES_PER_SECOND = 30
 LIBRARY: Path = shipped("data_samples") / "motion"
@@ -28,6 +30,14 @@ STORED_JOINTS = 22  # no source has fingers: SMPL's two hand joints stay unturne
 MIRRORED_JOINTS = np.array(
     [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
 )
+# What a clip takes from the manifest, and of which types.
+ENTRY: dict[str, tuple[type, ...]] = {
+    "frames": (int,),
+    **dict.fromkeys(("source", "performer", "take", "split"), (str,)),
+    "split_frame": (int, type(None)),
+    "partner": (str, type(None)),
+    "gesture": (bool,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,34 +119,53 @@ def load_library(path: str | Path | None = None) -> dict[str, Clip]:
     manifest_path = folder / "manifest.json"
     if not manifest_path.is_file():
         raise BadInput(manifest_path, "file", "the manifest of a motion library", "nothing")
-    entries = json.loads(manifest_path.read_text(encoding="utf-8"))["clips"]
+    entries = _entries(manifest_path)
     labels = read_labels(folder / "labels.csv", {name: entry["frames"] for name, entry in entries.items()})
     clips = {}
-    stored = {
-        source: np.load(folder / f"{source}.npz", allow_pickle=False)
-        for source in sorted({entry["source"] for entry in entries.values()})
-    }
+    for source in sorted({entry["source"] for entry in entries.values()}):
+        with open_npz(folder / f"{source}.npz") as stored:
+            for name, entry in entries.items():
+                if entry["source"] == source:
+                    clips[name] = _clip(name, entry, stored, labels[name])
+    return {name: clips[name] for name in entries}
+
+
+def _entries(manifest: Path) -> dict[str, dict[str, Any]]:
+    """The manifest's clips by name, each with all that a Clip takes from it."""
+    content = read_json(manifest)
+    entries = content.get("clips") if isinstance(content, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        raise BadInput(manifest, "clips", "entries by name", type(entries).__name__)
     for name, entry in entries.items():
-        turns = stored[entry["source"]][f"{name}/pose"].astype(np.float64)  # (T,22,3) axis-angle
-        if turns.shape != (entry["frames"], STORED_JOINTS, 3):
-            raise BadInput(
-                folder / f"{entry['source']}.npz", name, (entry["frames"], STORED_JOINTS, 3), turns.shape
-            )
-        pose = np.tile(np.eye(3, dtype=np.float32), (len(turns), 24, 1, 1))
-        pose[:, :STORED_JOINTS] = (
-            Rotation.from_rotvec(turns.reshape(-1, 3)).as_matrix().reshape(-1, STORED_JOINTS, 3, 3)
-        )
-        clips[name] = Clip(
-            name=name,
-            source=entry["source"],
-            performer=entry["performer"],
-            take=entry["take"],
-            split=entry["split"],
-            split_frame=entry["split_frame"],
-            partner=entry["partner"],
-            gesture=entry["gesture"],
-            pose=pose,
-            translation=stored[entry["source"]][f"{name}/translation"],
-            labels=labels[name],
-        )
-    return clips
+        if not isinstance(entry, dict) or not entry.keys() >= ENTRY.keys():
+            raise BadInput(manifest, name, f"a dict with {', '.join(ENTRY)}", "others, or none")
+        for field, kinds in ENTRY.items():
+            if type(entry[field]) not in kinds:
+                found = type(entry[field]).__name__
+                raise BadInput(manifest, f"{name}: {field}", f"{kinds[0].__name__}", found)
+        if entry["frames"] < 1 or Path(entry["source"]).name != entry["source"]:
+            found = f"{entry['frames']} of {entry['source']}"
+            raise BadInput(manifest, f"{name}: frames, source", "a number from 1 on, a file's name", found)
+    return entries
+
+
+def _clip(name: str, entry: dict[str, Any], stored: Archive, labels: np.ndarray) -> Clip:
+    frames = entry["frames"]
+    turns = stored.read(f"{name}/pose", (frames, STORED_JOINTS, 3)).astype(np.float64)  # axis-angle
+    pose = np.tile(np.eye(3, dtype=np.float32), (frames, 24, 1, 1))
+    pose[:, :STORED_JOINTS] = (
+        Rotation.from_rotvec(turns.reshape(-1, 3)).as_matrix().reshape(-1, STORED_JOINTS, 3, 3)
+    )
+    return Clip(
+        name=name,
+        source=entry["source"],
+        performer=entry["performer"],
+        take=entry["take"],
+        split=entry["split"],
+        split_frame=entry["split_frame"],
+        partner=entry["partner"],
+        gesture=entry["gesture"],
+        pose=pose,
+        translation=stored.read(f"{name}/translation", (frames, 3)),
+        labels=labels,
+    )

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lart_mini.files import BadInput
 
 MIB = 1 << 20
@@ -39,17 +37,17 @@ class Budget:
 
 
 def count_values(value: Any, most: int, depth: int = 32) -> int:
-    """How many values nested lists, tuples, dicts, sets and arrays hold, if they were written out in full.
+    """How many values nested lists, tuples, dicts and sets hold, if they were written out in full.
 
     What stands in several places counts in each, so that a few lists that hold each other over and over are
-    not taken for few values; containers count as one value more. Raises TooMuch beyond `most` values or
-    `depth` levels, and has looked at no more than that.
+    not taken for few values; containers count as one value more, an array as one. Raises TooMuch beyond
+    `most` values or `depth` levels, and has looked at no more than that.
     """
     total = 0
     levels = [iter((value,))]
     while levels:
         for one in levels[-1]:
-            total += one.size if isinstance(one, np.ndarray) else 1
+            total += 1
             if total > most:
                 raise TooMuch(f"more than {most:,} values")
             if isinstance(one, dict):

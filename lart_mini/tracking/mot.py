@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lart_mini.boxes import corners_from_xywh, inside_frame, xywh_from_corners
 from lart_mini.files import BadInput
 from lart_mini.people.body import Body, load_body
+from lart_mini.reading.arrays import open_npz
 from lart_mini.reading.tables import table_lines
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracking.tracks import check_lengths, to_tracklets, video_id
@@ -111,15 +112,6 @@ def _mot_table(path: Path) -> NDArray[np.float64]:
 
 
 def _pose_array(path: Path, field: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            array = np.asarray(archive[field])
-    except KeyError:
-        raise BadInput(path, field, "to be there", "no such array") from None
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise BadInput(path, "file", "an .npz of plain arrays", type(error).__name__) from None
-    if array.shape != shape or array.dtype.kind != "f":
-        raise BadInput(path, field, f"numbers of shape {shape}", f"{array.dtype} of shape {array.shape}")
+    with open_npz(path) as archive:
+        array = archive.read(field, shape, "f")
     return array.astype(np.float32)

@@ -12,8 +12,8 @@ from lart_mini import ava
 from lart_mini.boxes import corners_from_xywh, inside_frame, xywh_from_corners
 from lart_mini.files import BadInput
 from lart_mini.reading.budget import TooMuch, count_values
+from lart_mini.reading.pickles import read_pickle
 from lart_mini.tracking.tracks import check_lengths, video_id
-from lart_mini.tracklets.safe_pickle import read_pickle
 from lart_mini.tracklets.tracklet import PUBLISHED_DEPTH_UNIT, Tracklet
 
 # ------------------------------------------------------------------------------------------------------ PHALP

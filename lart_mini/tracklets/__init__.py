@@ -4,8 +4,7 @@ from lart_mini.tracklets.contents import Survey, summary, survey
 from lart_mini.tracklets.conversion import Converted, convert
 from lart_mini.tracklets.npz import load_tracklets, save_tracklets
 from lart_mini.tracklets.records import pack, unpack
-from lart_mini.tracklets.released import SAMPLES, read_released, write_released
-from lart_mini.tracklets.safe_pickle import read_pickle
+from lart_mini.tracklets.released import SAMPLES, read_pickle, read_released, write_released
 from lart_mini.tracklets.store import Store, is_store
 from lart_mini.tracklets.tracklet import (
     GROUND_TRUTH,

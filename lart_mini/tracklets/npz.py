@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lart_mini.files import BadInput, write_npz
+from lart_mini.reading.arrays import Archive, open_npz
 from lart_mini.tracklets.tracklet import FRAME_FIELDS, Tracklet, parse_name
 
 OPTIONAL_FIELDS = ("appearance", "camera")  # arrays along time that a tracklet may lack
@@ -56,24 +56,11 @@ def _smallest(array: NDArray[Any]) -> NDArray[Any]:
 
 def load_tracklets(path: str | Path) -> list[Tracklet]:
     """What save_tracklets wrote. Raises BadInput for a file that is no such store or has a wrong field."""
-    dtypes: dict[str, Any] = {"name": np.str_, "length": np.int64, "frame_size": np.int64}
-    dtypes |= {field: dtype for field, (_, dtype) in FRAME_FIELDS.items()}
-    optional: dict[str, Any] = {"depth_unit": np.float64} | dict.fromkeys(OPTIONAL_FIELDS, np.float32)
-    optional |= {f"has_{field}": np.bool_ for field in OPTIONAL_FIELDS}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = sorted(dtypes.keys() - set(archive.files))
-            if missing:
-                raise BadInput(path, missing[0], "to be there", "no such array")
-            dtypes |= {field: dtype for field, dtype in optional.items() if field in archive.files}
-            arrays = {field: archive[field].astype(dtype, copy=False) for field, dtype in dtypes.items()}
-    except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(path, "file", "a store of tracklets (.npz)", type(error).__name__) from None
-    for field in FRAME_FIELDS:
-        if len(arrays[field]) != arrays["length"].sum():
-            raise BadInput(path, field, f"{arrays['length'].sum()} rows", len(arrays[field]))
+    with open_npz(path, "a store of tracklets (.npz)") as archive:
+        missing = sorted({"name", "length", "frame_size", *FRAME_FIELDS} - archive.members.keys())
+        if missing:
+            raise BadInput(path, missing[0], "to be there", "no such array")
+        arrays = _read_arrays(archive)
     ends = {"": np.cumsum(arrays["length"])}
     for field in OPTIONAL_FIELDS:
         if f"has_{field}" in arrays:
@@ -82,6 +69,28 @@ def load_tracklets(path: str | Path) -> list[Tracklet]:
         _unpack(path, arrays, i, {field: int(end[i]) for field, end in ends.items()})
         for i in range(len(arrays["length"]))
     ]
+
+
+def _read_arrays(archive: Archive) -> dict[str, NDArray[Any]]:
+    """Every field, after the lengths: by these its number of rows is known before it is read."""
+    length = archive.read("length", (None,), "iu")
+    count, most = len(length), np.iinfo(np.int64).max // max(len(length), 1)
+    if (length < 1).any() or (length > most).any():
+        raise BadInput(archive.path, "length", "numbers of frames", f"{length.min()} to {length.max()}")
+    length = length.astype(np.int64)
+    arrays = {"name": archive.read("name", (count,), "U"), "length": length}
+    arrays["frame_size"] = archive.read("frame_size", (count, 2), "iu").astype(np.int64)
+    if "depth_unit" in archive.members:
+        arrays["depth_unit"] = archive.read("depth_unit", (count,)).astype(np.float64)
+    for field, (shape, dtype) in FRAME_FIELDS.items():
+        rows = (int(length.sum()), *shape)
+        arrays[field] = archive.read(field, rows).astype(dtype, copy=False)
+    for field, width in zip(OPTIONAL_FIELDS, (None, 3), strict=True):
+        if field in archive.members:
+            has = arrays[f"has_{field}"] = archive.read(f"has_{field}", (count,)).astype(np.bool_)
+            wanted = (int(length[has].sum()), width)
+            arrays[field] = archive.read(field, wanted).astype(np.float32, copy=False)
+    return arrays
 
 
 def _unpack(path: str | Path, arrays: dict[str, NDArray[Any]], i: int, ends: dict[str, int]) -> Tracklet:

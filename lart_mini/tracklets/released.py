@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from lart_mini import ava
 from lart_mini.files import BadInput, atomic_path, shipped
-from lart_mini.tracklets.safe_pickle import read_pickle
+from lart_mini.reading.budget import MIB, TooMuch, count_values
+from lart_mini.reading.pickles import read_pickle
+from lart_mini.reading.unpickler import PassedOver
 from lart_mini.tracklets.tracklet import (
     GROUND_TRUTH,
+    NAME_EXPECTED,
     NO_LABEL,
     PSEUDO_LABEL,
     PUBLISHED_DEPTH_UNIT,
@@ -37,7 +40,15 @@ def read_released(path: str | Path) -> Tracklet:
     200 in `pose_shape` too, which shows in `camera` being equal to the person-vector's end (`depth_unit`).
     """
     path = Path(path)
-    name = path.name.removesuffix(".pkl")
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as not finite
+        return _tracklet(path, path.name.removesuffix(".pkl"))
+
+
+def _tracklet(path: Path, name: str) -> Tracklet:
+    demo = DEMO_NAME.fullmatch(name)
+    if demo:
+        better = f"demo-val_{demo[1][:11]:_<11}_000000_{demo[2]}_{demo[3]}.pkl"
+        raise BadInput(path, "name", f"{NAME_EXPECTED}, such as {better}", f"{name}, as LART's demo names it")
     identity = parse_name(name, path)
     file = ReleasedFile.read(path)
     vector = file.rows("pose_shape", VECTOR_WIDTH)
@@ -71,9 +82,7 @@ def _labels(file: ReleasedFile, index: NDArray[np.int64]) -> tuple[FloatArray, N
     truth, has_gt = file.rows("action_label_gt", ava.CLASS_COUNT), file.whole_numbers("has_gt")
     if not np.isin(has_gt, (NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH)).all():
         raise BadInput(file.path, "has_gt", "0, 1 or 2", np.unique(has_gt).tolist())
-    pseudo, known = file.looked_up("action_label_psudo", index)
-    if pseudo is not None and pseudo.shape[1] != ava.CLASS_COUNT:
-        raise BadInput(file.path, "action_label_psudo", f"{ava.CLASS_COUNT} columns", pseudo.shape[1])
+    pseudo, known = file.looked_up("action_label_psudo", index, ava.CLASS_COUNT)
     labels = np.zeros((file.length, ava.CLASS_COUNT), np.float32) if pseudo is None else pseudo
     labels[has_gt == GROUND_TRUTH] = truth[has_gt == GROUND_TRUTH]
     return labels, np.where((has_gt == PSEUDO_LABEL) & ~known, NO_LABEL, has_gt).astype(np.int8)
@@ -150,6 +159,10 @@ def _released_tables(
 
 SAMPLES = shipped("data_samples") / "tracklets"  # a dozen files that show what tracklets are like
 
+DEMO_NAME = re.compile(r"demo_(.+)_(\d+)_(\d+)")  # demo_<video>_<track>_<length>
+NAME_END = 256  # characters of a frame's name that are looked at
+LARGEST_FIELD = 512 * MIB  # bytes, written out in full
+LARGEST_APPEARANCE = 8192  # numbers of a vector; MViT has 1152, Hiera 2048
 LAST_NUMBER = re.compile(r"(?<!\d)(\d{1,9})(?:\.\w+)?$")  # of a frame's name: "…_000150.jpg"
 
 
@@ -178,42 +191,80 @@ class ReleasedFile:
         """content[key], list or array, as (T, *shape), dropping the released format's axis of one person."""
         if key not in self.content:
             raise BadInput(self.path, key, "to be there", "no such key")
-        found = self.content[key]
-        try:
+        found, width = self.content[key], prod(shape)
+        expected = f"shape {(self.length, 1, *(shape or (1,)))}"
+        if isinstance(found, list):
             # A list may hold a number here and an array of one there.
-            array = np.asarray([np.ravel(row) for row in found] if isinstance(found, list) else found)
-        except ValueError:
-            raise BadInput(self.path, key, "rows of equal length", "a ragged list") from None
+            rows = [self._numbers(key, row, width) for row in found]
+            widths = {row.size for row in rows}
+            if len(widths) > 1:
+                raise BadInput(self.path, key, "rows of equal length", "a ragged list")
+            if len(rows) != self.length or widths != {width}:
+                raise BadInput(self.path, key, expected, f"shape {(len(rows), *widths)}")
+            self._check_size(key, width)
+            array = np.asarray(rows)
+        else:
+            array = self._numbers(key, found, 0)
+        if array.ndim == 0 or len(array) != self.length or array.size != self.length * width:
+            raise BadInput(self.path, key, expected, f"shape {array.shape}")
+        return array.reshape(self.length, *shape)
+
+    def _numbers(self, key: str, value: Any, width: int) -> NDArray[Any]:
+        """An array, a number, or a nested list of about `width` numbers; a list's come flat."""
+        if isinstance(value, np.ndarray | np.generic | int | float):
+            array = np.asarray(value)
+        elif isinstance(value, list | tuple) and width:
+            try:  # numpy would write out in full what holds itself over and over
+                count_values(value, 4 * width + 4)
+                array = np.asarray(value)
+            except (TooMuch, ValueError) as error:
+                found = error if isinstance(error, TooMuch) else "a ragged list"
+                raise BadInput(self.path, key, f"rows of {width} numbers", found) from None
+        else:
+            found = value.what if isinstance(value, PassedOver) else type(value).__name__
+            raise BadInput(self.path, key, "numbers", found)
         if array.dtype.kind not in "biuf":
             raise BadInput(self.path, key, "numbers", array.dtype)
-        if array.ndim == 0 or len(array) != self.length or array.size != self.length * prod(shape):
-            expected = (self.length, 1, *(shape or (1,)))
-            raise BadInput(self.path, key, f"shape {expected}", f"shape {array.shape}")
-        return array.reshape(self.length, *shape)
+        return array.reshape(-1) if width else array
+
+    def _check_size(self, key: str, width: int) -> None:
+        """Rows may all be the same one in the file, so that the file's own size says nothing."""
+        if 8 * self.length * width > LARGEST_FIELD:
+            found = f"{self.length:,} rows of {width:,} numbers"
+            raise BadInput(self.path, key, f"at most {LARGEST_FIELD >> 20} MiB", found)
 
     def whole_numbers(self, key: str) -> NDArray[np.int64]:
         """content[key] (T,), whole numbers of any type."""
         rows = self.rows(key)
-        odd = ~np.isfinite(rows) | (rows != np.floor(rows))
+        odd = ~np.isfinite(rows) | (rows != np.floor(rows)) | (np.abs(rows.astype(np.float64)) > 2**53)
         if odd.any():
             raise BadInput(self.path, key, "whole numbers", f"{rows[odd][0]:g}")
         return rows.astype(np.int64)
 
-    def looked_up(self, key: str, index: NDArray[np.int64]) -> tuple[FloatArray | None, NDArray[np.bool_]]:
+    def looked_up(
+        self, key: str, index: NDArray[np.int64], width: int | None = None
+    ) -> tuple[FloatArray | None, NDArray[np.bool_]]:
         """Rows content[key][index] (T, D) and where there is one (T,); zeros elsewhere, as for index -1.
 
-        None for a table that is missing or empty.
+        D must be `width` if given. None for a table that is missing or empty.
         """
         table, known = self.content.get(key), np.zeros(self.length, np.bool_)
-        if not table:
+        if table is None or (isinstance(table, dict | list) and not table):
             return None, known
         if not isinstance(table, dict):
-            raise BadInput(self.path, key, "a dict", type(table).__name__)
-        vectors = {name: np.asarray(row).reshape(-1) for name, row in table.items()}
-        widths = {row.size for row in vectors.values()}
-        if len(widths) != 1 or any(row.dtype.kind not in "biuf" for row in vectors.values()):
-            raise BadInput(self.path, key, "numbers of one width", f"widths {sorted(widths)}")
-        gathered = np.zeros((self.length, widths.pop()), np.float32)
+            found = table.what if isinstance(table, PassedOver) else type(table).__name__
+            raise BadInput(self.path, key, "a dict", found)
+        most = width or LARGEST_APPEARANCE
+        vectors = {name: self._numbers(key, row, most) for name, row in table.items()}
+        widths = sorted({row.size for row in vectors.values()})
+        if len(widths) != 1:
+            raise BadInput(self.path, key, "numbers of one width", f"widths {widths}")
+        if width and widths != [width]:
+            raise BadInput(self.path, key, f"{width} columns", widths[0])
+        if widths[0] > most:
+            raise BadInput(self.path, key, f"vectors of at most {most:,} numbers", f"{widths[0]:,}")
+        self._check_size(key, widths[0])
+        gathered = np.zeros((self.length, widths[0]), np.float32)
         for row, name in enumerate(index.tolist()):
             if name >= 0 and name in vectors:
                 gathered[row], known[row] = vectors[name], True
@@ -234,7 +285,7 @@ class ReleasedFile:
         if not isinstance(names, list) or len(names) != self.length:
             found = len(names) if isinstance(names, list) else type(names).__name__
             raise BadInput(self.path, "frame_name", f"a list of {self.length} names", found)
-        ends = [LAST_NUMBER.search(str(name)) for name in names]
+        ends = [LAST_NUMBER.search(name[-NAME_END:]) if isinstance(name, str) else None for name in names]
         named = np.array([int(end[1]) if end else -1 for end in ends], np.int64)
         usable = (np.diff(named, prepend=-1) > 0).all() and keyframe in named
         return named if usable and keyframe not in counted else counted

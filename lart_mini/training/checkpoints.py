@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lart_mini.files import BadInput, atomic_path
+from lart_mini.reading.text import parse_json
 
 FORMAT = "lart_mini.checkpoint.1"
 
@@ -49,19 +51,30 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
-        raise BadInput(path, "file", "a safetensors checkpoint", " ".join(str(error).split())[:80]) from None
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
+        raise BadInput(path, "file", "a safetensors checkpoint", reason) from None
     if header.get("format") != FORMAT:
         raise BadInput(path, "format", FORMAT, header.get("format"))
     try:
-        config = _config(kind, json.loads(header["config"]))
-        meta = json.loads(header["meta"])
-    except (KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:80]
+        config = _config(kind, parse_json(header["config"], path, "config"))
+        meta = parse_json(header["meta"], path, "meta")
+        with torch.device("meta"):  # shapes alone: nothing is made before the file is known to fill it
+            own = build(config).state_dict()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = error.found if isinstance(error, BadInput) else " ".join(str(error).split())[:80]
         raise BadInput(path, "config", f"a {kind.__name__}", reason) from None
+    expected = {f"model.{name}": value for name, value in own.items()}
+    shapes = {name: tuple(value.shape) for name, value in expected.items()} | dict(beside or {})
+    check_tensors(path, shapes, tensors)
+    for name, tensor in tensors.items():
+        if name in expected and not expected[name].is_floating_point():
+            continue
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise BadInput(path, name, "finite numbers", f"{tensor.dtype}, not all of them finite numbers")
     model = build(config)
-    expected = {f"model.{name}": tuple(value.shape) for name, value in model.state_dict().items()}
-    check_tensors(path, expected | dict(beside or {}), tensors)
     model.load_state_dict({name.removeprefix("model."): tensors[name] for name in expected})
     return model.eval(), {name: tensors[name] for name in beside or {}}, meta
 

@@ -7,23 +7,31 @@ the optimiser's moments, the moving average and the number of steps done are all
 from __future__ import annotations
 
 import hashlib
-import pickle
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lart_mini.files import BadInput, atomic_path
+from lart_mini.reading.torch_files import load_torch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # takes seconds to import
 
 FORMAT = "lart_mini.training.1"
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # what AdamW keeps of a weight
+PARTS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("identity", "model", "optimizer", "average"), (dict,)),
+    **dict.fromkeys(("loss", "lr"), (list,)),
+    "tokens": (int,),
+    "seconds": (float, int),
+}
 PROBED_ITEMS = 16  # of a data set, for its fingerprint
 
 
@@ -75,6 +83,11 @@ class TrainingState:
             if kept["identity"].get(key) != expected:
                 found = f"{kept['identity'].get(key)} (remove the file to start anew)"
                 raise BadInput(path, key, expected, found)
+        # All is looked at before anything is taken over.
+        _check_weights(path, "model", kept["model"], self.model.state_dict())
+        average = {} if self.average is None else self.average.state_dict()
+        _check_weights(path, "average", kept["average"], average)
+        _check_optimizer(path, kept["optimizer"], self.optimizer)
         self.model.load_state_dict(kept["model"])
         self.optimizer.load_state_dict(kept["optimizer"])
         if self.average is not None:
@@ -84,15 +97,65 @@ class TrainingState:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The file's content, read without running anything in it."""
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise BadInput(path, "file", "a training state", type(error).__name__) from None
-    if not isinstance(kept, dict) or kept.get("format") != FORMAT:
-        found = kept.get("format") if isinstance(kept, dict) else type(kept).__name__
-        raise BadInput(path, "format", FORMAT, found)
+    """The file's content, read without running anything in it, with every part of the type it should have."""
+    kept = load_torch(path, expected="a training state")
+    told = kept.get("format") if isinstance(kept, dict) else kept
+    if not isinstance(told, str) or told != FORMAT:
+        raise BadInput(path, "format", FORMAT, told if isinstance(told, str) else type(told).__name__)
+    for part, kind in PARTS.items():
+        if type(kept.get(part)) not in kind:
+            raise BadInput(path, part, kind[0].__name__, type(kept.get(part)).__name__)
+    for part in ("loss", "lr"):
+        if not all(type(one) is float for one in kept[part]) or len(kept[part]) != len(kept["loss"]):
+            raise BadInput(path, part, "numbers, one a step", "something else, or fewer")
+    if not all(type(one) is str for pair in kept["identity"].items() for one in pair):
+        raise BadInput(path, "identity", "text", "something else")
+    if not (kept["tokens"] >= 0 and 0 <= kept["seconds"] < math.inf):
+        raise BadInput(path, "tokens, seconds", "numbers from 0 on", f"{kept['tokens']}, {kept['seconds']}")
     return kept
+
+
+def _check_weights(path: Path, part: str, found: dict[str, Any], own: Mapping[str, Tensor]) -> None:
+    """Names, shapes and types of a module's weights. Raises BadInput."""
+    if found.keys() != own.keys():
+        names = ", ".join(sorted(map(str, found.keys() ^ own.keys()))[:3])
+        raise BadInput(path, part, "the weights of this model", f"more or fewer: {names}")
+    for name, value in own.items():
+        _check_tensor(path, f"{part}: {name}", found[name], value)
+
+
+def _check_tensor(path: Path, where: str, found: Any, like: Tensor) -> None:
+    told = (tuple(found.shape), found.dtype) if isinstance(found, Tensor) else type(found).__name__
+    if told != (tuple(like.shape), like.dtype):
+        raise BadInput(path, where, f"{like.dtype} of shape {tuple(like.shape)}", told)
+    if found.is_floating_point() and not found.isfinite().all():
+        raise BadInput(path, where, "finite numbers", "NaN or infinity")
+
+
+def _check_optimizer(path: Path, found: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Groups as the optimizer's own but for the rate, and of each weight all moments or none. BadInput."""
+    own = optimizer.state_dict()["param_groups"]
+    groups, states = found.get("param_groups"), found.get("state")
+    if type(groups) is not list or type(states) is not dict or len(groups) != len(own):
+        raise BadInput(path, "optimizer", f"{len(own)} groups and a state", "something else")
+    for theirs, ours in zip(groups, own, strict=True):
+        if type(theirs) is not dict or theirs.keys() != ours.keys() or type(theirs["lr"]) is not float:
+            raise BadInput(path, "optimizer", f"groups of {', '.join(ours)}", "something else")
+        for key in ours.keys() - {"lr"}:
+            if type(theirs[key]) is not type(ours[key]) or theirs[key] != ours[key]:
+                raise BadInput(path, f"optimizer: {key}", ours[key], "something else")
+    weights = {
+        number: weight
+        for ours, group in zip(own, optimizer.param_groups, strict=True)
+        for number, weight in zip(ours["params"], group["params"], strict=True)
+    }
+    for number, moments in states.items():
+        if number not in weights or type(moments) is not dict or moments.keys() != MOMENTS:
+            expected = f"{', '.join(sorted(MOMENTS))} of each weight"
+            raise BadInput(path, "optimizer", expected, "something else")
+        for name, value in moments.items():
+            like = torch.zeros(()) if name == "step" else weights[number]
+            _check_tensor(path, f"optimizer: {name} of weight {number}", value, like)
 
 
 class Keeper:
