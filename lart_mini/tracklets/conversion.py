@@ -30,13 +30,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lart_mini import ava
-from lart_mini.files import BadInput, atomic_path
+from lart_mini.files import BadInput, atomic_path, locked, process_count, sweep, whole_number
 from lart_mini.progress import progress as progress_bar
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name
 from lart_mini.tracklets.released import read_released
 
 FORMAT = 1
 LEAST_PART, MOST_PARTS, LARGEST_PART = 64, 64, 8192  # tracklets, parts, tracklets
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,22 @@ def convert(
 ) -> Converted:
     """Pack every *.pkl under `source` into a store at `destination`, or finish what an earlier call began.
 
-    `jobs` as joblib counts them (-1: all cores). A part has `part_size` tracklets, by default so many that
+    `jobs`: processes, -1 for one a core. A part has `part_size` tracklets, by default so many that
     there are at most 64 parts, within 64 and 8192 tracklets. Files that cannot be read are skipped and
     listed.
-    Raises BadInput where no file can be read, for another source than the one a store was begun with, and
-    where nothing can be written: what is finished stays.
+    Raises BadInput where no file can be read, for another source than the one a store was begun with, while
+    another process writes this store, and where nothing can be written: what is finished stays.
     """
-    source, destination = Path(source), Path(destination)
+    source, destination, jobs = Path(source), Path(destination), process_count(jobs)
     files, refused = _listing(source)
     identity = _identity(source, files)
     try:
-        size = _plan(destination, identity, part_size)
-        _sweep(destination)
-        parts = [files[i : i + size] for i in range(0, len(files), size)]
-        _write_parts(source, parts, destination, jobs, progress)
-        return _finish(source, destination, len(parts), refused)
+        with locked(destination, "store", LOCK):
+            size = _plan(destination, identity, part_size)
+            _sweep(destination)
+            parts = [files[i : i + size] for i in range(0, len(files), size)]
+            _write_parts(source, parts, destination, jobs, progress)
+            return _finish(source, destination, len(parts), refused)
     except OSError as error:
         raise _unwritable(destination, error) from None
 
@@ -115,12 +117,13 @@ def _plan(destination: Path, identity: dict[str, Any], part_size: int | None) ->
     path, files = destination / "plan.json", identity["files"]
     if path.exists():
         found = read_json(path)
-        size = found.pop("part_size", None)
+        size = whole_number(path, "part_size", found.pop("part_size", None), 1)
         if found != identity or part_size not in (None, size):
             expected = f"the source and part size it was begun with ({found.get('files')} files)"
             raise BadInput(path, "source", expected, f"others ({files} files)")
-        return int(size)
-    if destination.exists() and any(not p.name.startswith(".plan.json.") for p in destination.iterdir()):
+        return size
+    # Besides the lock, a call that was killed may have left a plan half-written.
+    if any(not p.name.startswith((f".{LOCK}", ".plan.json.")) for p in destination.iterdir()):
         raise BadInput(destination, "destination", "an empty folder, a new one, or a store", "other files")
     size = part_size or min(max(-(-files // MOST_PARTS), LEAST_PART), LARGEST_PART)
     write_json(path, identity | {"part_size": size})
@@ -129,8 +132,7 @@ def _plan(destination: Path, identity: dict[str, Any], part_size: int | None) ->
 
 def _sweep(destination: Path) -> None:
     """Remove what an interrupted call left unfinished."""
-    for left in destination.glob(".*"):
-        left.unlink(missing_ok=True)
+    sweep(destination)
     for left in destination.glob("parts/.*"):
         # Renamed first: a worker that outlived its parent may still be writing there, and must not finish.
         doomed = left.with_name(f".swept-{uuid.uuid4().hex}")
