@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import re
 import reprlib
@@ -88,9 +89,20 @@ LARGEST_SEED = 2**32 - 1  # that torch, numpy and its generators all take
 
 def whole_number(file: object, field: str, value: object, least: int, most: int | None = None) -> int:
     """`value` itself. Raises BadInput for all but a whole number from `least` on, or up to `most`."""
-    if type(value) is int and least <= value and (most is None or value <= most):
-        return value
-    raise BadInput(file, field, f"a whole number from {least} {'on' if most is None else f'to {most}'}", value)
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value:
+        if most is None or value <= most:
+            return value
+    end = "on" if most is None else f"to {most}"
+    raise BadInput(file, field, f"a whole number from {least} {end}", value)
+
+
+def finite_number(file: object, field: str, value: object, least: float, most: float = math.inf) -> float:
+    """`value` itself. Raises BadInput for all but a finite number from `least` on, or up to `most`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if abs(value) < math.inf and least <= value <= most:
+            return value
+    end = "on" if most == math.inf else f"to {most:g}"
+    raise BadInput(file, field, f"a finite number from {least:g} {end}", value)
 
 
 def process_count(jobs: int, option: str = "--jobs") -> int:
@@ -223,8 +235,15 @@ def _open_stream(path: str | Path) -> IO[bytes]:
 
 PATIENCE = 3.0  # seconds that a process that was killed, and what it started, may take to end
 _held: set[int] = set()  # handles of locks: what is forked while one is held must not hold it too
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: [os.close(_held.pop()) for _ in range(len(_held))])
+    os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager

@@ -55,7 +55,9 @@ FEWEST = 8  # detections of a tracklet; tracks of fewer are left out
 NAMED = {"ava-train": "train", "kinetics-train": "kinet", "ava-val": "val00", "ava-test": "test0"}
 PEOPLE = {1: 0.25, 2: 0.3, 3: 0.25, 4: 0.1, 5: 0.1}  # actors asked for, and how often
 LABELLED = tuple(split for split in SPLITS if split != "kinetics-train")
-FILES = sorted([*(f"{split}.npz" for split in SPLITS), *(f"{split}.csv" for split in LABELLED), "videos.json"])
+FILES = sorted(
+    [*(f"{split}.npz" for split in SPLITS), *(f"{split}.csv" for split in LABELLED), "videos.json"]
+)
 DIGESTS = "sha256.json"  # of FILES
 # Raised by one with every change of what is composed: caches of another version are composed anew. A test
 # holds figures of a small data set to it.
@@ -158,7 +160,7 @@ def mini_ava(
     checked against their stored digests, and a damaged folder is composed again. One process composes a data
     set, others wait for it. `jobs`: processes, -1 for one a core; the result does not depend on it.
 
-    Raises BadInput for a size, seed, tracker or `jobs` that is none, and where there is no folder for a cache.
+    Raises BadInput for a size, seed, tracker or `jobs` that is none, and for no folder to keep data in.
     """
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
@@ -181,7 +183,9 @@ def _own_cache() -> Path:
     try:
         return Path.home() / ".cache" / "lart_mini"
     except RuntimeError:
-        raise BadInput("LART_MINI_CACHE", "folder of the data", "one, where there is no home", "none") from None
+        raise BadInput(
+            "LART_MINI_CACHE", "folder of the data", "one, where there is no home", "none"
+        ) from None
 
 
 def _compose_into(path: Path, size: Size, seed: int, jobs: int, tracker: str) -> None:

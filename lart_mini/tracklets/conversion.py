@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from lart_mini import ava
 from lart_mini.files import BadInput, atomic_path, locked, process_count, sweep, whole_number
 from lart_mini.progress import progress as progress_bar
+from lart_mini.reading.text import read_json
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name
 from lart_mini.tracklets.released import read_released
 
@@ -116,7 +117,7 @@ def _plan(destination: Path, identity: dict[str, Any], part_size: int | None) ->
     """Write plan.json, or hold the one that is there against this source; gives tracklets a part."""
     path, files = destination / "plan.json", identity["files"]
     if path.exists():
-        found = read_json(path)
+        found = _read_object(path)
         size = whole_number(path, "part_size", found.pop("part_size", None), 1)
         if found != identity or part_size not in (None, size):
             expected = f"the source and part size it was begun with ({found.get('files')} files)"
@@ -259,7 +260,7 @@ def _finish(source: Path, destination: Path, parts: int, refused: dict[str, str]
     """Join the parts' lists, and write the index: from now on the store is whole."""
     folders = [destination / "parts" / part_name(number) for number in range(parts)]
     for folder in folders:
-        refused |= read_json(folder / "refused.json")
+        refused |= _read_object(folder / "refused.json")
     index = pl.concat([pl.read_parquet(folder / "index.parquet") for folder in folders])
     widths = index.filter(pl.col("appearance_width") > 0)["appearance_width"].value_counts()
     if len(widths) > 1:
@@ -288,12 +289,8 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A dict from a file of ours. Raises BadInput for anything else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise BadInput(path, "file", "a JSON object", type(error).__name__) from None
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
     if not isinstance(content, dict):
         raise BadInput(path, "file", "a JSON object", type(content).__name__)
     return content
