@@ -211,9 +211,9 @@ def _is_stream(path: str | Path) -> bool:
     if STREAM.fullmatch(os.fspath(path)):
         return True
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(path or ".").st_mode
     except FileNotFoundError:
-        mode = stat.S_IFDIR if os.fspath(path).endswith(("/", os.sep)) else stat.S_IFREG
+        mode = stat.S_IFDIR if str(path).endswith(os.sep) else stat.S_IFREG
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISBLK, "a disk"), (stat.S_ISSOCK, "a socket"))
     for is_kind, found in kinds:
         if is_kind(mode):
