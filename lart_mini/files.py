@@ -162,10 +162,25 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)
             os.replace(temporary, target)
-    except OSError as error:
-        if error.filename is None or temporary_name(error.filename):
-            error.filename, error.filename2 = str(path), None
-        raise
+    except Exception as error:
+        trouble = os_error(error, path)
+        of_another = trouble is error and trouble.filename and not temporary_name(trouble.filename)
+        if trouble is None or of_another:
+            raise
+        raise OSError(trouble.errno, trouble.strerror, str(path)) from error
+
+
+def os_error(error: Exception, path: str | Path) -> OSError | None:
+    """The system's refusal that an exception stands for, with number, reason and file; None for others.
+
+    What is written in Rust (polars, safetensors) has errors of its own, with the system's number in the text.
+    """
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number:
+        return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+    if isinstance(error, OSError) and error.errno is None:  # as numpy raises it
+        return OSError(errno.EIO, str(error), str(path))
+    return error if isinstance(error, OSError) else None
 
 
 def writable(path: str | Path) -> None:

@@ -30,7 +30,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lart_mini import ava
-from lart_mini.files import BadInput, atomic_path, locked, process_count, sweep, whole_number
+from lart_mini.files import BadInput, atomic_path, locked, os_error, process_count, sweep, whole_number
 from lart_mini.progress import progress as progress_bar
 from lart_mini.reading.text import read_json
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name
@@ -177,8 +177,11 @@ def write_part(number: int, source: Path, files: list[Path], folder: Path) -> tu
         except OSError:
             if not folder.exists():  # else a worker that outlived its parent was faster, with the same
                 raise
-    except OSError as error:
-        return number, error.strerror or type(error).__name__
+    except Exception as error:
+        refusal = os_error(error, folder)
+        if refusal is None:
+            raise
+        return number, refusal.strerror or type(error).__name__
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return number, ""
