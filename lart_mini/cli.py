@@ -144,8 +144,7 @@ def validate(
     """Read tracklets safely, print what is in them, and name everything that breaks the format."""
     from lart_mini.tracklets.contents import summary, survey
 
-    process_count(jobs)
-    found = survey(path, jobs=jobs)
+    found = survey(path, jobs=process_count(jobs))
     for line in found.problems:
         typer.echo(line, err=True)
     typer.echo(summary(found))

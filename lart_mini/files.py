@@ -84,6 +84,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+PER_CORE = 8  # processes
 LARGEST_SEED = 2**32 - 1  # that torch, numpy and its generators all take
 
 
@@ -106,13 +107,14 @@ def finite_number(file: object, field: str, value: object, least: float, most: f
 
 
 def process_count(jobs: int, option: str = "--jobs") -> int:
-    """`jobs` itself, as joblib counts: -1 for one a core. Raises BadInput for all but that and 1, 2, ….
+    """`jobs` itself, as joblib counts: -1 for one a core; at most PER_CORE for each, since more do harm.
 
-    For every place that starts processes, so that all refuse the same numbers with the same line.
+    For every place that starts processes, so that all refuse the same numbers with the same line. Raises
+    BadInput for all but -1 and whole numbers from 1 on.
     """
     if type(jobs) is not int or not (jobs >= 1 or jobs == -1):
         raise BadInput(option, "processes", "a whole number from 1 on, or -1 for one a core", jobs)
-    return jobs
+    return min(jobs, PER_CORE * (os.cpu_count() or 1))
 
 
 def optional(module: str, needed: str, use: str) -> Any:

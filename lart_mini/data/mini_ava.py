@@ -167,13 +167,13 @@ def mini_ava(
     if tracker not in TRACKERS:
         raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
-    process_count(jobs)
+    jobs = process_count(jobs)
     root = Path(cache or os.environ.get("LART_MINI_CACHE") or _own_cache())
     path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, tracker)[:12]}"
     if not _intact(path):
         with locked(root, "data cache", f"{path.name}.lock", wait=True):
             for left in root.glob(f".composing-{path.name}-*"):  # by a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
+                _remove(left)
             if not _intact(path):  # or it has been waited for
                 _compose_into(path, SIZES[size], seed, jobs, tracker)
     return MiniAva(path)
@@ -183,9 +183,7 @@ def _own_cache() -> Path:
     try:
         return Path.home() / ".cache" / "lart_mini"
     except RuntimeError:
-        raise BadInput(
-            "LART_MINI_CACHE", "folder of the data", "one, where there is no home", "none"
-        ) from None
+        raise BadInput("LART_MINI_CACHE", "data cache", "a folder, where there is no home", "none") from None
 
 
 def _compose_into(path: Path, size: Size, seed: int, jobs: int, tracker: str) -> None:
@@ -202,8 +200,16 @@ def _compose_into(path: Path, size: Size, seed: int, jobs: int, tracker: str) ->
             if not _intact(path):  # else a process that no lock could hold back has made the same
                 raise
     finally:
-        shutil.rmtree(made, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(made)
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Whatever stands there: where a data set belongs there may be a file, or a link that leads nowhere."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _recipe(size: Size, seed: int, tracker: str) -> str:

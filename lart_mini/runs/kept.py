@@ -17,7 +17,7 @@ from lart_mini import files
 from lart_mini.files import BadInput, atomic_path, shipped, sweep
 from lart_mini.reading.text import read_json
 from lart_mini.runs.plan import Plan, read_notebook
-from lart_mini.runs.record import read_parts
+from lart_mini.runs.record import part_files, read_part
 
 VERSIONS = (
     "lart_mini",
@@ -103,10 +103,16 @@ def clear(run_dir: Path, code: str, digests: dict[str, str], fresh: bool = False
     for notebook in run_dir.glob("[0-9][0-9]_*.ipynb"):
         if notebook.stem not in kept.notebooks:
             notebook.unlink()
-    for name, part in read_parts(run_dir).items():
-        if part["notebook"] not in kept.notebooks:
-            (run_dir / "parts" / f"{name}.json").unlink()
-    left = read_parts(run_dir)
+    left = set()
+    for name, file in part_files(run_dir).items():
+        try:
+            sound = read_part(file)["notebook"] in kept.notebooks
+        except BadInput:  # its notebook makes another
+            sound = False
+        if sound:
+            left.add(name)
+        else:
+            file.unlink()
     kept.notebooks = {
         stem: ran
         for stem, ran in kept.notebooks.items()

@@ -75,12 +75,16 @@ def recorded(run_dir: str | Path, name: str) -> Any | None:
 
 def read_parts(run_dir: str | Path) -> dict[str, dict[str, Any]]:
     """All parts of a run by name, each with its values and how they are shown."""
+    return {name: read_part(file) for name, file in part_files(run_dir).items()}
+
+
+def part_files(run_dir: str | Path) -> dict[str, Path]:
+    """The parts' files by name; what atomic_path had not finished when it was killed has another."""
     files = sorted(Path(run_dir).glob("parts/*.json"))
-    # What atomic_path had not finished when it was killed has another name.
-    return {file.stem: _read_part(file) for file in files if NAME.fullmatch(file.stem)}
+    return {file.stem: file for file in files if NAME.fullmatch(file.stem)}
 
 
-def _read_part(file: Path) -> dict[str, Any]:
+def read_part(file: Path) -> dict[str, Any]:
     """A part as `record` wrote it. Raises BadInput for anything else."""
     part = read_json(file)
     if not isinstance(part, dict) or set(part) != {"values", *SHOWN}:
