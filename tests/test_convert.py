@@ -245,7 +245,7 @@ def test_what_an_interruption_left_is_swept(source: Path, whole: Path, tmp_path:
     (tmp_path / "parts" / ".part-00000-0123").mkdir(parents=True)
     (tmp_path / "parts" / ".part-00000-0123" / "frames.npy").write_bytes(b"half")
     (tmp_path / "plan.json").write_bytes((whole / "plan.json").read_bytes())
-    (tmp_path / ".index.parquet.abc.parquet").write_bytes(b"half")
+    (tmp_path / ".index.parquet.abc_1234.parquet").write_bytes(b"half")
     convert(source, tmp_path, jobs=1)
     assert content(tmp_path) == content(whole)
 

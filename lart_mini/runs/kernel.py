@@ -45,8 +45,8 @@ class WatchedClient(NotebookClient):
     @asynccontextmanager
     async def async_setup_kernel(self, **kwargs: Any) -> AsyncIterator[None]:
         """Start a kernel and the watch over it; end both."""
-        self.km = self.create_kernel_manager()
-        self.km.kernel_spec_manager = OwnKernel()
+        manager: Any = self.create_kernel_manager()
+        manager.kernel_spec_manager = OwnKernel()
         await self.async_start_new_kernel(**kwargs)
         watch = asyncio.create_task(self.watch())
         try:
@@ -56,9 +56,9 @@ class WatchedClient(NotebookClient):
             watch.cancel()
             with suppress(asyncio.CancelledError):
                 await watch
-            manager: Any = self.km
             started = descendants(manager.provisioner.pid)
-            await self._async_cleanup_kernel()
+            if self.km is not None:  # else a kernel that never answered has been cleaned up
+                await self._async_cleanup_kernel()
             for process in started:  # joblib's workers would go on for minutes
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -122,7 +122,8 @@ async def run_notebook(
     """
     from papermill.parameterize import parameterize_notebook
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    for loud in ("papermill", "traitlets"):  # what they complain of is told in one line
+        logging.getLogger(loud).setLevel(logging.CRITICAL)
     given = {"run_dir": os.path.relpath(run_dir, notebook.parent), **parameters}
     content = read_notebook(notebook)
     content.metadata.setdefault("papermill", {})  # as papermill's own reader does, tags too
@@ -130,7 +131,7 @@ async def run_notebook(
         cell.metadata.setdefault("tags", [])
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    content = parameterize_notebook(content, given)
+    content = parameterize_notebook(content, given, kernel_name="python3", language="python")
     client = WatchedClient(
         content,
         timeout=None,

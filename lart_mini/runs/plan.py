@@ -91,10 +91,11 @@ def read_notebook(path: Path) -> Any:
 
 def declared_parameters(notebook: Path) -> set[str]:
     """Names that the `parameters` cell of a notebook sets. Raises BadInput for what is no notebook."""
-    from papermill import inspect_notebook
+    from papermill.translators import PythonTranslator
 
-    read_notebook(notebook)
-    return set(inspect_notebook(str(notebook)))
+    # Not papermill's own inspect_notebook: it puts values in where a path has braces.
+    tagged = (cell for cell in read_notebook(notebook).cells if "parameters" in cell.metadata.get("tags", ()))
+    return {parameter.name for cell in tagged for parameter in PythonTranslator.inspect(cell)}
 
 
 def choose(only: str | None, stems: Collection[str]) -> list[str]:
