@@ -264,15 +264,15 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def locked(folder: str | Path, what: str, name: str = "lock", wait: bool = False) -> Iterator[None]:
+def locked(folder: str | Path, what: str, name: str = "lock", wait: bool = False) -> Iterator[bool]:
     """Keep other processes from doing `what` in `folder` meanwhile; the system ends a lock with its process.
 
     `name` tells apart what may be done side by side in one folder. A second process waits until the first
     has ended with `wait`, else it raises BadInput that names the folder and the first one's id. Where the
-    system or the disk knows no locks, nothing is locked.
+    system or the disk knows no locks, nothing is locked, and False is given instead of True.
     """
     if fcntl is None:
-        yield
+        yield False
         return
     path = Path(folder) / f".{name}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -280,7 +280,8 @@ def locked(folder: str | Path, what: str, name: str = "lock", wait: bool = False
     while handle < 0:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if _lock(handle) and _same_file(handle, path):
+            taken = _lock(handle)
+            if taken is None or (taken and _same_file(handle, path)):
                 break
             if not wait and time.monotonic() > until:
                 process = os.pread(handle, 20, 0).decode("ascii", "replace") or "unknown"
@@ -295,7 +296,7 @@ def locked(folder: str | Path, what: str, name: str = "lock", wait: bool = False
     os.truncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode(), 0)
     try:
-        yield
+        yield taken is True
     finally:
         if handle in _held:  # not in a process that was forked
             _held.remove(handle)
@@ -303,12 +304,12 @@ def locked(folder: str | Path, what: str, name: str = "lock", wait: bool = False
             os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Take the lock if nobody has it; True, too, on a disk without locks."""
+def _lock(handle: int) -> bool | None:
+    """Take the lock if nobody has it, and say whether it is ours; None on a disk without locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in (errno.EAGAIN, errno.EACCES)
+        return False if error.errno in (errno.EAGAIN, errno.EACCES) else None
     return True
 
 

@@ -291,8 +291,11 @@ def test_a_disk_without_locks_is_worked_on(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(files.fcntl, "flock", flock)
-    with locked(tmp_path, "run"), locked(tmp_path, "run", "two"):
-        pass
+    with locked(tmp_path, "run") as ours:
+        assert not ours
+    monkeypatch.undo()
+    with locked(tmp_path, "run") as ours:
+        assert ours
     monkeypatch.setattr(files, "fcntl", None)
-    with locked(tmp_path, "run"):
-        pass
+    with locked(tmp_path, "run") as ours:
+        assert not ours

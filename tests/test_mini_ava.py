@@ -94,7 +94,8 @@ def damage(file: Path, how: str) -> None:
     """Of sha256.json and of the folder it is in."""
     digests = json.loads(file.read_text())
     contents = {
-        "empty": "", "cut": file.read_text()[:100], "no bytes": "\x00", "list": "[]", "null": "null", "none": "{}",
+        "empty": "", "cut": file.read_text()[:100], "no bytes": "\x00", "list": "[]", "null": "null",
+        "none": "{}",
         "deep": "[" * 100_000, "fewer": json.dumps(dict(list(digests.items())[:2])),
         "more": json.dumps(digests | {"../other": "0"}), "other types": json.dumps(dict.fromkeys(digests)),
     }  # fmt: skip
@@ -110,12 +111,13 @@ def damage(file: Path, how: str) -> None:
         (file.parent / "ava-val.csv").mkdir()
     else:
         shutil.rmtree(file.parent)
-        {"file": lambda: file.parent.write_text("a file"), "link": lambda: file.parent.symlink_to("nowhere")}[how]()
+        make = {"file": file.parent.touch, "link": lambda: file.parent.symlink_to("nowhere")}
+        make[how]()
 
 
 DAMAGES = (
-    "empty", "cut", "no bytes", "list", "null", "none", "deep", "fewer", "more", "other types", "latin", "folder",
-    "folder for a table", "file", "link",
+    "empty", "cut", "no bytes", "list", "null", "none", "deep", "fewer", "more", "other types", "latin",
+    "folder", "folder for a table", "file", "link",
 )  # fmt: skip
 
 
@@ -155,7 +157,8 @@ def test_several_at_once_get_the_same_whole_data_set(
         found = {data.path for data in pool.map(lambda _: mini_ava(smallest, 0, tmp_path), range(4))}
     (path,) = found
     assert len(composed) == (1 if locks else 4) and [p.name for p in tmp_path.iterdir()] == [path.name]
-    assert {p.name: p.read_bytes() for p in path.iterdir()} == {p.name: p.read_bytes() for p in tiny.path.iterdir()}
+    whole = {p.name: p.read_bytes() for p in tiny.path.iterdir()}
+    assert {p.name: p.read_bytes() for p in path.iterdir()} == whole
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.0, True, "1", None])

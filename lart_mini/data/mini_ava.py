@@ -171,8 +171,8 @@ def mini_ava(
     root = Path(cache or os.environ.get("LART_MINI_CACHE") or _own_cache())
     path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, tracker)[:12]}"
     if not _intact(path):
-        with locked(root, "data cache", f"{path.name}.lock", wait=True):
-            for left in root.glob(f".composing-{path.name}-*"):  # by a process that was killed
+        with locked(root, "data cache", f"{path.name}.lock", wait=True) as alone:
+            for left in root.glob(f".composing-{path.name}-*") if alone else ():  # by one that was killed
                 _remove(left)
             if not _intact(path):  # or it has been waited for
                 _compose_into(path, SIZES[size], seed, jobs, tracker)
