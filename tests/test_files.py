@@ -276,10 +276,13 @@ def test_threads_too_come_one_after_the_other(tmp_path: Path) -> None:
 def test_what_is_forked_holds_no_lock(tmp_path: Path) -> None:
     """A loader of data outlives its training for seconds when that is killed."""
     with locked(tmp_path, "run"):
+        hears, tells = os.pipe()
         child = os.fork()
         if child == 0:
+            os.write(tells, b"!")
             time.sleep(3600)
             os._exit(0)
+        os.read(hears, 1)
         handles = [os.readlink(path) for path in Path(f"/proc/{child}/fd").iterdir()]
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

@@ -39,7 +39,11 @@ class TrainConfig:
                 raise BadInput("training", name, "True or False", value)
             if hint is int:
                 whole_number("training", name, value, int(least), None if math.isinf(most) else int(most))
-            for number in value if isinstance(value, tuple) else [value] if hint is float else []:
+            if get_origin(hint) is tuple and not (
+                isinstance(value, tuple) and len(value) == len(get_args(hint))
+            ):
+                raise BadInput("training", name, f"{len(get_args(hint))} numbers", value)
+            for number in value if get_origin(hint) is tuple else [value] if hint is float else []:
                 finite_number("training", name, number, least, most)
 
     def decisive(self) -> dict[str, Any]:
