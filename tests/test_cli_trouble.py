@@ -11,12 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_cli import run
 
 from lart_mini import cli
 from lart_mini.files import BadInput
 
 MINI_AVA = importlib.import_module("lart_mini.data.mini_ava")  # in the folder the name is the function
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `lart-mini arguments…`."""
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return int(left.value.code or 0), printed.out, printed.err
 
 
 def names(folder: Path) -> list[str]:

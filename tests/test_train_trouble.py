@@ -77,8 +77,9 @@ def test_settings_are_taken_or_refused_in_one_line(changes: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "changes",
     [
-        {"lr": math.nan}, {"lr": -1.0}, {"seed": -1}, {"seed": 2**64}, {"data_seed": -1}, {"data_seed": 2**32},
-        {"batch_size": 0}, {"pretrain_epochs": -1}, {"finetune_epochs": 1.5}, {"warmup": -1.0},
+        {"lr": math.nan}, {"lr": -1.0}, {"seed": -1}, {"seed": 2**64}, {"data_seed": -1},
+        {"data_seed": 2**32}, {"batch_size": 0}, {"pretrain_epochs": -1}, {"finetune_epochs": 1.5},
+        {"warmup": -1.0},
     ],
 )  # fmt: skip
 def test_a_recipe_is_refused_before_anything_is_made(changes: dict[str, Any]) -> None:

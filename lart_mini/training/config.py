@@ -32,19 +32,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
-            value, (least, most) = getattr(self, name), BOUNDS.get(name, (0, math.inf))
-            if get_origin(hint) is Literal and value not in get_args(hint):
-                raise BadInput("training", name, " | ".join(get_args(hint)), value)
-            if hint is bool and not isinstance(value, bool):
-                raise BadInput("training", name, "True or False", value)
-            if hint is int:
-                whole_number("training", name, value, int(least), None if math.isinf(most) else int(most))
-            if get_origin(hint) is tuple and not (
-                isinstance(value, tuple) and len(value) == len(get_args(hint))
-            ):
-                raise BadInput("training", name, f"{len(get_args(hint))} numbers", value)
-            for number in value if get_origin(hint) is tuple else [value] if hint is float else []:
-                finite_number("training", name, number, least, most)
+            _check(name, getattr(self, name), hint)
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide the result: how a step is divided or compiled does not."""
@@ -62,6 +50,24 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "drop_path": (0, 1),
     "layer_decay": (0, 1),
 }
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    """Raise BadInput where a field's value is not what its hint and BOUNDS say."""
+    (least, most), parts = BOUNDS.get(name, (0, math.inf)), get_args(hint)
+    if get_origin(hint) is Literal and value not in parts:
+        raise BadInput("training", name, " | ".join(parts), value)
+    if hint is bool and not isinstance(value, bool):
+        raise BadInput("training", name, "True or False", value)
+    if hint is int:
+        whole_number("training", name, value, int(least), None if math.isinf(most) else int(most))
+    if hint is float:
+        finite_number("training", name, value, least, most)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple) or len(value) != len(parts):
+            raise BadInput("training", name, f"{len(parts)} numbers", value)
+        for number in value:
+            finite_number("training", name, number, least, most)
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:
