@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lart_mini import __version__
-from lart_mini.files import BadInput, atomic_path
+from lart_mini.files import BadInput, atomic_path, printable, process_count, whole_number, writable
 from lart_mini.runs.plan import NotebookFailed
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ def evaluate(
     from lart_mini.evaluation.frame_map import evaluate_files
     from lart_mini.evaluation.report import report_text
 
+    if json:
+        writable(json)
     evaluation = evaluate_files(groundtruth, detections, policy=policy, excluded=excluded, classes=classes)
     typer.echo(report_text(evaluation))
     if json:
@@ -144,7 +148,7 @@ def validate(
     """Read tracklets safely, print what is in them, and name everything that breaks the format."""
     from lart_mini.tracklets.contents import summary, survey
 
-    found = survey(path, jobs=jobs)
+    found = survey(path, jobs=process_count(jobs))
     for line in found.problems:
         typer.echo(line, err=True)
     typer.echo(summary(found))
@@ -190,6 +194,8 @@ def train(
         raise BadInput("--stage", "stage", "pretrain | finetune | both", stage)
     stages = ("pretrain", "finetune") if stage == "both" else (stage,)
     _refuse_the_other_datas_options(context, store is not None)
+    whole_number("--workers", "processes", workers, 0)
+    writable(out / "checkpoint")
     epochs = {"pretrain": pretrain_epochs, "finetune": finetune_epochs}
     changes = {"seed": seed, "batch_size": batch_size, "lr": lr}
     changes = {key: value for key, value in changes.items() if value is not None}
@@ -281,6 +287,7 @@ def predict(
     from lart_mini.lart.predict import box_scores, samples_of
     from lart_mini.lart.weights import read_model
 
+    writable(out)
     model, statistics = read_model(checkpoint, stats)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     members = _read_tracklets(tracklets)
@@ -310,17 +317,62 @@ def _read_tracklets(path: Path) -> Store | list[Tracklet]:
     return [read_released(file) for file in files]
 
 
+UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own, or not, by its version
+
+
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command; 0 on success, 1 when a notebook or a score fails, 2 on bad input."""
+    """Run the command and leave with its code; what goes wrong outside of the package is one line, too.
+
+    0 on success; 1 when a notebook or a score fails; 2 on bad input, wrong options, what the system refuses
+    and where memory is too small; 130 when stopped by the keyboard.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        sys.exit(_run(given))
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command; gives the exit code."""
+    command: Any = typer.main.get_command(app)
     try:
-        return app(args=arguments)
+        with command.make_context("lart-mini", arguments) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as left:
+        return left.exit_code
+    except UsageError as problem:
+        if not arguments:  # for which typer shows the help
+            problem.show()
+            return 2
+        return _tell_problem(problem.format_message().replace("\n", " "))
     except NotebookFailed as problem:
-        for line in str(problem).splitlines():
-            typer.echo(f"lart-mini: {line}", err=True)
-        sys.exit(1)
-    except (BadInput, FileNotFoundError) as problem:
-        typer.echo(f"lart-mini: {problem}", err=True)
-        sys.exit(2)
+        return _tell_problem(str(problem), code=1)
+    except BadInput as problem:
+        return _tell_problem(str(problem))
+    except (KeyboardInterrupt, typer.Abort):
+        return _tell_problem("stopped", code=130)
+    except BrokenPipeError:  # whoever read has had enough; python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as problem:
+        file = problem.filename2 or problem.filename or " ".join(arguments[:1])
+        return _tell_problem(printable(f"{os.fsdecode(file)}: {problem.strerror or problem}"))
+    except (MemoryError, RuntimeError) as problem:
+        if not isinstance(problem, MemoryError) and "memory" not in str(problem):  # as torch says it
+            raise
+        return _tell_problem(f"{arguments[0]}: more memory is needed than there is")
+    return 0
+
+
+def _tell_problem(text: str, code: int = 2) -> int:
+    for line in text.splitlines():
+        typer.echo(f"lart-mini: {line}", err=True)
+    return code
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"lart-mini: {printable(' '.join(str(message).split()))}", err=True)
 
 
 if __name__ == "__main__":

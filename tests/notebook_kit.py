@@ -41,6 +41,6 @@ record(run_dir, "counts", {"share": 0.25, "boxes": 1234}, title="What was counte
 def write_project(root: Path, profile: str = "threads: 1\nnotebooks: {}\n") -> Path:
     """A project folder with profiles/tiny.yaml and an empty notebooks/; returns the latter."""
     (root / "profiles").mkdir(parents=True)
-    (root / "profiles" / "tiny.yaml").write_text(profile, encoding="utf-8")
+    (root / "profiles" / "tiny.yaml").write_bytes(profile.encode("utf-8", "surrogateescape"))
     (root / "notebooks").mkdir()
     return root / "notebooks"

@@ -26,7 +26,8 @@ from factories import (
     write_source,
 )
 
-from lart_mini.files import BadInput
+from lart_mini import files
+from lart_mini.files import BadInput, locked
 from lart_mini.tracklets import conversion
 from lart_mini.tracklets.conversion import convert
 from lart_mini.tracklets.records import RECORD, pack, unpack
@@ -245,7 +246,7 @@ def test_what_an_interruption_left_is_swept(source: Path, whole: Path, tmp_path:
     (tmp_path / "parts" / ".part-00000-0123").mkdir(parents=True)
     (tmp_path / "parts" / ".part-00000-0123" / "frames.npy").write_bytes(b"half")
     (tmp_path / "plan.json").write_bytes((whole / "plan.json").read_bytes())
-    (tmp_path / ".index.parquet.abc.parquet").write_bytes(b"half")
+    (tmp_path / ".index.parquet.abc_1234.parquet").write_bytes(b"half")
     convert(source, tmp_path, jobs=1)
     assert content(tmp_path) == content(whole)
 
@@ -307,3 +308,41 @@ def test_a_part_is_what_a_student_can_load(whole: Path) -> None:
     assert np.load(part / "labels.npy").shape == (index["label_rows"].sum(), 80)
     numbers = (index["appearance_rows"] * index["appearance_width"]).sum()
     assert np.load(part / "appearance.npy").shape == (numbers,) and numbers > 0
+
+
+PLANS = ["", "{", "[]", "null", "[" * 10_000, "\x00", "{}", *(
+    json.dumps({"part_size": size}) for size in (None, "x", 0, -1, 1.5, True, [2], {})
+)]  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_that_is_none_is_one_line(source: Path, whole: Path, tmp_path: Path, plan: str) -> None:
+    """Also where all else in it is right."""
+    right = json.loads((whole / "plan.json").read_text())
+    content = json.dumps(right | json.loads(plan)) if plan.startswith('{"') else plan
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(BadInput) as refused:
+        convert(source, tmp_path, jobs=1, progress=False)
+    assert refused.value.file == str(tmp_path / "plan.json") and len(str(refused.value).splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_two_processes_never_write_one_store(
+    source: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PATIENCE", 0.0)
+    with locked(tmp_path / "store", "store"), pytest.raises(BadInput) as refused:
+        convert(source, tmp_path / "store", jobs=1, progress=False)
+    found = f"process {os.getpid()} at work there"
+    assert str(refused.value) == f"{tmp_path / 'store'}: store: expected one process at a time, found {found}"
+    convert(source, tmp_path / "store", jobs=1, part_size=2, progress=False)
+    assert content(tmp_path / "store") == content(whole)
+    assert not [path.name for path in (tmp_path / "store").rglob(".*")]
+
+
+@pytest.mark.parametrize("jobs", [0, -2])
+def test_no_process_at_all_is_refused_however_few_the_parts(source: Path, tmp_path: Path, jobs: int) -> None:
+    for size in (2, 100):
+        with pytest.raises(BadInput, match=r"^--jobs: processes: expected a whole number from 1 on"):
+            convert(source, tmp_path / "store", jobs=jobs, part_size=size)
+    assert not (tmp_path / "store").exists()

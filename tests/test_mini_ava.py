@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lart_mini import ava
+from lart_mini import ava, files
 from lart_mini.boxes import corners_from_xywh, fractions_from_corners
 from lart_mini.data.mini_ava import (
     SIZES,
@@ -86,6 +88,83 @@ def test_a_whole_folder_is_read_and_a_damaged_one_composed_again(
     mini_ava(smallest, 0, tmp_path, jobs=1)
     assert {p.name: p.read_bytes() for p in data.path.iterdir()} == files
     assert sorted(p.name for p in tmp_path.iterdir()) == [data.path.name]
+
+
+def damage(file: Path, how: str) -> None:
+    """Of sha256.json and of the folder it is in."""
+    digests = json.loads(file.read_text())
+    contents = {
+        "empty": "", "cut": file.read_text()[:100], "no bytes": "\x00", "list": "[]", "null": "null",
+        "none": "{}",
+        "deep": "[" * 100_000, "fewer": json.dumps(dict(list(digests.items())[:2])),
+        "more": json.dumps(digests | {"../other": "0"}), "other types": json.dumps(dict.fromkeys(digests)),
+    }  # fmt: skip
+    if how in contents:
+        file.write_text(contents[how])
+    elif how == "latin":
+        file.write_bytes(b"\xff\xfe")
+    elif how == "folder":
+        file.unlink()
+        file.mkdir()
+    elif how == "folder for a table":
+        (file.parent / "ava-val.csv").unlink()
+        (file.parent / "ava-val.csv").mkdir()
+    else:
+        shutil.rmtree(file.parent)
+        make = {"file": file.parent.touch, "link": lambda: file.parent.symlink_to("nowhere")}
+        make[how]()
+
+
+DAMAGES = (
+    "empty", "cut", "no bytes", "list", "null", "none", "deep", "fewer", "more", "other types", "latin",
+    "folder", "folder for a table", "file", "link",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_what_is_not_known_to_be_whole_is_composed_again(
+    smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: MiniAva, how: str
+) -> None:
+    def compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
+        shutil.copytree(tiny.path, out, dirs_exist_ok=True)
+
+    monkeypatch.setattr(MODULE, "_compose", compose)
+    data = mini_ava(smallest, 0, tmp_path)
+    files = {p.name: p.read_bytes() for p in data.path.iterdir()}
+    damage(data.path / "sha256.json", how)
+    assert mini_ava(smallest, 0, tmp_path).path == data.path
+    assert {p.name: p.read_bytes() for p in data.path.iterdir()} == files
+    assert [p.name for p in tmp_path.iterdir()] == [data.path.name] and not data.path.is_symlink()
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_several_at_once_get_the_same_whole_data_set(
+    smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: MiniAva, locks: bool
+) -> None:
+    """With locks one composes and the others wait; on a disk without them the first one's is taken."""
+    composed, together = [], threading.Barrier(4)
+
+    def compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
+        composed.append(out)
+        if not locks:
+            together.wait(60)
+        shutil.copytree(tiny.path, out, dirs_exist_ok=True)
+
+    monkeypatch.setattr(MODULE, "_compose", compose)
+    if not locks:
+        monkeypatch.setattr(files, "fcntl", None)
+    with ThreadPoolExecutor(4) as pool:
+        found = {data.path for data in pool.map(lambda _: mini_ava(smallest, 0, tmp_path), range(4))}
+    (path,) = found
+    assert len(composed) == (1 if locks else 4) and [p.name for p in tmp_path.iterdir()] == [path.name]
+    whole = {p.name: p.read_bytes() for p in tiny.path.iterdir()}
+    assert {p.name: p.read_bytes() for p in path.iterdir()} == whole
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.0, True, "1", None])
+def test_seeds_are_whole_numbers_that_generators_take(smallest: str, tmp_path: Path, seed: object) -> None:
+    with pytest.raises(BadInput, match="mini_ava: seed: expected a whole number from 0 to 4294967295"):
+        mini_ava(smallest, seed, tmp_path)  # type: ignore[arg-type]
 
 
 def test_nothing_half_composed_stays(smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,27 +31,28 @@ DIFFERENCES = {"a": np.array([1.0, -2]), "b": np.array([30.0])}
 HALF = {"a": 3.0, "b": None}
 
 
-def every_figure() -> dict[str, Figure]:
+def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
+    """With titles `t`, names of curves and methods `a`, and of classes and groups `x`."""
     curve = (np.array([1.0, 0.5]), np.array([0.5, 1.0]))
     places, facing = [JOINTS[:, 0]], [np.tile([0, 0, 1.0], (FRAMES, 1))]
-    bars = {"a": np.array([0.1, np.nan]), "b": np.array([0.2, 0.3])}
-    body = load_body()
+    bars = {a: np.array([0.1, np.nan]), "b": np.array([0.2, 0.3])}
+    body, changes = load_body(), {a: DIFFERENCES["a"], "b": DIFFERENCES["b"]}
     return {
-        "skeletons": people.skeleton_strip(JOINTS, title="t", detected=DETECTED),
-        "above": people.scene_from_above(places, facing, ["ego"], title="t"),
-        "meshes": people.mesh_strip(body.v_template[None], body.faces, ["rest"], title="t"),
-        "timeline": people.detection_timeline([DETECTED, ~DETECTED], ["a", "b"], title="t", keyframes=[30]),
-        "tracklet": people.tracklet_strip(POINTS, BOX, DETECTED, (360, 640), title="t"),
+        "skeletons": people.skeleton_strip(JOINTS, title=t, detected=DETECTED),
+        "above": people.scene_from_above(places, facing, [a], title=t),
+        "meshes": people.mesh_strip(body.v_template[None], body.faces, [a], title=t),
+        "timeline": people.detection_timeline([DETECTED, ~DETECTED], [a, "b"], title=t, keyframes=[30]),
+        "tracklet": people.tracklet_strip(POINTS, BOX, DETECTED, (360, 640), title=t),
         "encoding": model.positional_encoding(RNG.uniform(-1, 1, (2, 5, 8))),
-        "masks": model.attention_masks({"one": MASK, "two": ~MASK}, 2, 4, title="t"),
-        "maps": model.attention_maps(WEIGHTS, ["a", "b", "c"], 2, 4, title="t"),
-        "attention": model.attention_over_time(WEIGHTS[0, 0].reshape(2, 4), 1, MASK[:2, :4], title="t"),
-        "losses": model.loss_curves({"a": curve}, title="t"),
-        "precision": model.precision_recall({"a": curve}, title="t"),
-        "classes": model.class_bars(bars, ["x", "y"], ["PM", "PI"], title="t"),
-        "ladder": model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
-        "differences": model.differences(DIFFERENCES, ["x", "y"], HALF, limit=5, title="t"),
-        "counts": model.class_counts({"train": np.array([3, 4])}, ["x", "y"], title="t"),
+        "masks": model.attention_masks({a: MASK, "two": ~MASK}, 2, 4, title=t),
+        "maps": model.attention_maps(WEIGHTS, [a, "b", "c"], 2, 4, title=t),
+        "attention": model.attention_over_time(WEIGHTS[0, 0].reshape(2, 4), 1, MASK[:2, :4], title=t),
+        "losses": model.loss_curves({a: curve}, title=t),
+        "precision": model.precision_recall({a: curve}, title=t),
+        "classes": model.class_bars(bars, [x, "y"], ["PM", "PI"], title=t),
+        "ladder": model.ladder([a, "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
+        "differences": model.differences(changes, [x, "y"], {a: 3.0, "b": None}, limit=5, title=t),
+        "counts": model.class_counts({a: np.array([3, 4])}, [x, "y"], title=t),
     }  # fmt: skip
 
 
@@ -62,6 +63,12 @@ def test_every_figure_has_a_title_and_named_axes_and_is_small(name: str) -> None
     labels = [text for axes in figure.axes for text in (axes.get_xlabel(), axes.get_ylabel()) if text]
     assert labels
     assert len(base.to_png(figure)) < 100_000
+
+
+@pytest.mark.parametrize("name", list(every_figure()))
+def test_names_with_dollars_are_drawn_as_they_are(name: str) -> None:
+    odd = r"$\badmacro{$"
+    base.to_png(every_figure(odd, f"a{odd}", f"x{odd}")[name])
 
 
 def test_filmstrip_draws_missing_frames_pale() -> None:

@@ -310,13 +310,16 @@ def test_kernel_that_dies_is_named(project: Path) -> None:
         reproduce("tiny", notebooks=notebooks)
 
 
+JOBS = "--jobs: processes: expected a whole number from 1 on, or -1 for one a core"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--only", "07"], "--only: notebook: expected some of 00, 01, found 07"),
         (["--only", "00,,01"], "--only: notebook: expected some of 00, 01, found none"),
-        (["--jobs", "0"], "--jobs: notebooks side by side: expected a whole number from 1 on, found 0"),
-        (["--jobs", "-2"], "--jobs: notebooks side by side: expected a whole number from 1 on, found -2"),
+        (["--jobs", "0"], f"{JOBS}, found 0"),
+        (["--jobs", "-2"], f"{JOBS}, found -2"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(
@@ -367,8 +370,18 @@ def test_needs_are_earlier_notebooks(project: Path) -> None:
         ),
         ("threads: 1\nnotebooks:\n  00_b: {}\n", "notebooks: expected one of 00_a, found 00_b"),
         ("threads: 1\n", "keys: expected threads, notebooks, found threads"),
-        ("threads: 0\nnotebooks: {}\n", "threads: expected a whole number from 1 on, found 0"),
+        ("threads: 0\nnotebooks: {}\n", "threads: expected a whole number from 1 to 4096, found 0"),
         ("threads: [1\n", "file: expected YAML, found"),
+        ("threads: true\nnotebooks: {}\n", "threads: expected a whole number from 1 to 4096"),
+        ("threads: x\nnotebooks: {}\n", "threads: expected a whole number from 1 to 4096"),
+        ("threads: 1\nnotebooks: [00_a]\n", "notebooks: expected names, each with what it gets"),
+        ("threads: 1\nnotebooks:\n  00_a: [1]\n", "parameters of 00_a: expected names, each with"),
+        ("threads: 1\nnotebooks:\n  1: {}\n", "notebooks: expected names, each with what it gets"),
+        ("threads: 1\nnotebooks:\n  00_a: {run_dir: 2020-01-01}\n", "run_dir of 00_a: expected texts"),
+        ("threads: 1\nnotebooks:\n  00_a: {run_dir: .nan}\n", "run_dir of 00_a: expected texts, finite"),
+        ("- threads\n- notebooks\n", "keys: expected threads, notebooks, found"),
+        ("7\n", "keys: expected threads, notebooks, found 7"),
+        ("\udcff", "file: expected YAML, found"),
     ],
 )
 def test_wrong_profiles_are_refused_in_one_line(project: Path, profile: str, message: str) -> None:

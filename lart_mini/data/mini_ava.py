@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -29,9 +30,10 @@ from threadpoolctl import threadpool_limits
 from lart_mini import ava
 from lart_mini.boxes import fractions_from_corners
 from lart_mini.evaluation import ava_csv
-from lart_mini.files import BadInput, sha256
+from lart_mini.files import LARGEST_SEED, BadInput, locked, process_count, sha256, whole_number
 from lart_mini.people import body, clips
 from lart_mini.progress import progress
+from lart_mini.reading.text import read_json
 from lart_mini.scenes.scene import Scene, compose, stream
 from lart_mini.scenes.takes import Segment, scored_actions, segments
 from lart_mini.tracking.detections import Detections
@@ -52,6 +54,11 @@ CLIP = 300  # frames of a Kinetics-like clip
 FEWEST = 8  # detections of a tracklet; tracks of fewer are left out
 NAMED = {"ava-train": "train", "kinetics-train": "kinet", "ava-val": "val00", "ava-test": "test0"}
 PEOPLE = {1: 0.25, 2: 0.3, 3: 0.25, 4: 0.1, 5: 0.1}  # actors asked for, and how often
+LABELLED = tuple(split for split in SPLITS if split != "kinetics-train")
+FILES = sorted(
+    [*(f"{split}.npz" for split in SPLITS), *(f"{split}.csv" for split in LABELLED), "videos.json"]
+)
+DIGESTS = "sha256.json"  # of FILES
 # Raised by one with every change of what is composed: caches of another version are composed anew. A test
 # holds figures of a small data set to it.
 VERSION = 2
@@ -100,7 +107,7 @@ class MiniAva:
         rows = []
         for split in SPLITS:
             videos, members = self.videos(split), self.tracklets(split)
-            truth = None if split == "kinetics-train" else ava_csv.read_groundtruth(self.groundtruth(split))
+            truth = ava_csv.read_groundtruth(self.groundtruth(split)) if split in LABELLED else None
             frames = sum(len(t) for t in members)
             rows.append(
                 {
@@ -119,7 +126,7 @@ class MiniAva:
     def boxes_per_class(self) -> pl.DataFrame:
         """One row an AVA class that occurs: id, name, category, ground-truth boxes in each labelled split."""
         counts = {}
-        for split in ("ava-train", "ava-val", "ava-test"):
+        for split in LABELLED:
             counts[split] = Counter(ava_csv.read_groundtruth(self.groundtruth(split))["action"].to_list())
         present = sorted(set().union(*counts.values()))
         return pl.DataFrame(
@@ -150,25 +157,59 @@ def mini_ava(
 
     The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of
     its recipe (sizes, seed, tracker, motion library, body, and VERSION); its files are
-    checked against their stored digests, and a damaged folder is composed again. `jobs` as in joblib: the
-    result does not depend on it.
+    checked against their stored digests, and a damaged folder is composed again. One process composes a data
+    set, others wait for it. `jobs`: processes, -1 for one a core; the result does not depend on it.
+
+    Raises BadInput for a size, seed, tracker or `jobs` that is none, and for no folder to keep data in.
     """
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
     if tracker not in TRACKERS:
         raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
-    root = Path(cache or os.environ.get("LART_MINI_CACHE") or Path.home() / ".cache" / "lart_mini")
+    whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
+    jobs = process_count(jobs)
+    root = Path(cache or os.environ.get("LART_MINI_CACHE") or _own_cache())
     path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, tracker)[:12]}"
     if not _intact(path):
-        root.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=root, prefix=".composing-"))
-        try:
-            _compose(SIZES[size], seed, temporary, jobs, tracker)
-            shutil.rmtree(path, ignore_errors=True)
-            temporary.rename(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with locked(root, "data cache", f"{path.name}.lock", wait=True) as alone:
+            for left in root.glob(f".composing-{path.name}-*") if alone else ():  # by one that was killed
+                _remove(left)
+            if not _intact(path):  # or it has been waited for
+                _compose_into(path, SIZES[size], seed, jobs, tracker)
     return MiniAva(path)
+
+
+def _own_cache() -> Path:
+    try:
+        return Path.home() / ".cache" / "lart_mini"
+    except RuntimeError:
+        raise BadInput("LART_MINI_CACHE", "data cache", "a folder, where there is no home", "none") from None
+
+
+def _compose_into(path: Path, size: Size, seed: int, jobs: int, tracker: str) -> None:
+    """Compose beside `path`, then exchange: a damaged data set goes only once the new one is whole."""
+    made = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
+    old = made.with_name(f"{made.name}-old")
+    try:
+        _compose(size, seed, made, jobs, tracker)
+        with suppress(FileNotFoundError):
+            path.rename(old)
+        try:
+            made.rename(path)
+        except OSError:
+            if not _intact(path):  # else a process that no lock could hold back has made the same
+                raise
+    finally:
+        _remove(made)
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Whatever stands there: where a data set belongs there may be a file, or a link that leads nowhere."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _recipe(size: Size, seed: int, tracker: str) -> str:
@@ -184,13 +225,12 @@ def _recipe(size: Size, seed: int, tracker: str) -> str:
 
 
 def _intact(path: Path) -> bool:
-    index = path / "sha256.json"
-    if not index.exists():
+    """Are these the files of a data set, all of them, as they were written? No trouble of any kind is."""
+    try:
+        digests = read_json(path / DIGESTS)
+        return digests == {name: sha256(path / name) for name in FILES}
+    except (BadInput, OSError):
         return False
-    return all(
-        (path / name).exists() and sha256(path / name) == digest
-        for name, digest in json.loads(index.read_text()).items()
-    )
 
 
 # ------------------------------------------------------------------------------------------------- composing
@@ -219,11 +259,10 @@ def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
         videos = compose_videos(pool, split, count, size.windows, (seed, number), jobs, tracker)
         npz.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}.npz")
         about += [v.about for v in videos]
-        if split != "kinetics-train":
+        if split in LABELLED:
             ava_csv.write_groundtruth(groundtruth_of(videos), out / f"{split}.csv")
     pl.DataFrame(about).write_json(out / "videos.json")
-    digests = {p.name: sha256(p) for p in sorted(out.iterdir())}
-    (out / "sha256.json").write_text(json.dumps(digests, indent=1))
+    (out / DIGESTS).write_text(json.dumps({name: sha256(out / name) for name in FILES}, indent=1))
 
 
 def compose_videos(

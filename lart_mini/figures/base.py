@@ -31,8 +31,13 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     """A figure of `width` × `height` inches with its title, drawn by Agg (no window, no global state)."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=12, fontweight="bold")
+    figure.suptitle(literal(title), fontsize=12, fontweight="bold")
     return figure
+
+
+def literal(name: str) -> str:
+    """A name as matplotlib draws it letter by letter; it takes what stands between two $ for a formula."""
+    return name.replace("$", r"\$")
 
 
 def to_png(figure: Figure, dpi: int = 80) -> bytes:

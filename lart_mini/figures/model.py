@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from lart_mini.figures.base import CYCLE, MIDDLE, PALETTE, new_figure
+from lart_mini.figures.base import CYCLE, MIDDLE, PALETTE, literal, new_figure
 
 CATEGORY_COLOURS = {"PM": PALETTE["blue"], "OM": PALETTE["orange"], "PI": PALETTE["green"]}
 CATEGORY_NAMES = {"PM": "person movement", "OM": "object manipulation", "PI": "person interaction"}
@@ -54,7 +54,7 @@ def attention_masks(masks: Mapping[str, NDArray], people: int, frames: int, *, t
     ):
         axes.imshow(mask, cmap=colours, vmin=0, vmax=1, interpolation="nearest")
         _people_grid(axes, people, frames)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(literal(name), fontsize=10)
         axes.set(xlabel="token attended to", ylabel="token that attends")
     figure.legend(
         handles=[Patch(color=PALETTE["blue"], label="may attend"), Patch(color="#EFEFEF", label="blocked")],
@@ -78,7 +78,7 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
     for axes, weight, name in zip(panels, weights, names, strict=False):
         image = axes.imshow(weight, cmap="cividis_r", vmin=bottom, vmax=top)
         _people_grid(axes, people, frames)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(literal(name), fontsize=10)
     figure.colorbar(image, ax=panels.tolist(), label="attention weight", shrink=0.7, extend="both")
     return figure
 
@@ -111,8 +111,8 @@ def loss_curves(curves: Mapping[str, tuple[NDArray, NDArray]], *, title: str, un
     figure = new_figure(7, 3.4, title)
     axes = figure.subplots()
     for (name, (steps, values)), colour in zip(curves.items(), CYCLE, strict=False):
-        axes.plot(steps, values, color=colour, linewidth=1.8, label=name)
-    axes.set(xlabel=unit, ylabel="binary cross-entropy (nats per class)", yscale="log")
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=literal(name))
+    axes.set(xlabel=literal(unit), ylabel="binary cross-entropy (nats per class)", yscale="log")
     axes.grid(which="both", color="#EBEBEB")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -124,7 +124,7 @@ def precision_recall(curves: Mapping[str, tuple[NDArray, NDArray]], *, title: st
     figure = new_figure(5.4, 4, title)
     axes = figure.subplots()
     for (name, (precision, recall)), colour in zip(curves.items(), CYCLE, strict=False):
-        axes.step(recall, precision, where="post", color=colour, linewidth=1.8, label=name)
+        axes.step(recall, precision, where="post", color=colour, linewidth=1.8, label=literal(name))
     axes.set(
         xlabel="recall (fraction of true boxes found)",
         ylabel="precision (fraction of rows right)",
@@ -162,13 +162,12 @@ def class_bars(
             markersize=5,
             markerfacecolor="white",
             markeredgecolor=MIDDLE,
-            label=method,
+            label=literal(method),
         )
     for category in dict.fromkeys(categories[i] for i in keep):
-        axes.barh(
-            np.nan, 0, color=CATEGORY_COLOURS[category], label=f"{methods[-1]}: {CATEGORY_NAMES[category]}"
-        )
-    axes.set_yticks(range(len(keep)), [names[i] for i in keep], fontsize=9)
+        label = literal(f"{methods[-1]}: {CATEGORY_NAMES[category]}")
+        axes.barh(np.nan, 0, color=CATEGORY_COLOURS[category], label=label)
+    axes.set_yticks(range(len(keep)), [literal(names[i]) for i in keep], fontsize=9)
     axes.set(xlabel="average precision (%)", xlim=(0, 102), ylim=(-0.6, len(keep) - 0.4))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -208,7 +207,7 @@ def ladder(
             axes.plot([100 * bottom, 100 * top], [row, row], color=MIDDLE, linewidth=2, solid_capstyle="butt")
             end = max(value, top)
         axes.text(100 * end + 1.2, row, f"{100 * value:.1f}", va="center", fontsize=9)
-    axes.set_yticks(range(count), list(names), fontsize=9)
+    axes.set_yticks(range(count), list(map(literal, names)), fontsize=9)
     axes.set(xlabel="mAP (%), lines: interval; hollow: paper, not run here", xlim=(0, 108))
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
@@ -224,9 +223,9 @@ def class_counts(
     height = 0.8 / len(counts)
     for place, ((split, values), colour) in enumerate(zip(counts.items(), CYCLE, strict=False)):
         rows = np.arange(len(names)) + (place + 0.5) * height - 0.4
-        axes.barh(rows, values, height=height, color=colour, label=split)
-    axes.set_yticks(range(len(names)), list(names), fontsize=9)
-    axes.set(xlabel=f"{unit} (logarithmic)", xscale="log", ylim=(len(names) - 0.4, -0.6))
+        axes.barh(rows, values, height=height, color=colour, label=literal(split))
+    axes.set_yticks(range(len(names)), list(map(literal, names)), fontsize=9)
+    axes.set(xlabel=literal(f"{unit} (logarithmic)"), xscale="log", ylim=(len(names) - 0.4, -0.6))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, frameon=False)
     return figure
@@ -260,8 +259,8 @@ def differences(
         axes.plot(values, np.full(len(values), row), "o", color=colour, markersize=4, markerfacecolor="white")
         axes.plot(mean, row, "o", color=colour, markersize=7)
     for group, colour in colours.items():
-        axes.plot([], [], "o", color=colour, label=group)
-    axes.set_yticks(range(len(changes)), list(changes), fontsize=9)
+        axes.plot([], [], "o", color=colour, label=literal(group))
+    axes.set_yticks(range(len(changes)), list(map(literal, changes)), fontsize=9)
     axes.set(xlabel="change in mAP (points); filled: mean, open: seeds", xlim=(-1.05 * limit, 1.05 * limit))
     axes.set_ylim(len(changes) - 0.4, -0.6)
     axes.grid(axis="x", color="#EBEBEB")

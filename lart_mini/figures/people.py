@@ -22,7 +22,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from lart_mini.figures.base import CYCLE, FLOOR, LEFT, MIDDLE, PALETTE, RIGHT, SKIN, _few_colours, new_figure
+from lart_mini.figures.base import (
+    CYCLE,
+    FLOOR,
+    LEFT,
+    MIDDLE,
+    PALETTE,
+    RIGHT,
+    SKIN,
+    _few_colours,
+    literal,
+    new_figure,
+)
 from lart_mini.people.body import JOINT_NAMES, PARENTS
 
 BONES = np.array([(parent, joint) for joint, parent in enumerate(PARENTS) if parent >= 0])  # (23, 2)
@@ -143,7 +154,7 @@ def mesh_strip(
         middle = (mesh.max(axis=0) + mesh.min(axis=0)) / 2 * [1, 0, 1]
         place_of_mesh = np.array([place * step, 0, 0])
         draw_mesh(axes, rotate_y(mesh - middle, yaws[place]) + place_of_mesh, faces, colour)
-        axes.text(place * step, -0.1, label, ha="center", va="top", fontsize=9, color=MIDDLE)
+        axes.text(place * step, -0.1, literal(label), ha="center", va="top", fontsize=9, color=MIDDLE)
     top = max(1.9, float(meshes[..., 1].max()) + 0.1)
     axes.axhline(0, color=FLOOR, linewidth=1.5, zorder=0)
     axes.set(xlim=(-0.6 * step, step * (len(meshes) - 0.4)), ylim=(-0.4, top), aspect="equal", yticks=[0, 1])
@@ -172,7 +183,7 @@ def scene_from_above(
         colour = CYCLE[person % len(CYCLE)]
         ground, heading = np.asarray(places)[:, [0, 2]], np.asarray(directions)[:, [0, 2]]
         heading = heading / (np.linalg.norm(heading, axis=1, keepdims=True) + 1e-9)
-        axes.plot(*ground.T, color=colour, linewidth=1.5, label=name)
+        axes.plot(*ground.T, color=colour, linewidth=1.5, label=literal(name))
         axes.quiver(*ground[::every].T, *heading[::every].T, color=colour, angles="xy", scale=11, width=0.006)
         axes.plot(*ground[0], marker="o", color=colour, markersize=7)
     axes.plot(0, 0, marker="^", markersize=12, color=MIDDLE, linestyle="none", label="camera")
@@ -221,7 +232,7 @@ def detection_timeline(
     axes.barh(np.nan, 0, color="white", edgecolor=PALETTE["vermillion"], hatch="////", label="missing")
     if len(keyframes):
         axes.plot([], [], color=MIDDLE, linestyle="--", linewidth=1, label="key frame")
-    axes.set_yticks(range(len(names)), list(names), fontsize=9)
+    axes.set_yticks(range(len(names)), list(map(literal, names)), fontsize=9)
     axes.set_xlabel("frame (30 per second)")
     axes.invert_yaxis()
     axes.spines[["top", "right", "left"]].set_visible(False)

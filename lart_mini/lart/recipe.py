@@ -21,8 +21,17 @@ from torch.nn import functional as F
 
 from lart_mini import ava
 from lart_mini.data.mini_ava import MiniAva, mini_ava
-from lart_mini.files import BadInput
-from lart_mini.lart.config import PRESETS, LARTConfig, Profile, Source, StageConfig, assembly_for, preset
+from lart_mini.files import LARGEST_SEED, BadInput, whole_number
+from lart_mini.lart.config import (
+    PRESETS,
+    STAGES,
+    LARTConfig,
+    Profile,
+    Source,
+    StageConfig,
+    assembly_for,
+    preset,
+)
 from lart_mini.lart.datasets import EgoDataset, StoreDataset, TrackletDataset
 from lart_mini.lart.model import LART
 from lart_mini.lart.predict import dense_scores, samples_of
@@ -138,6 +147,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise BadInput("recipe", "preset", " | ".join(PRESETS), self.preset)
+        whole_number("recipe", "data_seed", self.data_seed, 0, LARGEST_SEED)
+        for name in STAGES:
+            self.stage(name)  # raises BadInput for numbers that no training can have
 
     def stage(self, name: str) -> StageConfig:
         """Table 7's column for the stage, with this recipe's size of work."""

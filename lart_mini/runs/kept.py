@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lart_mini import files
-from lart_mini.files import atomic_path, shipped
-from lart_mini.runs.plan import Plan
-from lart_mini.runs.record import read_parts
+from lart_mini.files import BadInput, atomic_path, shipped, sweep
+from lart_mini.reading.text import read_json
+from lart_mini.runs.plan import Plan, read_notebook
+from lart_mini.runs.record import part_files, read_part
 
 VERSIONS = (
     "lart_mini",
@@ -73,11 +74,9 @@ def code_digest() -> str:
 
 def notebook_digests(plan: Plan, code: str) -> dict[str, str]:
     """Notebook → digest of code, threads, parameters, the source of its cells, and of all that it needs."""
-    import nbformat
-
     digests: dict[str, str] = {}
     for stem, parameters in plan.notebooks.items():
-        cells = nbformat.read(plan.folder / f"{stem}.ipynb", 4).cells
+        cells = read_notebook(plan.folder / f"{stem}.ipynb").cells
         needed = [digests[need] for need in plan.needs[stem]]
         told = [code, plan.threads, parameters, [cell.source for cell in cells], needed]
         digests[stem] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
@@ -87,9 +86,12 @@ def notebook_digests(plan: Plan, code: str) -> dict[str, str]:
 def clear(run_dir: Path, code: str, digests: dict[str, str], fresh: bool = False) -> Kept:
     """Take from the folder what must not find its way into this run, and say what stays.
 
-    What other code made goes, weights and training states too; with `fresh` all goes. Of notebooks whose
-    digest is another now, the parts go; weights say themselves what recipe they were made of.
+    What other code made goes, weights and training states too; with `fresh` all goes. Notebooks whose
+    digest is another now go with their parts: what stays was all made by one command. Weights and training
+    states say themselves what recipe they were made of. The folder must be locked.
     """
+    for folder in (run_dir, run_dir / "parts"):
+        sweep(folder)
     for name in ("results.json", "report.html"):
         (run_dir / name).unlink(missing_ok=True)
     kept = _read(run_dir)
@@ -98,10 +100,19 @@ def clear(run_dir: Path, code: str, digests: dict[str, str], fresh: bool = False
             old.unlink()
         kept = Kept(code)
     kept.notebooks = {stem: ran for stem, ran in kept.notebooks.items() if ran.digest == digests.get(stem)}
-    for name, part in read_parts(run_dir).items():
-        if part["notebook"] not in kept.notebooks:
-            (run_dir / "parts" / f"{name}.json").unlink()
-    left = read_parts(run_dir)
+    for notebook in run_dir.glob("[0-9][0-9]_*.ipynb"):
+        if notebook.stem not in kept.notebooks:
+            notebook.unlink()
+    left = set()
+    for name, file in part_files(run_dir).items():
+        try:
+            sound = read_part(file)["notebook"] in kept.notebooks
+        except BadInput:  # its notebook makes another
+            sound = False
+        if sound:
+            left.add(name)
+        else:
+            file.unlink()
     kept.notebooks = {
         stem: ran
         for stem, ran in kept.notebooks.items()
@@ -113,8 +124,9 @@ def clear(run_dir: Path, code: str, digests: dict[str, str], fresh: bool = False
 
 def _read(run_dir: Path) -> Kept | None:
     try:
-        content = json.loads((run_dir / "ran.json").read_text(encoding="utf-8"))
+        content = read_json(run_dir / "ran.json")
         ran = {stem: Ran(**one) for stem, one in content["notebooks"].items()}
-        return Kept(content["code"], ran, content["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
+        sound = all(type(one.seconds) in (int, float) and isinstance(one.parts, list) for one in ran.values())
+        return Kept(content["code"], ran, float(content["seconds"])) if sound else None
+    except (BadInput, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,14 +13,26 @@ from typing import Any
 
 import nbformat
 import psutil  # type: ignore[import-untyped]
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from lart_mini.files import atomic_path
-from lart_mini.runs.plan import SILENCE, NotebookFailed
+from lart_mini.files import PACKAGE, atomic_path, told
+from lart_mini.runs.plan import SILENCE, NotebookFailed, read_notebook
 
 BUSY = 0.001  # of a core: a kernel that waits uses less, one that works more, however slow the machine
 PATIENCE = 10**6  # seconds for what jupyter wants a limit; the watch is what ends a kernel that hangs
+
+
+class OwnKernel(KernelSpecManager):
+    """Every notebook runs on the Python that runs the kit, whatever its name means to Jupyter here."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """The one kernel there is."""
+        # Jupyter puts in what stands in braces, once: so the path may have braces itself.
+        argv = ["{resource_dir}", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        name = {"name": kernel_name, "display_name": kernel_name, "language": "python"}
+        return KernelSpec(argv=argv, resource_dir=sys.executable, **name)
 
 
 class WatchedClient(NotebookClient):
@@ -32,7 +45,8 @@ class WatchedClient(NotebookClient):
     @asynccontextmanager
     async def async_setup_kernel(self, **kwargs: Any) -> AsyncIterator[None]:
         """Start a kernel and the watch over it; end both."""
-        self.km = self.create_kernel_manager()
+        manager: Any = self.create_kernel_manager()
+        manager.kernel_spec_manager = OwnKernel()
         await self.async_start_new_kernel(**kwargs)
         watch = asyncio.create_task(self.watch())
         try:
@@ -42,9 +56,9 @@ class WatchedClient(NotebookClient):
             watch.cancel()
             with suppress(asyncio.CancelledError):
                 await watch
-            manager: Any = self.km
             started = descendants(manager.provisioner.pid)
-            await self._async_cleanup_kernel()
+            if self.km is not None:  # else a kernel that never answered has been cleaned up
+                await self._async_cleanup_kernel()
             for process in started:  # joblib's workers would go on for minutes
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
@@ -108,15 +122,16 @@ async def run_notebook(
     """
     from papermill.parameterize import parameterize_notebook
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    for loud in ("papermill", "traitlets"):  # what they complain of is told in one line
+        logging.getLogger(loud).setLevel(logging.CRITICAL)
     given = {"run_dir": os.path.relpath(run_dir, notebook.parent), **parameters}
-    content = nbformat.read(notebook, 4)
+    content = read_notebook(notebook)
     content.metadata.setdefault("papermill", {})  # as papermill's own reader does, tags too
     for cell in content.cells:
         cell.metadata.setdefault("tags", [])
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    content = parameterize_notebook(content, given)
+    content = parameterize_notebook(content, given, kernel_name="python3", language="python")
     client = WatchedClient(
         content,
         timeout=None,
@@ -130,12 +145,17 @@ async def run_notebook(
     # What a notebook computes must not depend on how many run beside it: its threads are fixed.
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "LOKY_MAX_CPU_COUNT": str(cores)}
     environment["LART_MINI_NOTEBOOK"] = notebook.stem
+    # The package that runs here is the one that the notebook imports.
+    paths = [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     try:
         await client.async_execute(cwd=str(notebook.parent), env=environment)
     except CellExecutionError as error:
         problem = f"{error.ename}: {error.evalue}"
-    except (DeadKernelError, RuntimeError):
+    except (DeadKernelError, RuntimeError, OSError) as error:
         problem = f"silent for {silence} s" if client.silent else "the kernel died (out of memory?)"
+        if not client.heard:
+            raise NotebookFailed(f"{notebook.name}: {_no_kernel(error)}") from None
     else:
         problem = ""
     finally:
@@ -143,6 +163,11 @@ async def run_notebook(
             nbformat.write(content, temporary)
     if problem:
         raise NotebookFailed(f"{notebook.name}: {_last_cell(content)}: {' '.join(problem.split())}")
+
+
+def _no_kernel(error: Exception) -> str:
+    """Why there is no kernel, in one line."""
+    return told(f"no kernel: {sys.executable} -m ipykernel_launcher ended at once: {error}")
 
 
 def _last_cell(content: nbformat.NotebookNode) -> str:

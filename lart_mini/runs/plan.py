@@ -8,15 +8,16 @@ makes what is missing by itself.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lart_mini.files import BadInput, shipped, whole_number
+from lart_mini.reading.text import read_json, read_yaml
 
-from lart_mini.files import BadInput, shipped
-
+MOST_THREADS = 4096
 SILENCE = 600  # seconds that a kernel may neither compute nor say anything
 
 
@@ -51,15 +52,14 @@ def read_plan(profile: str, notebooks: Path) -> Plan:
     Raises BadInput for a profile, notebook, key, parameter or need that does not exist.
     """
     content = _read_profile(profile, notebooks.resolve().parent / "profiles")
-    shown, threads = f"profiles/{profile}.yaml", content["threads"]
-    if not isinstance(threads, int) or threads < 1:
-        raise BadInput(shown, "threads", "a whole number from 1 on", threads)
+    shown = f"profiles/{profile}.yaml"
+    threads = whole_number(shown, "threads", content["threads"], 1, MOST_THREADS)
     stems = sorted(file.stem for file in notebooks.glob("[0-9][0-9]_*.ipynb"))
-    given = content["notebooks"] or {}
+    given = _mapping(shown, "notebooks", content["notebooks"])
     for stem in given:
         if stem not in stems:
             raise BadInput(shown, "notebooks", f"one of {', '.join(stems)}", stem)
-    chosen = {stem: dict(given.get(stem) or {}) for stem in stems}
+    chosen = {stem: _mapping(shown, f"parameters of {stem}", given.get(stem)) for stem in stems}
     needs, after = {}, {}
     for place, (stem, parameters) in enumerate(chosen.items()):
         _check_parameters(shown, stem, parameters, declared_parameters(notebooks / f"{stem}.ipynb"))
@@ -68,11 +68,34 @@ def read_plan(profile: str, notebooks: Path) -> Plan:
     return Plan(profile, threads, notebooks, chosen, needs, after)
 
 
-def declared_parameters(notebook: Path) -> set[str]:
-    """Names that the `parameters` cell of a notebook sets."""
-    from papermill import inspect_notebook
+def _mapping(shown: str, field: str, given: Any) -> dict[str, Any]:
+    """What a profile says by names; an empty place stands for none."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise BadInput(shown, field, "names, each with what it gets", given)
+    return given
 
-    return set(inspect_notebook(str(notebook)))
+
+def read_notebook(path: Path) -> Any:
+    """A notebook in nbformat 4. Raises BadInput for anything else."""
+    import nbformat
+
+    content = read_json(path)
+    try:
+        nbformat.validate(nbformat.from_dict(content))  # what nbformat reads, it may read with complaints
+        return nbformat.read(path, 4)
+    except Exception as error:  # of many kinds, by what is missing where
+        raise BadInput(path.name, "file", "a notebook", str(error).strip().split("\n")[0]) from None
+
+
+def declared_parameters(notebook: Path) -> set[str]:
+    """Names that the `parameters` cell of a notebook sets. Raises BadInput for what is no notebook."""
+    from papermill.translators import PythonTranslator
+
+    # Not papermill's own inspect_notebook: it puts values in where a path has braces.
+    tagged = (cell for cell in read_notebook(notebook).cells if "parameters" in cell.metadata.get("tags", ()))
+    return {parameter.name for cell in tagged for parameter in PythonTranslator.inspect(cell)}
 
 
 def choose(only: str | None, stems: Collection[str]) -> list[str]:
@@ -95,20 +118,23 @@ def _read_profile(name: str, folder: Path) -> dict[str, Any]:
     shown = f"profiles/{name}.yaml"
     if name not in known:
         raise BadInput(shown, "profile", " | ".join(known) or "a profile", name)
-    try:
-        content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BadInput(shown, "file", "YAML", " ".join(str(error).split())) from None
+    content = read_yaml(folder / f"{name}.yaml", shown)
     if not isinstance(content, dict) or set(content) != {"threads", "notebooks"}:
-        raise BadInput(shown, "keys", "threads, notebooks", content and ", ".join(map(str, content)))
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else content
+        raise BadInput(shown, "keys", "threads, notebooks", found)
     return content
 
 
 def _check_parameters(shown: str, stem: str, given: Mapping[str, Any], declared: set[str]) -> None:
-    for name in given:
+    for name, value in given.items():
         if name not in declared:
             expected = ", ".join(sorted(declared)) or "no parameter"
             raise BadInput(shown, f"parameter of {stem}", f"one of {expected}", name)
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            expected = "texts, finite numbers, and lists and mappings of them"
+            raise BadInput(shown, f"{name} of {stem}", expected, value) from None
     if "run_dir" not in declared:
         raise BadInput(
             f"{stem}.ipynb", "parameters cell", "run_dir = …", ", ".join(sorted(declared)) or "no such cell"
@@ -117,9 +143,10 @@ def _check_parameters(shown: str, stem: str, given: Mapping[str, Any], declared:
 
 def _earlier(key: str, notebook: Path, earlier: Collection[str]) -> tuple[str, ...]:
     """The notebooks that another names in its metadata under "needs" or "after"."""
-    import nbformat
-
-    named = nbformat.read(notebook, 4).metadata.get("lart_mini", {}).get(key, [])
+    about = read_notebook(notebook).metadata.get("lart_mini", {})
+    named = about.get(key, []) if isinstance(about, dict) else about
+    if not isinstance(named, list):
+        raise BadInput(notebook.name, key, "a list of notebooks", named)
     for stem in named:
         if stem not in earlier:
             raise BadInput(notebook.name, key, f"one of {', '.join(earlier) or 'no earlier one'}", stem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape, unescape
@@ -15,6 +16,8 @@ from matplotlib.figure import Figure
 from lart_mini.figures import model
 from lart_mini.figures.base import to_png
 from lart_mini.files import atomic_path
+from lart_mini.runs.plan import read_notebook
+from lart_mini.runs.record import percent
 
 STYLE = """
 :root { --ink: #1f2430; --soft: #5b6472; --line: #dfe3e8; --paper: #ffffff; --shade: #f6f7f9;
@@ -62,9 +65,11 @@ HEADLINE = {
 
 def write_report(results: Mapping[str, Any], notebooks: Sequence[Path], path: Path) -> None:
     """Write the page of `results` (the dict of results.json) and of the executed `notebooks` to `path`."""
-    bodies = [(notebook.stem, notebook_body(notebook)) for notebook in notebooks]
-    contents = "".join(f'<a href="#{stem}">{escape(heading(body) or stem)}</a>' for stem, body in bodies)
-    sections = "".join(f'<section class="notebook" id="{stem}">{body}</section>' for stem, body in bodies)
+    contents, sections = "", ""
+    for notebook in notebooks:
+        place, body = escape(notebook.stem), notebook_body(notebook)
+        contents += f'<a href="#{place}">{escape(heading(body) or notebook.stem)}</a>'
+        sections += f'<section class="notebook" id="{place}">{body}</section>'
     title = f"lart_mini: {results['profile']} run"
     page = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -125,21 +130,16 @@ def ladder_section(rungs: Sequence[Mapping[str, Any]]) -> str:
     names = [rung["name"] for rung in rungs]
     figure = model.ladder(
         names,
-        [rung["mAP"] for rung in rungs],
+        [math.nan if rung["mAP"] is None else rung["mAP"] for rung in rungs],
         [rung.get("low") for rung in rungs],
         [rung.get("high") for rung in rungs],
         paper=[bool(rung.get("paper")) for rung in rungs],
     )
-    alt = "Bars of mAP in percent: " + ", ".join(f"{rung['name']} {100 * rung['mAP']:.1f}" for rung in rungs)
+    alt = "Bars of mAP: " + ", ".join(f"{rung['name']} {percent(rung['mAP'])}" for rung in rungs)
     return (
         f"<h2>Ladder</h2>{image(figure, alt)}<table><tr><th>method</th><th class='number'>mAP</th>"
         f"<th class='number'>interval</th><th></th></tr>{rows}</table>"
     )
-
-
-def percent(value: float | None) -> str:
-    """A fraction as percent with one decimal; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def in_percent(value: Any, percent_of: bool | Sequence[str]) -> Any:
@@ -221,11 +221,10 @@ def image(figure: Figure, alt: str) -> str:
 
 def notebook_body(path: Path) -> str:
     """An executed notebook as an HTML fragment: alt texts kept, formulas drawn, nothing from a network."""
-    import nbformat
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
-    body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
+    body, _ = exporter.from_notebook_node(read_notebook(path))
     return draw_formulas(body)
 
 

@@ -3,8 +3,8 @@
 runs/<profile>/NN_topic.ipynb   the notebooks as they ran
 runs/<profile>/parts/*.json     what they recorded, one file a part
 runs/<profile>/ran.json         which of them ran to their end, for the same command to go on from
-runs/<profile>/results.json     all parts, seconds, commit and versions; written last: it means success
-runs/<profile>/report.html      results first, then every notebook
+runs/<profile>/results.json     all parts, seconds, commit and versions; it is there once all have run
+runs/<profile>/report.html      results first, then every notebook; drawn last
 """
 
 from __future__ import annotations
@@ -21,11 +21,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lart_mini.files import BadInput, atomic_path
+from lart_mini.files import BadInput, atomic_path, locked, optional, process_count
 from lart_mini.progress import progress
 from lart_mini.runs.kept import Kept, Ran, clear, code_digest, notebook_digests, versions
-from lart_mini.runs.plan import SILENCE, NotebookFailed, Plan, choose, find_notebooks, read_plan
-from lart_mini.runs.record import read_parts
+from lart_mini.runs.plan import (
+    SILENCE,
+    NotebookFailed,
+    Plan,
+    choose,
+    find_notebooks,
+    read_notebook,
+    read_plan,
+)
+from lart_mini.runs.record import percent, read_parts
 
 REQUIRED_PARTS = ("validation", "baselines", "ladder")
 
@@ -44,27 +52,40 @@ def reproduce(
 
     Notebooks that do not need each other run side by side, `jobs` at a time (as many as the cores have room
     for). One that has run with the same code, source and parameters is not run again; with `fresh` all that
-    has run is removed first. `only` names some, as "05,07". Once all have run, report.html is written, and
-    results.json last. `silence`: seconds without computing and output after which a notebook counts as
-    hanging.
+    has run is removed first. `only` names some, as "05,07". Once all have run, results.json is written, and
+    report.html last. `silence`: seconds without computing and output after which a notebook counts as
+    hanging. A folder has one run at a time.
 
     Raises BadInput before anything runs; NotebookFailed at the end, when all have run that do not need one
     that failed.
     """
+    optional("ipykernel", "ipykernel", "notebooks")
     plan = read_plan(profile, find_notebooks(notebooks))
     chosen = choose(only, plan.notebooks)
-    if jobs is not None and jobs < 1:
-        raise BadInput("--jobs", "notebooks side by side", "a whole number from 1 on", jobs)
-    run_dir = Path(out) if out else Path("runs") / profile
-    run_dir.mkdir(parents=True, exist_ok=True)
+    jobs = -1 if jobs is None else process_count(jobs)
     code = code_digest()
     digests = notebook_digests(plan, code)
+    run_dir = Path(out) if out else Path("runs") / profile
+    with locked(run_dir, "run"):
+        return _reproduce(plan, run_dir, code, digests, chosen, jobs, fresh, silence)
+
+
+def _reproduce(
+    plan: Plan,
+    run_dir: Path,
+    code: str,
+    digests: dict[str, str],
+    chosen: list[str],
+    jobs: int,
+    fresh: bool,
+    silence: int,
+) -> dict[str, Any]:
     kept = clear(run_dir, code, digests, fresh)
     waiting = [stem for stem in chosen if stem not in kept.notebooks]
     for stem in chosen:
         if stem not in waiting:
             tell(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh starts over)")
-    jobs = jobs or max(1, (os.cpu_count() or 1) // plan.threads)
+    jobs = max(1, (os.cpu_count() or 1) // plan.threads) if jobs < 0 else jobs
     failures = asyncio.run(Run(plan, run_dir, kept, digests, silence).all(waiting, jobs))
     if failures:
         raise NotebookFailed("\n".join(failures))
@@ -156,9 +177,7 @@ class Run:
 
     def cells(self, stem: str) -> int:
         """Code cells of a notebook, the given parameters counted as one."""
-        import nbformat
-
-        content = nbformat.read(self.plan.folder / f"{stem}.ipynb", 4)
+        content = read_notebook(self.plan.folder / f"{stem}.ipynb")
         return 1 + sum(cell.cell_type == "code" for cell in content.cells)
 
 
@@ -169,7 +188,7 @@ def tell(line: str) -> None:
 
 
 def conclude(plan: Plan, run_dir: Path, kept: Kept) -> dict[str, Any]:
-    """The results so far; report and results.json are written once all notebooks of the plan have run.
+    """The results so far; results.json and the report are written once all notebooks of the plan have run.
 
     Raises BadInput when they have, and a required part was not recorded.
     """
@@ -194,9 +213,9 @@ def conclude(plan: Plan, run_dir: Path, kept: Kept) -> dict[str, Any]:
             raise BadInput(
                 "results.json", name, "recorded by a notebook", f"only {', '.join(parts) or 'nothing'}"
             )
-    write_report(results, [run_dir / f"{stem}.ipynb" for stem in plan.notebooks], run_dir / "report.html")
     with atomic_path(run_dir / "results.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_report(results, [run_dir / f"{stem}.ipynb" for stem in plan.notebooks], run_dir / "report.html")
     return results
 
 
@@ -229,11 +248,11 @@ def summary(results: Mapping[str, Any]) -> str:
     lines = [f"{stem:{width}s}{seconds:7.1f} s" for stem, seconds in results["notebook_seconds"].items()]
     lines += [f"{'all, side by side':{width}s}{results['seconds']:7.1f} s", ""]
     if "ladder" in results:
-        width = max(len(rung["name"]) for rung in results["ladder"]) + 2
-        lines += [f"{rung['name']:{width}s}{100 * rung['mAP']:7.1f} % mAP" for rung in results["ladder"]]
+        width = max((len(rung["name"]) for rung in results["ladder"]), default=0) + 2
+        lines += [f"{rung['name']:{width}s}{percent(rung['mAP']):>9s} mAP" for rung in results["ladder"]]
         lines.append("")
     if "validation" in results:
         found = results["validation"]
-        shares = [f"{key} {100 * found[key]:.1f} %" for key in ("PM", "OM", "PI") if found.get(key)]
-        lines.append(f"validation mAP {100 * found['mAP']:.1f} %: {', '.join(shares)}")
+        shares = [f"{key} {percent(found[key])}" for key in ("PM", "OM", "PI") if found.get(key)]
+        lines.append(f"validation mAP {percent(found['mAP'])}: {', '.join(shares)}")
     return "\n".join(lines)

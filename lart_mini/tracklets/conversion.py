@@ -30,13 +30,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lart_mini import ava
-from lart_mini.files import BadInput, atomic_path
+from lart_mini.files import BadInput, atomic_path, locked, os_error, process_count, sweep, whole_number
 from lart_mini.progress import progress as progress_bar
+from lart_mini.reading.text import read_json
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name
 from lart_mini.tracklets.released import read_released
 
 FORMAT = 1
 LEAST_PART, MOST_PARTS, LARGEST_PART = 64, 64, 8192  # tracklets, parts, tracklets
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,22 @@ def convert(
 ) -> Converted:
     """Pack every *.pkl under `source` into a store at `destination`, or finish what an earlier call began.
 
-    `jobs` as joblib counts them (-1: all cores). A part has `part_size` tracklets, by default so many that
+    `jobs`: processes, -1 for one a core. A part has `part_size` tracklets, by default so many that
     there are at most 64 parts, within 64 and 8192 tracklets. Files that cannot be read are skipped and
     listed.
-    Raises BadInput where no file can be read, for another source than the one a store was begun with, and
-    where nothing can be written: what is finished stays.
+    Raises BadInput where no file can be read, for another source than the one a store was begun with, while
+    another process writes this store, and where nothing can be written: what is finished stays.
     """
-    source, destination = Path(source), Path(destination)
+    source, destination, jobs = Path(source), Path(destination), process_count(jobs)
     files, refused = _listing(source)
     identity = _identity(source, files)
     try:
-        size = _plan(destination, identity, part_size)
-        _sweep(destination)
-        parts = [files[i : i + size] for i in range(0, len(files), size)]
-        _write_parts(source, parts, destination, jobs, progress)
-        return _finish(source, destination, len(parts), refused)
+        with locked(destination, "store", LOCK):
+            size = _plan(destination, identity, part_size)
+            _sweep(destination)
+            parts = [files[i : i + size] for i in range(0, len(files), size)]
+            _write_parts(source, parts, destination, jobs, progress)
+            return _finish(source, destination, len(parts), refused)
     except OSError as error:
         raise _unwritable(destination, error) from None
 
@@ -114,13 +117,14 @@ def _plan(destination: Path, identity: dict[str, Any], part_size: int | None) ->
     """Write plan.json, or hold the one that is there against this source; gives tracklets a part."""
     path, files = destination / "plan.json", identity["files"]
     if path.exists():
-        found = read_json(path)
-        size = found.pop("part_size", None)
+        found = _read_object(path)
+        size = whole_number(path, "part_size", found.pop("part_size", None), 1)
         if found != identity or part_size not in (None, size):
             expected = f"the source and part size it was begun with ({found.get('files')} files)"
             raise BadInput(path, "source", expected, f"others ({files} files)")
-        return int(size)
-    if destination.exists() and any(not p.name.startswith(".plan.json.") for p in destination.iterdir()):
+        return size
+    # Besides the lock, a call that was killed may have left a plan half-written.
+    if any(not p.name.startswith((f".{LOCK}", ".plan.json.")) for p in destination.iterdir()):
         raise BadInput(destination, "destination", "an empty folder, a new one, or a store", "other files")
     size = part_size or min(max(-(-files // MOST_PARTS), LEAST_PART), LARGEST_PART)
     write_json(path, identity | {"part_size": size})
@@ -129,8 +133,7 @@ def _plan(destination: Path, identity: dict[str, Any], part_size: int | None) ->
 
 def _sweep(destination: Path) -> None:
     """Remove what an interrupted call left unfinished."""
-    for left in destination.glob(".*"):
-        left.unlink(missing_ok=True)
+    sweep(destination)
     for left in destination.glob("parts/.*"):
         # Renamed first: a worker that outlived its parent may still be writing there, and must not finish.
         doomed = left.with_name(f".swept-{uuid.uuid4().hex}")
@@ -174,8 +177,11 @@ def write_part(number: int, source: Path, files: list[Path], folder: Path) -> tu
         except OSError:
             if not folder.exists():  # else a worker that outlived its parent was faster, with the same
                 raise
-    except OSError as error:
-        return number, error.strerror or type(error).__name__
+    except Exception as error:
+        refusal = os_error(error, folder)
+        if refusal is None:
+            raise
+        return number, refusal.strerror or type(error).__name__
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return number, ""
@@ -257,7 +263,7 @@ def _finish(source: Path, destination: Path, parts: int, refused: dict[str, str]
     """Join the parts' lists, and write the index: from now on the store is whole."""
     folders = [destination / "parts" / part_name(number) for number in range(parts)]
     for folder in folders:
-        refused |= read_json(folder / "refused.json")
+        refused |= _read_object(folder / "refused.json")
     index = pl.concat([pl.read_parquet(folder / "index.parquet") for folder in folders])
     widths = index.filter(pl.col("appearance_width") > 0)["appearance_width"].value_counts()
     if len(widths) > 1:
@@ -286,12 +292,8 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A dict from a file of ours. Raises BadInput for anything else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise BadInput(path, "file", "a JSON object", type(error).__name__) from None
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
     if not isinstance(content, dict):
         raise BadInput(path, "file", "a JSON object", type(content).__name__)
     return content

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lart_mini.files import whole_number
 from lart_mini.training.resume import fingerprint_of_data
 
 
@@ -69,7 +70,7 @@ class Batches:
 
     All chance comes from `seed` and the data set's. With `world` processes, process `rank` gets every
     world-th item of each batch: together they see the batches that one process would see. `workers`:
-    processes that load data; the batches do not depend on it.
+    processes that load data; the batches do not depend on it. Raises BadInput for fewer than none.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Batches:
         world: int = 1,
         workers: int = 0,
     ) -> None:
+        whole_number("training", "workers", workers, 0)
         self.samples, self.batch_size, self.world = samples, batch_size, world
         sizes = [samples.size(i) for i in range(len(samples))]
         self.sampler = BucketSampler(sizes, batch_size, seed=seed, rank=rank, world=world)

@@ -6,12 +6,15 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lart_mini.files import BadInput
+from lart_mini.files import LARGEST_SEED, BadInput, finite_number, whole_number
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What `loop.fit` asks; a paper's settings extend it. Raises BadInput for unknown words."""
+    """What `loop.fit` asks; a paper's settings extend it. Raises BadInput for what no field can be.
+
+    A field of whole numbers takes no others; what has its bounds in BOUNDS must be finite and keep to them.
+    """
 
     epochs: int = 30  # passes over the data
     batch_size: int = 64  # samples a step, over all processes and their micro-batches
@@ -28,16 +31,43 @@ class TrainConfig:
     seed: int = 0  # of dropout and the order of the data
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("accumulate", 1), ("epochs", 0)):
-            if getattr(self, name) < least:
-                raise BadInput("training", name, f"at least {least}", getattr(self, name))
         for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                raise BadInput("training", name, " | ".join(get_args(hint)), getattr(self, name))
+            _check(name, getattr(self, name), hint)
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide the result: how a step is divided or compiled does not."""
         return {key: value for key, value in asdict(self).items() if key not in ("accumulate", "compile")}
+
+
+# Of those fields that may be less than all finite numbers from 0 on: least and most.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "batch_size": (1, math.inf),
+    "accumulate": (1, math.inf),
+    "seed": (0, LARGEST_SEED),
+    "betas": (0, 1),
+    "ema": (0, 1),
+    "mask_ratio": (0, 1),
+    "drop_path": (0, 1),
+    "layer_decay": (0, 1),
+}
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    """Raise BadInput where a field's value is not what its hint and BOUNDS say."""
+    (least, most), parts = BOUNDS.get(name, (0, math.inf)), get_args(hint)
+    if get_origin(hint) is Literal and value not in parts:
+        raise BadInput("training", name, " | ".join(parts), value)
+    if hint is bool and not isinstance(value, bool):
+        raise BadInput("training", name, "True or False", value)
+    if hint is int:
+        whole_number("training", name, value, int(least), None if math.isinf(most) else int(most))
+    if hint is float:
+        finite_number("training", name, value, least, most)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple) or len(value) != len(parts):
+            raise BadInput("training", name, f"{len(parts)} numbers", value)
+        for number in value:
+            finite_number("training", name, number, least, most)
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:

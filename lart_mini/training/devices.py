@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, whole_number
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu")
 
 
 def choose_fabric(
@@ -30,6 +33,9 @@ def choose_fabric(
     """
     from lightning_fabric import Fabric
 
+    if accelerator not in ACCELERATORS:
+        raise BadInput("training", "accelerator", " | ".join(ACCELERATORS), accelerator)
+    whole_number("training", "nodes", nodes, 1)
     if strategy != "auto" and "ddp" not in strategy:
         raise BadInput("training", "strategy", "auto or a kind of ddp", strategy)
     if accelerator == "auto":
@@ -43,10 +49,9 @@ def choose_fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=nodes, precision=chosen
         )
         fabric.launch()
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, ImportError) as error:
         wanted = f"{accelerator}, devices {devices}, nodes {nodes}, {chosen}"
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput("training", "devices", "ones that are there", f"{wanted}: {reason}") from None
+        raise BadInput("training", "devices", "ones that are there", f"{wanted}: {error}") from None
     return fabric
 
 

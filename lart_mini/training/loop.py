@@ -7,8 +7,10 @@ devices: bf16 on CUDA, plain float32 on a CPU, any number of processes.
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, locked
 from lart_mini.progress import progress as progress_bar
 from lart_mini.training.batches import Batch, Batches
 from lart_mini.training.config import TrainConfig, rate_factor
@@ -64,12 +66,40 @@ def fit(
     training is kept every `save_every` seconds and after each epoch, and a call that finds one goes on from
     it: killed and resumed, a run on a CPU ends with the same bits. `log`: a CSV file of each step, for
     TensorBoard too where that is installed. `fabric`: the devices (devices.choose_fabric), else one; the
-    batches must be made for its processes. Raises BadInput for no batches, and for the state of another
-    training.
+    batches must be made for its processes.
+
+    Raises BadInput for no batches, for the state of another training, while another process trains the same,
+    and where loss or gradient is not finite: what `state` holds then is from before.
     """
     if len(batches) == 0:
         raise BadInput("training", "dataset", "a sample with something to learn", "none")
     fabric = fabric or choose_fabric(devices=1)
+    with _alone(state, fabric):
+        return _fit(model, batches, loss, groups, config, fabric, progress, state, save_every, log)
+
+
+@contextmanager
+def _alone(state: str | Path | None, fabric: Fabric) -> Iterator[None]:
+    """No other process may keep its training in the same file meanwhile."""
+    if state is None or not fabric.is_global_zero:
+        yield
+        return
+    with locked(Path(state).parent, "training", f"lock-{Path(state).name}"):
+        yield
+
+
+def _fit(
+    model: nn.Module,
+    batches: Batches,
+    loss: Loss,
+    groups: list[dict[str, Any]],
+    config: TrainConfig,
+    fabric: Fabric,
+    progress: bool,
+    state: str | Path | None,
+    save_every: float,
+    log: str | Path | None,
+) -> History:
     optimizer = torch.optim.AdamW(groups, betas=config.betas)
     average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
     learner, stepper = fabric.setup(_learner(model, config.compile), optimizer)
@@ -86,7 +116,12 @@ def fit(
             for batch in batches.epoch(epoch, skip=went.step % per_epoch):
                 rate = config.lr * rate_factor(config, went.step, per_epoch)
                 torch.manual_seed(_chance(config.seed, went.step, fabric.global_rank))
-                value, tokens = _step(fabric, learner, stepper, batch, loss, rate, config)
+                try:
+                    value, tokens = _step(fabric, learner, stepper, batch, loss, rate, config)
+                except NotFinite as found:
+                    wanted = "a finite loss and gradient (with a lower rate, lr, perhaps)"
+                    place = f"step {went.step} at rate {rate:g}"
+                    raise BadInput("training", place, wanted, found) from None
                 seconds = time.perf_counter() - began
                 metrics.add(went.step, epoch, value, rate, tokens, seconds)
                 went.record(value, rate, tokens, seconds)
@@ -101,6 +136,10 @@ def fit(
         model.load_state_dict(average.state_dict())
     model.eval()
     return History(went.loss, went.lr, per_epoch, went.seconds, went.tokens_per_second)
+
+
+class NotFinite(ArithmeticError):
+    """A step that would ruin the weights, and was not taken."""
 
 
 class _FromTensors(nn.Module):
@@ -132,6 +171,7 @@ def _step(
     """One step on this process's share of a batch; the whole batch's loss and number of tokens.
 
     The loss is the mean over the whole batch, however it is divided among processes and micro-batches.
+    Raises NotFinite, in all processes alike, before weights change.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
@@ -147,10 +187,13 @@ def _step(
             mean = loss(learner(type(part), **part.tensors()), part, weight)
             fabric.backward(mean * config.loss_scale * fabric.world_size)
         total += mean.detach()
-    if config.clip:
-        fabric.clip_gradients(learner, optimizer, max_norm=config.clip)
+    most = config.clip or math.inf  # the norm is asked for in any case
+    norm = fabric.clip_gradients(learner, optimizer, max_norm=most, error_if_nonfinite=False)
+    value = float(summed(fabric, total))
+    if not math.isfinite(value) or not math.isfinite(float(norm)):  # type: ignore[arg-type]
+        raise NotFinite(f"loss {value:g}, gradient norm {float(norm):g}")  # type: ignore[arg-type]
     optimizer.step()
-    return float(summed(fabric, total)), int(tokens)
+    return value, int(tokens)
 
 
 def _chance(seed: int, step: int, process: int) -> int:

@@ -19,11 +19,12 @@ class Metrics:
     """
 
     def __init__(self, path: str | Path | None, first: int = 0) -> None:
+        self.path = None if path is None else Path(path)
         self.file: Any = None
         self.board: Any = None
-        if path is None:
+        if self.path is None:
             return
-        path = Path(path)
+        path = self.path
         rows = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() and first else []
         kept = [row for row in rows if row.split(",")[0].isdigit() and int(row.split(",")[0]) < first]
         with atomic_path(path) as temporary:
@@ -35,9 +36,15 @@ class Metrics:
             self.board = SummaryWriter(str(path.with_suffix("")), purge_step=first)
 
     def add(self, step: int, epoch: int, loss: float, lr: float, tokens: int, seconds: float) -> None:
-        """One step: mean loss, learning rate, tokens of its batch, seconds of training up to its end."""
+        """One step: mean loss, learning rate, tokens of its batch, seconds of training up to its end.
+
+        Raises OSError that names the file where the disk is full.
+        """
         if self.file is not None:
-            self.file.write(f"{step},{epoch},{loss:.6g},{lr:.6g},{tokens},{seconds:.3f}\n")
+            try:
+                self.file.write(f"{step},{epoch},{loss:.6g},{lr:.6g},{tokens},{seconds:.3f}\n")
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self.path)) from None
         if self.board is not None:
             self.board.add_scalar("loss", loss, step)
             self.board.add_scalar("lr", lr, step)

@@ -676,8 +676,8 @@ MUTANTS = [
     Mutant(
         "bars of classes under other names",
         "lart_mini/figures/model.py",
-        "[names[i] for i in keep], fontsize=9)",
-        "[names[i] for i in sorted(keep)], fontsize=9)",
+        "[literal(names[i]) for i in keep], fontsize=9)",
+        "[literal(names[i]) for i in sorted(keep)], fontsize=9)",
         ("tests/test_plots.py::test_classes_keep_their_names_when_they_are_sorted",),
     ),
     Mutant(

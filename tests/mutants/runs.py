@@ -65,8 +65,8 @@ MUTANTS = [
     Mutant(
         "a part recorded by hand passes for the notebook's",
         KEPT,
-        'if part["notebook"] not in kept.notebooks:',
-        'if part["notebook"] not in (None, *kept.notebooks):',
+        'read_part(file)["notebook"] in kept.notebooks',
+        'read_part(file)["notebook"] in (None, *kept.notebooks)',
         (f"{TESTS}::test_what_has_changed_runs_again",),
     ),
     Mutant(

@@ -30,7 +30,7 @@ MUTANTS = [
     Mutant("a resumed epoch begins anew", LOOP, "skip=went.step % per_epoch", "skip=0", (RESUME,)),
     Mutant("layers' rates are ignored", LOOP, 'rate * group["scale"]', "rate", (TRAIN,)),
     Mutant("the loss is not scaled", LOOP, "mean * config.loss_scale *", "mean *", (TRAIN,)),
-    Mutant("gradients are not clipped", LOOP, "    if config.clip:", "    if config.clip > 1e9:", (TRAIN,)),
+    Mutant("gradients are not clipped", LOOP, "most = config.clip or math.inf", "most = math.inf", (TRAIN,)),
     Mutant(
         "parts of a batch weigh alike",
         LOOP,
