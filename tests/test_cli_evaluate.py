@@ -160,6 +160,7 @@ def own_files(folder: Path) -> tuple[str | Path, ...]:
         ("1,2,3", "", "class 2"),
         ("map.pbtxt", ITEMS, "put down"),
         ("map.pbtxt", ITEMS.replace("item", "label").replace("id:", "label_id:"), "put down"),
+        ("map", "# of mine\n" + ITEMS, "put down"),
         ("map.csv", 'id,name\n1,lift\n2,"put, down"\n3,wait\n', "put, down"),
         ("map.txt", "3: wait\n2: put down\n1: lift\n", "put down"),
         ("ids.csv", "1\n2\n3\n", "class 2"),

@@ -691,6 +691,9 @@ def test_from_mot_refuses_poses_that_do_not_fit(tmp_path: Path, free_body: Body)
     poses.write_bytes(pickle.dumps(Evil()))
     with pytest.raises(BadInput, match=r"file: expected an .npz"):
         from_mot(path, poses, **size)
+    poses.write_bytes(b"PK" + bytes(40))
+    with pytest.raises(BadInput, match=r"file: expected an .npz"):
+        from_mot(path, poses, **size)
     np.savez(poses, pose=np.zeros((2, 24, 3, 3)))
     with pytest.raises(BadInput, match="betas: expected to be there"):
         from_mot(path, poses, **size)

@@ -23,9 +23,9 @@ _NAME, _ID = re.compile(r"\bname\s*:\s*([\"'])(.*?)\1"), re.compile(r"\b(?:label
 def read_classes(source: str | Path) -> dict[int, str]:
     """Class names by ascending id, from ids such as "1,2,3" or from a label map, a file.
 
-    A .pbtxt is read as AVA publishes it, items of `name` and `id` or of `name` and `label_id`; any other file
-    as lines `id,name` or `id: name`, of which the first may be a heading. Raises BadInput naming the line for
-    anything else, an id that stands twice or is none of 1 to 255, and names that cannot be printed.
+    Label maps are read as AVA publishes them (.pbtxt), items of `name` and `id` or of `name` and `label_id`,
+    or as lines `id,name` or `id: name`, of which the first may be a heading. Raises BadInput naming the line
+    for anything else, an id that stands twice or is none of 1 to 255, and names that cannot be printed.
     """
     if _IDS.fullmatch(str(source)):
         return _checked("--classes", ((0, int(number), "") for number in str(source).split(",")))
@@ -33,7 +33,7 @@ def read_classes(source: str | Path) -> dict[int, str]:
     content = table_bytes(path, most=MIB)
     check_utf_8(path, content)
     text = content.decode()
-    return _checked(path, _items(path, text) if path.suffix == ".pbtxt" else _lines(path, text))
+    return _checked(path, _items(path, text) if _ITEM.search(text) else _lines(path, text))
 
 
 def _items(path: Path, text: str) -> Iterable[tuple[int, int, str]]:

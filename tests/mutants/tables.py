@@ -22,7 +22,6 @@ MUTANTS = [
         "file.read(most + 1)",
         (READ,),
     ),
-    Mutant("a pipe is waited for", TABLES, "if not Path(path).is_file():", "if False:", (READ,)),
     Mutant("UTF-16 is taken for bytes", TABLES, "if content.startswith(UTF_16):", "if False:", (READ, AVA)),
     Mutant("zero bytes are text", TABLES, 'if b"\\0" in content:', "if False:", (READ,)),
     Mutant("\\r alone is no end of a line", TABLES, 'if b"\\r" in start and', "if False and", (AVA,)),
