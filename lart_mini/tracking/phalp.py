@@ -14,6 +14,8 @@ from lart_mini.files import BadInput
 from lart_mini.reading.pickles import read_pickle
 from lart_mini.tracklets.tracklet import PUBLISHED_DEPTH_UNIT, Tracklet
 
+LARGEST_RESULT = 2 << 30  # bytes: some ten minutes of video with two people
+
 # ------------------------------------------------------------------------------------------------------ PHALP
 
 
@@ -29,7 +31,7 @@ def from_phalp(
     `video` (11 characters) is taken from the file's name if not given. Raises BadInput on anything wrong.
     """
     path = Path(path)
-    content = read_pickle(path)
+    content = read_pickle(path, LARGEST_RESULT)
     if not isinstance(content, dict) or not content:
         found = "an empty dict" if content == {} else type(content).__name__
         raise BadInput(path, "pickle", "a dict of frames", found)
