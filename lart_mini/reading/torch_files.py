@@ -136,7 +136,8 @@ def load_torch(
         with path.open("rb") as file:
             zipped = file.read(4) == b"PK\x03\x04"
         content = _from_archive(path, names) if zipped else _from_stream(path, names)
-        count_values(content, LARGEST_PICKLE // BYTES_A_VALUE, DEEPEST)
+        most = allowance(path.stat().st_size, LARGEST_PICKLE)
+        count_values(content, most // BYTES_A_VALUE, DEEPEST)
         return content
     except (BadInput, FileNotFoundError):
         raise
