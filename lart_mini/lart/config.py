@@ -34,7 +34,7 @@ MOST_LAYERS = 16  # hidden ones of an encoder
 LIMITS: dict[str, tuple[float, float]] = {
     "people": (1, 1024),
     "frames": (1, 100_000),
-    "depth": (1, 1024),
+    "depth": (1, 256),
     "heads": (1, 4096),
     "mlp_ratio": (1e-3, 64),
     "classes": (1, 100_000),

@@ -10,6 +10,7 @@ from typing import Any
 from lart_mini.files import BadInput
 
 MIB = 1 << 20
+SMALL_FILE, BYTES_A_BYTE = 64 * MIB, 64  # zlib makes numbers a third as large, lists of zeros a hundredth
 
 
 class TooMuch(Exception):
@@ -34,6 +35,11 @@ class Budget:
             raise TooMuch(f"more than {self.whole[0] // MIB:,} MiB")
         if self.objects < 0:
             raise TooMuch(f"more than {self.whole[1]:,} values")
+
+
+def allowance(size: int, most: int) -> int:
+    """Bytes that a file of `size` bytes may cost: small files may not cost as much as large ones."""
+    return min(most, SMALL_FILE + BYTES_A_BYTE * size)
 
 
 def count_values(value: Any, most: int, depth: int = 32) -> int:
@@ -73,10 +79,11 @@ def read_bytes(path: str | Path, most: int) -> bytes:
     """
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        told = path.stat()
+        if not stat.S_ISREG(told.st_mode):
             raise BadInput(path, "file", "a plain file", "a folder" if path.is_dir() else "none")
-        with path.open("rb") as file:
-            content = file.read(min(most, path.stat().st_size) + 1)  # so many bytes are made at once
+        with path.open("rb") as file:  # which makes room at once for all that it is asked for
+            content = file.read(min(told.st_size, most) + 1)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # a ValueError: a name with a zero byte in it

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lart_mini.files import BadInput
 from lart_mini.reading.arrays import parse_npy
-from lart_mini.reading.budget import MIB, Budget, TooMuch, count_values, read_bytes
+from lart_mini.reading.budget import MIB, Budget, TooMuch, allowance, count_values, read_bytes
 from lart_mini.reading.compression import unpacked
 from lart_mini.reading.unpickler import Maker, PassedOver, Record, Refused, SafeUnpickler
 
@@ -269,13 +269,15 @@ def read_pickle(
 
     Numpy arrays, numbers and builtin containers are read, arrays also from files beside the pickle; it may be
     compressed by zlib, gzip, bz2, xz or lzma. Torch's tensors are passed over with a warning that names their
-    keys. `most`: bytes of the file, unpacked, and of all that is made of it; LARGEST_PICKLE if not given.
+    keys. `most`: bytes of the file, unpacked, and of all that is made of it, LARGEST_PICKLE if not given; a
+    small file may cost less (`allowance`).
     `extra`: further names; `warn`: of what is passed over.
     Anything else raises BadInput naming it, as do files that are truncated, missing beside the pickle, no
     pickle at all, or too large; a missing file raises FileNotFoundError.
     """
     path, most = Path(path), LARGEST_PICKLE if most is None else most
     data = read_bytes(path, most)
+    most = allowance(len(data), most)
     try:
         data = _inflate_zfile(data, most) if data.startswith(ZFILE_PREFIX) else unpacked(data, most)
         unpickler = _JoblibUnpickler(io.BytesIO(data), Budget(most, most), ALLOWED_NAMES | dict(extra or {}))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lart_mini.files import BadInput
-from lart_mini.reading.budget import MIB, Budget, TooMuch, count_values, read_bytes
+from lart_mini.reading.budget import MIB, Budget, TooMuch, allowance, count_values, read_bytes
 from lart_mini.reading.pickles import BYTES_A_VALUE, DEEPEST, LARGEST_PICKLE, NUMPY, NumpyUnpickler
 from lart_mini.reading.unpickler import Maker, Name, Refused, SafeUnpickler
 
@@ -136,7 +136,8 @@ def load_torch(
         with path.open("rb") as file:
             zipped = file.read(4) == b"PK\x03\x04"
         content = _from_archive(path, names) if zipped else _from_stream(path, names)
-        count_values(content, LARGEST_PICKLE // BYTES_A_VALUE, DEEPEST)
+        most = allowance(path.stat().st_size, LARGEST_PICKLE)
+        count_values(content, most // BYTES_A_VALUE, DEEPEST)
         return content
     except (BadInput, FileNotFoundError):
         raise
@@ -150,7 +151,8 @@ def load_torch(
 
 
 def _unpickled(stream: io.BytesIO, names: Mapping[str, Maker | None], source: _Numbers) -> Any:
-    unpickler = _TorchUnpickler(stream, Budget(LARGEST_PICKLE, 0), names)
+    most = allowance(len(stream.getbuffer()), LARGEST_PICKLE)
+    unpickler = _TorchUnpickler(stream, Budget(most, 0), names)
     unpickler.source = source
     return unpickler.load()
 

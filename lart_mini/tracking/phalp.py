@@ -16,6 +16,8 @@ from lart_mini.reading.pickles import read_pickle
 from lart_mini.tracking.tracks import check_lengths, video_id
 from lart_mini.tracklets.tracklet import PUBLISHED_DEPTH_UNIT, Tracklet
 
+LARGEST_RESULT = 2 << 30  # bytes: some ten minutes of video with two people
+
 # ------------------------------------------------------------------------------------------------------ PHALP
 
 
@@ -33,7 +35,7 @@ def from_phalp(
     wrong.
     """
     path = Path(path)
-    content = read_pickle(path)
+    content = read_pickle(path, LARGEST_RESULT)
     if not isinstance(content, dict) or not content:
         found = "an empty dict" if content == {} else type(content).__name__
         raise BadInput(path, "pickle", "a dict of frames", found)
