@@ -29,12 +29,14 @@ def plan(cases: int, kinds: list[str]) -> list[tuple[str, int]]:
 
 def summary(found: list[Outcome], kinds: list[str]) -> str:
     """A line a kind."""
-    lines = [f"{'kind':<12}{'cases':>8}{'read':>8}{'refused':>9}{'FAULTS':>8}{'seconds':>9}"]
+    lines = [f"{'kind':<12}{'cases':>8}{'read':>8}{'refused':>9}{'FAULTS':>8}{'seconds':>9}  slowest"]
     for kind in [*kinds, "all"]:
         own = [one for one in found if kind in (one.kind, "all")]
         count = Counter(one.verdict for one in own)
         seconds = sum(one.seconds for one in own)
         told = f"{count['read']:>8}{count['refused']:>9}{count['fault']:>8}{seconds:>9.1f}"
+        slowest = max(own, key=lambda one: one.seconds, default=None)
+        told += f"  {slowest.kind}:{slowest.number} ({slowest.seconds:.1f} s)" if slowest else ""
         lines.append(f"{kind:<12}{len(own):>8}{told}")
     return "\n".join(lines)
 
@@ -60,7 +62,7 @@ def main() -> int:
             bar.update()
             if outcome.verdict == "fault" or options.case:
                 again = f"python tests/fuzz --seed {options.seed} --case {outcome.kind}:{outcome.number}"
-                tqdm.write(f"{outcome.verdict}  {again}\n    {outcome.why}")
+                tqdm.write(f"{outcome.verdict}  {again}\n    {outcome.why[:600]}")
     print(summary(found, kinds))
     return int(any(one.verdict == "fault" for one in found))
 

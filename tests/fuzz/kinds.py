@@ -6,7 +6,9 @@ import os
 import traceback
 from pathlib import Path
 
+import arrays
 import pickles
+import tables
 import torch
 import weights
 from runner import Maker
@@ -18,8 +20,8 @@ import lart_mini.runs.report
 import lart_mini.tracklets.contents  # noqa: F401
 
 torch.set_num_threads(1)
-MAKERS: dict[str, Maker] = {**pickles.MAKERS, **weights.MAKERS}
-FILLERS: tuple = ()
+MAKERS: dict[str, Maker] = {**pickles.MAKERS, **weights.MAKERS, **arrays.MAKERS, **tables.MAKERS}
+FILLERS = arrays.FILLERS
 
 
 def fill_shelf(shelf: Path) -> None:

@@ -136,8 +136,8 @@ def judge(case: Case, before: dict[str, str]) -> tuple[Verdict, str]:
             return "fault", f"refused in {odd}: {why[:600]!r}"
     except Wrong as wrong:
         return "fault", str(wrong)
-    except BaseException:
-        return "fault", traceback.format_exc(limit=-4)[-1200:]
+    except BaseException as error:
+        return "fault", in_one_line(error)
     if case.wanted not in ("either", verdict):
         return "fault", f"must be {case.wanted}, was {verdict}: {why[:600]}"
     allowed = (*case.kept, *(case.outputs if verdict == "read" else ()))
@@ -145,6 +145,14 @@ def judge(case: Case, before: dict[str, str]) -> tuple[Verdict, str]:
     if left:
         return "fault", f"{verdict}, and left or changed {', '.join(left[:5])}: {why[:600]}"
     return verdict, why
+
+
+def in_one_line(error: BaseException) -> str:
+    """An exception, and the last lines of the package and of the fuzz that it came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename and "python3" not in frame.filename]
+    places = [f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}" for frame in ours[-3:]]
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]} (through {', '.join(places)})"
 
 
 def oddity(line: str) -> str:
