@@ -47,7 +47,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=sorted(MAKERS), help="one kind")
     parser.add_argument("--case", help="one case, as released:17; says how it ended")
-    parser.add_argument("--jobs", type=int, default=1, help="children side by side")
+    parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="children side by side")
+    parser.add_argument("--each", action="store_true", help="say how every case ended, not faults alone")
     options = parser.parse_args()
     kinds = [options.only] if options.only else sorted(MAKERS)
     cases = plan(options.cases, kinds)
@@ -60,8 +61,9 @@ def main() -> int:
         for outcome in outcomes(cases, MAKERS, options.seed, folder, options.jobs):
             found.append(outcome)
             bar.update()
-            if outcome.verdict == "fault" or options.case:
+            if outcome.verdict == "fault" or options.case or options.each:
                 again = f"python tests/fuzz --seed {options.seed} --case {outcome.kind}:{outcome.number}"
+                again += f"    # {outcome.seconds:.1f} s" if options.each else ""
                 tqdm.write(f"{outcome.verdict}  {again}\n    {outcome.why[:600]}")
     print(summary(found, kinds))
     return int(any(one.verdict == "fault" for one in found))

@@ -90,7 +90,7 @@ def command(*arguments: object, codes: tuple[int, ...] = (0,), lines: bool = Fal
             return said
         if code != 2:
             raise Wrong(f"exit code {code}: {told[-600:]}")
-        if told.startswith("Usage: "):  # of an option that the parser of command lines does not take
+        if told.startswith(("Usage: ", "╭─ Error")):  # of an option that the parser of command lines does not take
             raise Refused(" ".join(word for word in told.split() if word.isprintable())[-300:])
         if lines and not told.startswith("lart-mini: "):
             for line in told.splitlines():
