@@ -1,4 +1,4 @@
-"""300 cases of the fuzz: everything is read rightly or refused in one line, and of every kind there is both."""
+"""300 cases of the fuzz: everything is read rightly or refused in one line, and each kind has both."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A seeded fuzz of everything that reads: `python tests/fuzz`, see `__main__.py`; `runner.py` says what counts."""
+"""A seeded fuzz of everything that reads: see `__main__.py` for the command, `runner.py` for what counts."""

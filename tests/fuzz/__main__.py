@@ -1,8 +1,10 @@
-"""Fuzz everything that reads: `python tests/fuzz [--cases N] [--seed N] [--only KIND] [--case KIND:NUMBER] [--jobs N]`.
+"""Fuzz everything that reads: `python tests/fuzz --help`.
 
-Prints how many cases of each kind were read rightly and how many refused in one line; each fault with the command
-that shows it again. Exit code 1 when there is a fault.
+Prints how many cases of each kind were read rightly and how many refused in one line; each fault with the
+command that shows it again. Exit code 1 when there is a fault.
 """
+
+# ruff: noqa: E402
 
 from __future__ import annotations
 

@@ -34,8 +34,22 @@ def npy(array: Any) -> bytes:
 
 def hostile_npy(rng: random.Random) -> bytes:
     """A header that claims what is not there, or asks for objects; a pickle behind it, or nothing."""
-    shape = rng.choice(("(2, 229)", "(3,)", "()", "(-1,)", f"({2**40},)", f"({2**62}, {2**62})", "(0, 9)", "('a',)", "(1" * 900))
-    descr = rng.choice(("'<f4'", "'|O'", "'<U1000000000'", "[('a', '<f4')]", "'>i8'", "'|V0'", "'x'", "None", "[" * 3000))
+    shape = rng.choice(
+        (
+            "(2, 229)",
+            "(3,)",
+            "()",
+            "(-1,)",
+            f"({2**40},)",
+            f"({2**62}, {2**62})",
+            "(0, 9)",
+            "('a',)",
+            "(1" * 900,
+        )
+    )
+    descr = rng.choice(
+        ("'<f4'", "'|O'", "'<U1000000000'", "[('a', '<f4')]", "'>i8'", "'|V0'", "'x'", "None", "[" * 3000)
+    )
     order = rng.choice(("False", "True", "1", "__import__('os').mkdir('ran')"))
     header = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
     version = rng.choice((b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x09"))
@@ -56,7 +70,10 @@ def zipped(members: dict[str, bytes], rng: random.Random) -> bytes:
 def bomb(name: str, dtype: str, size: int) -> bytes:
     """An .npz of few bytes with one member of `size`."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(name, "w", force_zip64=True) as member:
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open(name, "w", force_zip64=True) as member,
+    ):
         count = size // np.dtype(dtype).itemsize
         header = {"descr": dtype, "fortran_order": False, "shape": (count,)}
         np.lib.format.write_array_header_1_0(member, header)
@@ -81,7 +98,16 @@ def damaged_npz(content: dict[str, np.ndarray], path: Path, rng: random.Random) 
     elif kind == 4 and rng.random() < 0.2:
         path.write_bytes(bomb(chosen, "<f4", rng.choice((1 << 22, 600 << 20))))
     elif kind == 4:
-        other = rng.choice((hostile_npy(rng), npy(odd_array(rng)), b"", b"PK\x03\x04", program(rng, "a"), b"PK\x05\x06" + bytes(18)))
+        other = rng.choice(
+            (
+                hostile_npy(rng),
+                npy(odd_array(rng)),
+                b"",
+                b"PK\x03\x04",
+                program(rng, "a"),
+                b"PK\x05\x06" + bytes(18),
+            )
+        )
         path.write_bytes(other)
     else:
         path.write_bytes(damaged(zipped(members, rng), rng))
@@ -173,7 +199,9 @@ def store(rng: random.Random, shelf: Path) -> Case:
     wanted: Any = "read" if valid else "either"
     if with_source:
         run = command("convert", "source", "store", "--jobs", 1)
-        return Case(run, wanted, lambda found: whole(shelf) if valid else None, ("store/*",), ("store/[!.]*",))
+        return Case(
+            run, wanted, lambda found: whole(shelf) if valid else None, ("store/*",), ("store/[!.]*",)
+        )
     if rng.random() < 0.5:
         return Case(command("validate", "store", lines=True), wanted)
     return Case(lambda: [one.validate() for one in Store("store")], wanted)
@@ -212,7 +240,11 @@ def mutate_index(file: Path, rng: random.Random) -> None:
     name = rng.choice(table.columns)
     column = table[name].to_list()
     old = column[rng.randrange(len(column))]
-    new: Any = rng.choice((-1, 0, 10**6, 2**31 - 1)) if isinstance(old, int) else rng.choice(("", "x", "a\nb", "é" * 500))
+    new: Any = (
+        rng.choice((-1, 0, 10**6, 2**31 - 1))
+        if isinstance(old, int)
+        else rng.choice(("", "x", "a\nb", "é" * 500))
+    )
     if isinstance(old, float):
         new = rng.choice((float("nan"), 0.0, -1.0))
     column[rng.randrange(len(column))] = new

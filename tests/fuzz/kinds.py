@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import os
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 import arrays
 import commands
-import pickles
-import settings
-import tables
-import torch
-import weights
-from runner import Maker
-
-# Imported once, here: children fork from a process that has read all code.
-import lightning_fabric
-import nbconvert
-import papermill
-import scipy.sparse
-
-import lart_mini.lart.predict
-import lart_mini.lart.recipe
-import lart_mini.runs.report
-import lart_mini.tracklets.contents  # noqa: F401
 
 torch.set_num_threads(1)
+# Imported once, here: children fork from a process that has read all code.
+for module in ("lightning_fabric", "nbconvert", "papermill", "scipy.sparse", "smplx"):
+    import_module(module)
+for module in ("lart.predict", "lart.recipe", "runs.report", "tracklets.contents"):
+    import_module(f"lart_mini.{module}")
 FAMILIES = (pickles, weights, arrays, tables, settings, commands)
 MAKERS: dict[str, Maker] = {kind: maker for family in FAMILIES for kind, maker in family.MAKERS.items()}
 FILLERS = (*arrays.FILLERS, *commands.FILLERS)

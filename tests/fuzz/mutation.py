@@ -8,11 +8,21 @@ from typing import Any
 
 import numpy as np
 
-MAGIC = (b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x00\x00\x00\x80", b"\n", b'"', b"{", b"NaN")
+MAGIC = (
+    b"\x00",
+    b"\xff",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\x00\x00\x00\x80",
+    b"\n",
+    b'"',
+    b"{",
+    b"NaN",
+)
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """`data` cut, with bits turned, or with a run overwritten, taken out, doubled or put in; one to three times."""
+    """`data` cut, with bits turned, or with a run overwritten, taken out, doubled or put in, up to thrice."""
     content = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3))):
         at = rng.randrange(len(content) + 1)
@@ -37,11 +47,13 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 ODD_NUMBERS = (
-    -1, 0, 1, 2, 3, 0.5, -0.0, 1e-300, 1e30, 1e308, float("nan"), float("inf"), float("-inf"), 127, 128, 65535,
+    -1, 0, 1, 2, 3, 0.5, -0.0, 1e-300, 1e30, 1e308, float("nan"), float("inf"), float("-inf"), 127, 128,
+    65535,
     2**31 - 1, 2**31, -(2**31), 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**12, 10**30, 10**400,
 )  # fmt: skip
 ODD_TEXTS = (
-    "", " ", "x", "1", "-1", "nan", "1e999", "true", "null", "None", "../../x", "a/b", "two\nlines", "a\rb", "\x1b[31m",
+    "", " ", "x", "1", "-1", "nan", "1e999", "true", "null", "None", "../../x", "a/b", "two\nlines",
+    "a\rb", "\x1b[31m",
     "\x00", "ä€😀", "\u2028", "\ud800", "x" * 300, "y" * 20000, "%s%n{0}", "<b>&", "$\\frac{$", "é" * 999,
 )  # fmt: skip
 
@@ -103,7 +115,25 @@ def itself(rng: random.Random) -> Any:
     return value
 
 
-DTYPES = ("f2", "f4", "f8", ">f8", "i1", "u1", "i8", ">i4", "u8", "?", "c8", "S3", "U2", "M8[s]", "m8[ms]", "V4", "O")
+DTYPES = (
+    "f2",
+    "f4",
+    "f8",
+    ">f8",
+    "i1",
+    "u1",
+    "i8",
+    ">i4",
+    "u8",
+    "?",
+    "c8",
+    "S3",
+    "U2",
+    "M8[s]",
+    "m8[ms]",
+    "V4",
+    "O",
+)
 
 
 def odd_array(rng: random.Random) -> Any:
@@ -134,7 +164,15 @@ def mutated_array(array: np.ndarray, rng: random.Random) -> Any:
             except (TypeError, ValueError):
                 return array.astype("O")
         if kind == 1:
-            return rng.choice((array.T, array[None], array.ravel(), array[..., None], np.atleast_1d(array)[rng.choice(CUTS)]))
+            return rng.choice(
+                (
+                    array.T,
+                    array[None],
+                    array.ravel(),
+                    array[..., None],
+                    np.atleast_1d(array)[rng.choice(CUTS)],
+                )
+            )
         if kind == 2:
             return np.concatenate([array, array]) if array.ndim else array[None]
         if kind == 3:

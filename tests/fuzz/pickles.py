@@ -51,7 +51,7 @@ def written(tracklet: Tracklet) -> tuple[Path, dict[Any, Any]]:
     return path, joblib.load(path)
 
 
-# ------------------------------------------------------------------------------------------ released tracklets
+# ----------------------------------------------------------------------------------------- released tracklets
 
 
 def released(rng: random.Random, shelf: Path) -> Case:
@@ -119,7 +119,8 @@ def encode(path: Path, content: Any, rng: random.Random) -> None:
 
 NAMES = (
     "os system", "posix mkdir", "builtins eval", "builtins exec", "builtins getattr", "builtins __import__",
-    "subprocess Popen", "numpy ndarray", "numpy dtype", "numpy fromfile", "numpy load", "joblib load", "torch load",
+    "subprocess Popen", "numpy ndarray", "numpy dtype", "numpy fromfile", "numpy load",
+    "joblib load", "torch load",
     "numpy.core.multiarray _reconstruct", "numpy._core.multiarray scalar", "numpy.core.multiarray fromstring",
     "numpy.lib.format open_memmap", "copyreg _reconstructor", "_codecs encode", "importlib import_module",
     "joblib.numpy_pickle NumpyArrayWrapper", "joblib.numpy_pickle NDArrayWrapper", "functools partial",
@@ -135,7 +136,11 @@ def text(value: str) -> bytes:
 
 
 def number(value: int) -> bytes:
-    return b"J" + struct.pack("<i", value) if -(2**31) <= value < 2**31 else b"\x8a\x09" + value.to_bytes(9, "little", signed=True)
+    return (
+        b"J" + struct.pack("<i", value)
+        if -(2**31) <= value < 2**31
+        else b"\x8a\x09" + value.to_bytes(9, "little", signed=True)
+    )
 
 
 def blob(value: bytes) -> bytes:
@@ -148,7 +153,8 @@ def call(rng: random.Random) -> bytes:
     arguments = rng.choice(
         (b"(" + text("touch ran") + b"t", b"(" + text("ran") + b"t", b")", b"N", text("x"),
          b"((" + number(4) + b"t" + text("O8") + blob(bytes(32)) + b"t",
-         b"(" + number(2**40) + b"t", b"((" + number(2**31 - 1) + number(2**31 - 1) + b"t" + text("f8") + b"t")
+         b"(" + number(2**40) + b"t",
+         b"((" + number(2**31 - 1) + number(2**31 - 1) + b"t" + text("f8") + b"t")
     )  # fmt: skip
     found = rng.choice((f"c{module}\n{name}\n".encode(), text(module) + text(name) + b"\x93"))
     state = rng.choice((b"", b"", b"}" + text("a") + number(1) + b"sb", b"(" + number(1) + b"tb", b"Nb"))
@@ -185,13 +191,15 @@ def claims(rng: random.Random) -> bytes:
     short = struct.pack("<I", min(size, 2**32 - 1))
     signed = struct.pack("<i", min(size, 2**31 - 1))
     return rng.choice(
-        (b"\x96" + long, b"\x8e" + long, b"\x8d" + long, b"\x95" + long, b"B" + short, b"X" + short, b"T" + signed,
-         b"\x8b" + signed, b"r" + short + b"N", b"Nr" + short, b"j" + short, b"\x84" + signed, b"\x96" + long + b"abc")
+        (b"\x96" + long, b"\x8e" + long, b"\x8d" + long, b"\x95" + long, b"B" + short, b"X" + short,
+         b"T" + signed,
+         b"\x8b" + signed, b"r" + short + b"N", b"Nr" + short, b"j" + short, b"\x84" + signed,
+         b"\x96" + long + b"abc")
     )  # fmt: skip
 
 
 def laughs(rng: random.Random) -> bytes:
-    """Each level holds the one below it twice or thrice; as lists, tuples, dicts, or as a key to be hashed."""
+    """Each level holds the one below it twice or thrice: lists, tuples, dicts, or a key to be hashed."""
     levels, copies = rng.choice((5, 28, 60, 2000)), rng.choice((2, 3))
     kind = rng.randrange(4)
     program = b"N" if kind else b"]"
@@ -200,56 +208,111 @@ def laughs(rng: random.Random) -> bytes:
         keep = b"q" + bytes([level % 256]) if level < 256 else b"r" + struct.pack("<I", level)
         program += keep + b"0"
         many = b"(" + again * copies
-        program += {0: many + b"l", 1: many + b"t", 2: many + b"t", 3: b"}(" + text("a") + again + text("b") + again + b"u"}[kind]
+        program += {
+            0: many + b"l",
+            1: many + b"t",
+            2: many + b"t",
+            3: b"}(" + text("a") + again + text("b") + again + b"u",
+        }[kind]
     return b"}" + program + b"Ns" if kind == 2 else program
 
 
 def scalars(rng: random.Random) -> bytes:
     """One long text, remembered, of which many numpy scalars are made."""
     size, times = rng.choice(((2**10, 3), (2**25, 40), (2**20, 2000)))
-    dtype = b"cnumpy\ndtype\n" + text(f"S{size}") + b"\x85R" + b"(" + number(3) + text("|") + b"NNN" + number(-1) * 2 + number(0) + b"tb"
+    dtype = (
+        b"cnumpy\ndtype\n"
+        + text(f"S{size}")
+        + b"\x85R"
+        + b"("
+        + number(3)
+        + text("|")
+        + b"NNN"
+        + number(-1) * 2
+        + number(0)
+        + b"tb"
+    )
     made = b"cnumpy.core.multiarray\nscalar\nh\x01h\x02\x86R"
     return dtype + b"q\x010" + blob(b"a" * size) + b"q\x020(" + made * times + b"l"
 
 
 def arrays(rng: random.Random) -> bytes:
     """numpy's and joblib's arrays with shapes, dtypes and data that do not belong together."""
-    shape = b"(" + b"".join(number(rng.choice((0, 1, 3, -1, 2**20, 2**31, 2**40))) for _ in range(rng.randrange(4))) + b"t"
-    code = rng.choice(("f8", "O8", "V8", "S0", "U1000000", "i4,i4", "f8" * 9, ">f8", "M8[s]", "\n", "f16", "(2,)f4"))
+    shape = (
+        b"("
+        + b"".join(number(rng.choice((0, 1, 3, -1, 2**20, 2**31, 2**40))) for _ in range(rng.randrange(4)))
+        + b"t"
+    )
+    code = rng.choice(
+        ("f8", "O8", "V8", "S0", "U1000000", "i4,i4", "f8" * 9, ">f8", "M8[s]", "\n", "f16", "(2,)f4")
+    )
     order = rng.choice(("<", ">", "|", "="))
-    dtype = b"cnumpy\ndtype\n(" + text(code) + number(0) + number(1) + b"tR(" + number(3) + text(order) + b"NNN" + number(-1) * 2 + number(0) + b"tb"
+    dtype = (
+        b"cnumpy\ndtype\n("
+        + text(code)
+        + number(0)
+        + number(1)
+        + b"tR("
+        + number(3)
+        + text(order)
+        + b"NNN"
+        + number(-1) * 2
+        + number(0)
+        + b"tb"
+    )
     data = rng.choice((blob(bytes(24)), b"]", blob(b""), text("abc"), b"(N" * 9 + b"t" * 9))
     if rng.random() < 0.4:
-        keys = {"subclass": b"cnumpy\nndarray\n", "shape": shape, "order": text("C"), "dtype": dtype, "allow_mmap": b"\x89"}
+        keys = {
+            "subclass": b"cnumpy\nndarray\n",
+            "shape": shape,
+            "order": text("C"),
+            "dtype": dtype,
+            "allow_mmap": b"\x89",
+        }
         items = b"".join(text(key) + value for key, value in keys.items() if rng.random() < 0.9)
         return b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}(" + items + b"ub" + bytes(64)
-    made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(" + number(0) + b"t" + blob(b"b") + b"tR"
+    made = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(" + number(0) + b"t" + blob(b"b") + b"tR"
+    )
     return made + b"(" + number(1) + shape + dtype + rng.choice((b"\x88", b"\x89", b"N")) + data + b"tb"
 
 
 def many(rng: random.Random) -> bytes:
     """Millions of empty things from few bytes, once they are packed."""
     count = rng.choice((1000, 2_000_000, 8_000_000))
-    return b"(" + rng.choice((b"\x8f", b"]", b"}", b"N", b"K\x01", b"G" + bytes(8), b"\x8c\x03abc")) * count + b"l"
+    return (
+        b"("
+        + rng.choice((b"\x8f", b"]", b"}", b"N", b"K\x01", b"G" + bytes(8), b"\x8c\x03abc")) * count
+        + b"l"
+    )
 
 
 def numbers(rng: random.Random) -> bytes:
     """Numbers that are none, or have more digits than anybody asked for."""
     digits = rng.choice((10, 5000, 3_000_000))
     return rng.choice(
-        (b"I" + b"9" * digits + b"\n", b"L" + b"9" * digits + b"L\n", b"F" + b"9" * digits + b"\n", b"Fnan\n", b"Ix\n",
+        (b"I" + b"9" * digits + b"\n", b"L" + b"9" * digits + b"L\n", b"F" + b"9" * digits + b"\n", b"Fnan\n",
+         b"Ix\n",
          b"\x8b" + struct.pack("<i", digits) + b"\x7f" * digits, b"\x8b" + struct.pack("<i", -5), b"S'\\x\n")
     )  # fmt: skip
 
 
 def cyclic(rng: random.Random) -> bytes:
     """Things that hold themselves."""
-    return rng.choice((b"]q\x00h\x00a", b"}q\x00Nh\x00s", b"}q\x00" + text("fid") + b"h\x00s", b"(]q\x00h\x00tq\x01h\x00h\x01a"))
+    return rng.choice(
+        (
+            b"]q\x00h\x00a",
+            b"}q\x00Nh\x00s",
+            b"}q\x00" + text("fid") + b"h\x00s",
+            b"(]q\x00h\x00tq\x01h\x00h\x01a",
+        )
+    )
 
 
 def soup(rng: random.Random) -> bytes:
     """Opcodes without sense."""
-    codes = b"(.012FGIJKLMNPQRSTUVXabcdeghijlopqrstu)]}\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8f\x90\x91\x92\x93\x94\x97\x98"
+    codes = b"(.012FGIJKLMNPQRSTUVXabcdeghijlopqrstu)]}"
+    codes += b"\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8f\x90\x91\x92\x93\x94\x97\x98"
     return bytes(rng.choice(codes) for _ in range(rng.choice((3, 10, 40, 200))))
 
 
@@ -266,7 +329,9 @@ def program(rng: random.Random, key: str) -> bytes:
         value = b"}" + value + text(key) + b"s"
     elif kind < 0.7:
         value = b"](" + value + rng.choice(PIECES)(rng) + b"e"
-    start = rng.choice((b"", b"\x80\x02", b"\x80\x03", b"\x80\x05", b"\x80\x04\x95" + struct.pack("<Q", len(value) + 1)))
+    start = rng.choice(
+        (b"", b"\x80\x02", b"\x80\x03", b"\x80\x05", b"\x80\x04\x95" + struct.pack("<Q", len(value) + 1))
+    )
     return start + value + rng.choice((b".", b".", b".", b""))
 
 
@@ -340,7 +405,9 @@ def usable(body: Any, exact: bool) -> None:
     joints = body.rest_joints()
     assert joints.shape == (24, 3) and np.isfinite(joints).all()
     assert np.allclose(body.weights.sum(1), 1, atol=1e-3), "weights that do not sum to 1"
-    assert body.faces.size == 0 or 0 <= body.faces.min() <= body.faces.max() < len(body.v_template), "faces outside"
+    assert body.faces.size == 0 or 0 <= body.faces.min() <= body.faces.max() < len(body.v_template), (
+        "faces outside"
+    )
     assert all(0 <= one < len(body.v_template) for one in body.vertex_ids.values()) or not exact
 
 
@@ -408,7 +475,10 @@ def phalp(rng: random.Random, shelf: Path) -> Case:
         for tracklet in found:
             tracklet.validate()
         if valid:
-            assert [one.track for one in found] == [1, 4] and [int(one.detected.sum()) for one in found] == [6, 5]
+            assert [one.track for one in found] == [1, 4] and [int(one.detected.sum()) for one in found] == [
+                6,
+                5,
+            ]
             np.testing.assert_array_equal(found[0].pose[:, 1:], poses)
 
     valid = rng.random() < 0.2

@@ -1,8 +1,8 @@
 """One case in one child with bounded memory and time, and the verdict on it.
 
-A case is determined by its kind, its number and the seed. The parent has imported everything and forks: a case
-costs what it reads, not what it imports. What is wanted: the case is read rightly, or refused in one line with
-nothing left behind. All else is a fault.
+A case is determined by its kind, its number and the seed. The parent has imported everything and forks: a
+case costs what it reads, not what it imports. What is wanted: the case is read rightly, or refused in one line
+with nothing left behind. All else is a fault.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """What a child runs in its own empty folder, where the maker has put the files, and what must come of it."""
+    """What a child runs in its own empty folder, with the files in it, and what must come of it."""
 
     run: Callable[[], Any]  # gives a result, or raises BadInput or Refused
     wanted: Literal["read", "refused", "either"] = "either"
@@ -90,7 +90,9 @@ def command(*arguments: object, codes: tuple[int, ...] = (0,), lines: bool = Fal
             return said
         if code != 2:
             raise Wrong(f"exit code {code}: {told[-600:]}")
-        if told.startswith(("Usage: ", "╭─ Error")):  # of an option that the parser of command lines does not take
+        if told.startswith(
+            ("Usage: ", "╭─ Error")
+        ):  # of an option that the parser of command lines does not take
             raise Refused(" ".join(word for word in told.split() if word.isprintable())[-300:])
         if lines and not told.startswith("lart-mini: "):
             for line in told.splitlines():
@@ -119,7 +121,7 @@ def chance(seed: int, kind: str, number: int) -> random.Random:
     return random.Random(f"{seed}:{kind}:{number}")
 
 
-# ------------------------------------------------------------------------------------------------ in the child
+# ----------------------------------------------------------------------------------------------- in the child
 
 
 def judge(case: Case, before: dict[str, str]) -> tuple[Verdict, str]:
@@ -150,7 +152,9 @@ def judge(case: Case, before: dict[str, str]) -> tuple[Verdict, str]:
 def in_one_line(error: BaseException) -> str:
     """An exception, and the last lines of the package and of the fuzz that it came through."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "site-packages" not in frame.filename and "python3" not in frame.filename]
+    ours = [
+        frame for frame in frames if "site-packages" not in frame.filename and "python3" not in frame.filename
+    ]
     places = [f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}" for frame in ours[-3:]]
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]} (through {', '.join(places)})"
 
@@ -222,7 +226,7 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-# ----------------------------------------------------------------------------------------------- in the parent
+# ---------------------------------------------------------------------------------------------- in the parent
 
 
 @dataclass

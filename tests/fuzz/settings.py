@@ -16,14 +16,17 @@ from mutation import damaged, mutate, plain_odd
 from notebook_kit import write_notebook, write_project
 from runner import Case, command
 
-from lart_mini.runs import kernel, kept, report
+from lart_mini.runs import kept, kernel, report
 from lart_mini.runs.plan import Plan, read_plan
 from lart_mini.runs.record import read_parts, record, recorded
 
 data = import_module("lart_mini.data.mini_ava")  # by that name the folder gives the function
 reproduce = import_module("lart_mini.runs.reproduce")
 
-PROFILE = {"threads": 1, "notebooks": {"00_first": {"word": "given", "epochs": 2}, "01_second": {"seeds": [0, 1]}}}
+PROFILE = {
+    "threads": 1,
+    "notebooks": {"00_first": {"word": "given", "epochs": 2}, "01_second": {"seeds": [0, 1]}},
+}
 
 
 def project(profile: bytes) -> Path:
@@ -31,7 +34,9 @@ def project(profile: bytes) -> Path:
     notebooks = write_project(Path("project").absolute())
     Path("project/profiles/tiny.yaml").write_bytes(profile)
     write_notebook(notebooks / "00_first.ipynb", "1", parameters='run_dir = ""\nword = "default"\nepochs = 1')
-    write_notebook(notebooks / "01_second.ipynb", "1", parameters='run_dir = ""\nseeds = [0]', needs=("00_first",))
+    write_notebook(
+        notebooks / "01_second.ipynb", "1", parameters='run_dir = ""\nseeds = [0]', needs=("00_first",)
+    )
     return notebooks
 
 
@@ -63,7 +68,9 @@ def profile(rng: random.Random, shelf: Path) -> Case:
     text = yaml.safe_dump(content)
     if kind == 0:
         wanted = "read"
-        text = rng.choice((text, text.replace("\n", "\r\n"), "# words\n" + text, json.dumps(content), "\n---\n" + text))
+        text = rng.choice(
+            (text, text.replace("\n", "\r\n"), "# words\n" + text, json.dumps(content), "\n---\n" + text)
+        )
     elif kind < 4:
         for _ in range(rng.choice((1, 1, 2))):
             content = mutate(content, rng, plain_odd)
@@ -115,7 +122,10 @@ def write_parts(run_dir: Path, stem: str) -> None:
         record(run_dir, "validation", counts, shown=False, headline="half of it")
         record(run_dir, "baselines", {"class prior": 0.1}, shown=False)
         return
-    rungs = [{"name": "class prior", "mAP": 0.1, "low": 0.05, "high": 0.2}, {"name": "paper", "mAP": 0.2, "paper": True}]
+    rungs = [
+        {"name": "class prior", "mAP": 0.1, "low": 0.05, "high": 0.2},
+        {"name": "paper", "mAP": 0.2, "paper": True},
+    ]
     record(run_dir, "ladder", rungs, shown=False)
     record(run_dir, "counts", {"share": 0.25, "boxes": 1234}, title="What was counted", percent=["share"])
 
@@ -123,7 +133,9 @@ def write_parts(run_dir: Path, stem: str) -> None:
 def stubbed(spoil: Any) -> Any:
     """Stands for the running of a notebook: it records what one does, and `spoil` has its way with that."""
 
-    async def run_notebook(notebook: Path, run_dir: Path, parameters: Mapping[str, Any], *_: Any, **more: Any) -> None:
+    async def run_notebook(
+        notebook: Path, run_dir: Path, parameters: Mapping[str, Any], *_: Any, **more: Any
+    ) -> None:
         write_parts(run_dir, notebook.stem)
         spoil(run_dir)
         shutil.copy(notebook, run_dir / notebook.name)
@@ -174,7 +186,11 @@ def damage_json(path: Path, rng: random.Random) -> None:
         content = mutate(json.loads(path.read_text()), rng, plain_odd)
         path.write_text(json.dumps(content), encoding="utf-8")
     elif kind < 0.9:
-        path.write_bytes(rng.choice((damaged(path.read_bytes(), rng), b"", b"[]", b"null", b"[" * 100_000, b"{}", b"\xff\xfe")))
+        path.write_bytes(
+            rng.choice(
+                (damaged(path.read_bytes(), rng), b"", b"[]", b"null", b"[" * 100_000, b"{}", b"\xff\xfe")
+            )
+        )
     else:
         path.unlink()
         if kind < 0.95:

@@ -20,7 +20,8 @@ from lart_mini.tracking.mot import from_mot
 from lart_mini.tracklets.tracklet import Tracklet
 
 CLASSES = (1, 4, 12, 17, 59, 80)
-ODD_CELLS = ("", " ", "nan", "inf", "-1", "1e999", "0x10", "1,5", "abc", '"', '"a"', "1.5", "000902", "-0", "9" * 40, "\x00", "é",
+ODD_CELLS = ("", " ", "nan", "inf", "-1", "1e999", "0x10", "1,5", "abc", '"', '"a"', "1.5", "000902",
+             "-0", "9" * 40, "\x00", "é",
              "=1+1", "1e3", "902.5", "\ufeff", "'a", "1_000", "True", "x" * 5000)  # fmt: skip
 
 
@@ -86,7 +87,11 @@ def mutated_rows(rows: list[list[str]], rng: random.Random) -> bytes:
         elif kind == 7:
             rows.insert(rng.randrange(len(rows) + 1), rng.choice(([""], [" "], ["#"], row[:2], row[:1] * 8)))
         else:
-            rows = [[cell.replace(".", ",") for cell in one] for one in rows] if at % 2 else [[";".join(one)] for one in rows]
+            rows = (
+                [[cell.replace(".", ",") for cell in one] for one in rows]
+                if at % 2
+                else [[";".join(one)] for one in rows]
+            )
     content = text(rows).encode(errors="surrogatepass")
     if rng.random() < 0.3:
         content = damaged(content, rng)
@@ -100,7 +105,9 @@ def mass(rows: list[list[str]], rng: random.Random) -> bytes:
     """Far more than anybody has: rows in one frame, bytes unpacked, gzip members, columns."""
     kind = rng.randrange(4)
     if kind == 0:
-        return gzip.compress(text([[*rows[0][:6], str(1 + i % 80), f"0.{i:05d}"] for i in range(60_000)]).encode(), 1)
+        return gzip.compress(
+            text([[*rows[0][:6], str(1 + i % 80), f"0.{i:05d}"] for i in range(60_000)]).encode(), 1
+        )
     if kind == 1:
         return gzip.compress(bytes(600 << 20), 1)
     if kind == 2:
@@ -139,7 +146,9 @@ def evaluate(rng: random.Random, shelf: Path) -> Case:
             right = expected(tables, arguments)
             assert content["mAP"] == right, f"mAP {content['mAP']}, not {right}"
 
-    return Case(command("evaluate", *arguments, codes=(0, 1)), "read" if valid else "either", sane, ("result.json",))
+    return Case(
+        command("evaluate", *arguments, codes=(0, 1)), "read" if valid else "either", sane, ("result.json",)
+    )
 
 
 def expected(tables: dict[str, Any], arguments: list[Any]) -> float:
@@ -158,7 +167,9 @@ def expected(tables: dict[str, Any], arguments: list[Any]) -> float:
 def classes(rng: random.Random) -> bytes:
     """A list of classes: AVA's .pbtxt, a CSV, or ids, whole or damaged."""
     entries = "".join(f'item {{\n  name: "a"\n  id: {one}\n}}\n' for one in CLASSES)
-    content = rng.choice((entries, "".join(f"{one},a\n" for one in CLASSES), "\n".join(map(str, CLASSES)), "")).encode()
+    content = rng.choice(
+        (entries, "".join(f"{one},a\n" for one in CLASSES), "\n".join(map(str, CLASSES)), "")
+    ).encode()
     return damaged(content, rng) if rng.random() < 0.7 else content
 
 
@@ -190,7 +201,13 @@ def mot(rng: random.Random, shelf: Path) -> Case:
         kind = rng.randrange(5)
         plain = text(rows).encode()
         path.write_bytes(
-            (plain, plain.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + plain, plain + b"\n\n", plain.replace(b",", b", "))[kind]
+            (
+                plain,
+                plain.replace(b"\n", b"\r\n"),
+                b"\xef\xbb\xbf" + plain,
+                plain + b"\n\n",
+                plain.replace(b",", b", "),
+            )[kind]
         )
     elif rng.random() < 0.6:
         path.write_bytes(mutated_rows(rows, rng))
@@ -206,7 +223,9 @@ def mot(rng: random.Random, shelf: Path) -> Case:
 
     body = load_body(FREE_BODY)
     size = (240, 320)
-    return Case(lambda: from_mot(path, poses, frame_size=size, body=body), "read" if valid else "either", sane)
+    return Case(
+        lambda: from_mot(path, poses, frame_size=size, body=body), "read" if valid else "either", sane
+    )
 
 
 MAKERS = {"evaluate": evaluate, "mot": mot}

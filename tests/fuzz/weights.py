@@ -72,7 +72,9 @@ def checkpoint(rng: random.Random, shelf: Path) -> Case:
         body = numbers_changed(body, rng)
     data = rebuilt(header, body, 0)
     if kind == 4:
-        data = rng.choice((damaged(data, rng), damaged(data[: size + 8], rng) + body, struct.pack("<Q", 2**62) + data[8:]))
+        data = rng.choice(
+            (damaged(data, rng), damaged(data[: size + 8], rng) + body, struct.pack("<Q", 2**62) + data[8:])
+        )
     path.write_bytes(data)
     return Case(lambda: load_model(path), sane=lambda found: usable(found[0]))
 
@@ -118,11 +120,15 @@ def its_pickle(data: bytes) -> bytes:
         return source.read(next(name for name in source.namelist() if name.endswith("data.pkl")))
 
 
+SHAPES = ((), (0,), (3,), (2, 16), (16, 2, 2))
+TYPES = (torch.float16, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
+
+
 def odd_tensor(rng: random.Random) -> Any:
     """A tensor of an odd kind, or no tensor."""
     return rng.choice(
         (
-            lambda: torch.zeros(rng.choice(((), (0,), (3,), (2, 16), (16, 2, 2))), dtype=rng.choice((torch.float16, torch.int64, torch.bool, torch.complex64, torch.bfloat16))),
+            lambda: torch.zeros(rng.choice(SHAPES), dtype=rng.choice(TYPES)),
             lambda: torch.full((16,), rng.choice((float("nan"), float("inf")))),
             lambda: torch.zeros(1).expand(2**40),
             lambda: torch.zeros(1).expand(16, 16),
@@ -157,14 +163,20 @@ def torch_file(content: dict[str, Any], path: Path, rng: random.Random, key: str
     elif kind == 4:
         data = with_pickle(data, damaged(its_pickle(data), rng))
     else:
-        data = rng.choice((damaged(data, rng), damaged(saved(content, old=True), rng), pickle.dumps({key: 1}), b""))
+        data = rng.choice(
+            (damaged(data, rng), damaged(saved(content, old=True), rng), pickle.dumps({key: 1}), b"")
+        )
     path.write_bytes(data)
 
 
 def published(rng: random.Random, shelf: Path) -> Case:
     """LART's published checkpoint, as PyTorch Lightning writes it."""
     path, weights = Path("lart.ckpt"), make_weights(seed=rng.randrange(99))
-    content = {"state_dict": OrderedDict(weights), "epoch": 3, "hyper_parameters": {"lr": 1e-3, "names": ["a"]}}
+    content = {
+        "state_dict": OrderedDict(weights),
+        "epoch": 3,
+        "hyper_parameters": {"lr": 1e-3, "names": ["a"]},
+    }
 
     def run() -> LART:
         return load_released(path, heads=HEADS, dim_head=HEAD_WIDTH)
@@ -174,7 +186,9 @@ def published(rng: random.Random, shelf: Path) -> Case:
             content = dict(rng.sample(list(weights.items()), len(weights)))
         path.write_bytes(saved(content, old=rng.random() < 0.3))
         wanted = weights["encoder.transformer.layers.0.0.fn.to_qkv.weight"]
-        return Case(run, "read", lambda found: equal(found.state_dict()["blocks.0.attention.qkv.weight"], wanted))
+        return Case(
+            run, "read", lambda found: equal(found.state_dict()["blocks.0.attention.qkv.weight"], wanted)
+        )
     torch_file(content, path, rng, "state_dict")
     return Case(run, sane=usable)
 
