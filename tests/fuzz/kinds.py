@@ -9,6 +9,12 @@ from pathlib import Path
 
 import arrays
 import commands
+import pickles
+import settings
+import tables
+import torch
+import weights
+from runner import Maker
 
 torch.set_num_threads(1)
 # Imported once, here: children fork from a process that has read all code.

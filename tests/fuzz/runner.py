@@ -1,8 +1,8 @@
 """One case in one child with bounded memory and time, and the verdict on it.
 
 A case is determined by its kind, its number and the seed. The parent has imported everything and forks: a
-case costs what it reads, not what it imports. What is wanted: the case is read rightly, or refused in one line
-with nothing left behind. All else is a fault.
+case costs what it reads, not what it imports. What is wanted: the case is read rightly, or refused in one
+line with nothing left behind. All else is a fault.
 """
 
 from __future__ import annotations
