@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from mutation import damaged, mutate, plain_odd
 from notebook_kit import write_notebook, write_project
-from runner import Case, command
+from runner import Case, Refused, command
 
 from lart_mini.runs import kept, kernel, report
 from lart_mini.runs.plan import Plan, read_plan
@@ -229,6 +229,14 @@ def compose_small(*given: Any) -> None:
     (out / "sha256.json").write_text(json.dumps(digests, indent=1))
 
 
+def cached() -> Path:
+    """The data set's folder; what the system refuses, the command line says in one line (cli.main)."""
+    try:
+        return data.mini_ava("smoke", 3, "cache").path
+    except OSError as error:
+        raise Refused(f"{error.filename}: {error.strerror}") from None
+
+
 def cache(rng: random.Random, shelf: Path) -> Case:
     """The data cache: its index or a file of it damaged. It is composed again, and whole then."""
     data._compose = compose_small
@@ -262,7 +270,7 @@ def cache(rng: random.Random, shelf: Path) -> Case:
 
     outputs = ("cache/mini_ava-*", "cache/*lock*", "cache/.*lock*")
     wanted: Any = {0: "read", 8: "refused"}.get(kind, "either")
-    return Case(lambda: data.mini_ava("smoke", 3, "cache").path, wanted, sane, outputs)
+    return Case(cached, wanted, sane, outputs)
 
 
 MAKERS = {"profile": profile, "run": run, "parts": parts, "cache": cache}
