@@ -8,7 +8,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
-.PHONY: reproduce test check units nbval lab clean
+.PHONY: reproduce test check units nbval fuzz lab clean
 
 reproduce: $(READY)
 	$(BIN)/lart-mini reproduce --profile $(PROFILE)
@@ -27,6 +27,10 @@ units: $(READY)
 nbval: $(READY)
 	$(BIN)/pytest -p no:python --nbval --nbval-current-env --nbval-cell-timeout=7200 \
 	    --nbval-kernel-startup-timeout=600 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+# 10,000 hostile files and command lines, each in a child of its own; `make units` runs 300.
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

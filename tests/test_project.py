@@ -92,7 +92,7 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
 
 def test_every_import_is_declared() -> None:
     distributions = packages_distributions()
-    own = {"lart_mini", *(path.stem for path in (ROOT / "tests").iterdir())}
+    own = {"lart_mini", "mutants", "reference", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
     extras = set(project()["optional-dependencies"])
     package, rest = trees("lart_mini"), trees("tests", "benchmarks", "notebooks")
     found = [(path, *used, declared()) for path, tree in package.items() for used in imports(tree)]
