@@ -269,16 +269,20 @@ def locked(folder: str | Path, what: str, name: str = "lock", wait: bool = False
 
     `name` tells apart what may be done side by side in one folder. A second process waits until the first
     has ended with `wait`, else it raises BadInput that names the folder and the first one's id. Where the
-    system or the disk knows no locks, nothing is locked, and False is given instead of True.
+    system or the disk knows no locks, nothing is locked, and False is given instead of True. Raises BadInput
+    for a folder that cannot be made or written to, too.
     """
     if fcntl is None:
         yield False
         return
     path = Path(folder) / f".{name}"
-    path.parent.mkdir(parents=True, exist_ok=True)
     handle, until = -1, time.monotonic() + PATIENCE
     while handle < 0:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise BadInput(folder, what, "a folder to write in", error.strerror) from None
         try:
             taken = _lock(handle)
             if taken is None or (taken and _same_file(handle, path)):
