@@ -171,7 +171,7 @@ def test_lz4_is_refused_by_name(tmp_path: Path) -> None:
         read_pickle(tmp_path / "x.pkl")
 
 
-# ------------------------------------------------------------------------------------------ released tracklets
+# -------------------------------------------------------------------------------------- released tracklets
 
 
 def test_no_field_of_a_tracklet_is_written_out_before_it_is_counted(
@@ -365,7 +365,7 @@ def test_fortran_order_and_what_numpy_writes_come_back(tmp_path: Path) -> None:
         assert opened.read("empty").shape == (0, 3) and opened.read("a").flags.writeable
 
 
-# --------------------------------------------------------------------------------------- torch and checkpoints
+# -------------------------------------------------------------------------------------- torch and checkpoints
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -424,8 +424,9 @@ CONFIG = LARTConfig(people=2, frames=4, width=8, depth=1, heads=2, pose_width=6,
     [
         {"width": 10**12}, {"depth": 3000}, {"classes": 10**7}, {"heads": -1}, {"people": 0},
         {"frames": 0}, {"heads": 0}, {"width": "8"}, {"width": [8]}, {"width": 8.0}, {"people": True},
-        {"qkv_bias": 1}, {"mlp_ratio": float("nan")}, {"dropout": -0.1}, {"pose_hidden": [0]}, {"frames": 2**63},
-        {"pose_hidden": [1] * 99}, {"people": 1024, "frames": 100_000, "width": 65536}, {"norm": ["post"]},
+        {"qkv_bias": 1}, {"mlp_ratio": float("nan")}, {"dropout": -0.1}, {"pose_hidden": [0]},
+        {"frames": 2**63}, {"pose_hidden": [1] * 99}, {"people": 1024, "frames": 100_000, "width": 65536},
+        {"norm": ["post"]},
     ],
     ids=str,
 )  # fmt: skip
