@@ -96,18 +96,19 @@ def test_a_link_stays_a_link_and_its_target_is_written(tmp_path: Path) -> None:
     assert names(tmp_path) == ["again.json", "data", "link.json"] and names(target.parent) == ["file.json"]
 
 
-def test_a_fifo_and_a_device_are_written_to(tmp_path: Path) -> None:
-    fifo, found = tmp_path / "fifo.json", []
+def test_a_fifo_and_a_terminal_are_written_to(tmp_path: Path) -> None:
+    """No device that the machine needs: were it replaced, everything else would suffer."""
+    fifo, terminal = tmp_path / "fifo.json", tmp_path / "terminal"
     os.mkfifo(fifo)
-    reader = threading.Thread(target=lambda: found.append(fifo.read_text()))
-    reader.start()
+    reader = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
     write(fifo, "through")
-    reader.join()
-    assert found == ["through"] and stat.S_ISFIFO(fifo.stat().st_mode)
-    null = tmp_path / "null"
-    null.symlink_to(os.devnull)
-    write(null)
-    assert stat.S_ISCHR(os.stat(os.devnull).st_mode) and names(tmp_path) == ["fifo.json", "null"]
+    assert os.read(reader, 100) == b"through" and stat.S_ISFIFO(fifo.stat().st_mode)
+    ours, theirs = os.openpty()
+    terminal.symlink_to(os.ttyname(theirs))
+    write(terminal, "shown")
+    assert os.read(ours, 100) == b"shown" and names(tmp_path) == ["fifo.json", "terminal"]
+    for handle in (reader, ours, theirs):
+        os.close(handle)
 
 
 SAYS = """

@@ -22,7 +22,7 @@ MUTANTS = [
         FILES,
         "return not stat.S_ISREG(mode)",
         "return False",
-        (f"{OF_FILES}::test_a_fifo_and_a_device_are_written_to",),
+        (f"{OF_FILES}::test_a_fifo_and_a_terminal_are_written_to",),
     ),
     Mutant(
         "the own output is opened anew",
