@@ -53,8 +53,8 @@ MUTANTS = [
     Mutant(
         "the demo's smoothed depths are taken for metres",
         "lart_mini/tracklets/released.py",
-        "near = np.abs(place - told) <= np.abs(told) / 2",
-        "near = np.abs(place - told) <= np.abs(told) * 1e-6",
+        "near = told / 2 < depth < 2 * told and",
+        "near = depth == told and",
         (f"{HOSTILE}::test_tensors_that_nobody_needs_are_passed_over_with_one_warning",),
     ),
     Mutant(
