@@ -125,8 +125,8 @@ DAMAGES = (
 def test_what_is_not_known_to_be_whole_is_composed_again(
     smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: MiniAva, how: str
 ) -> None:
-    def compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
-        shutil.copytree(tiny.path, out, dirs_exist_ok=True)
+    def compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
+        shutil.copytree(tiny.path, out["lart"], dirs_exist_ok=True)
 
     monkeypatch.setattr(MODULE, "_compose", compose)
     data = mini_ava(smallest, 0, tmp_path)
@@ -144,11 +144,11 @@ def test_several_at_once_get_the_same_whole_data_set(
     """With locks one composes and the others wait; on a disk without them the first one's is taken."""
     composed, together = [], threading.Barrier(4)
 
-    def compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
+    def compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
         composed.append(out)
         if not locks:
             together.wait(60)
-        shutil.copytree(tiny.path, out, dirs_exist_ok=True)
+        shutil.copytree(tiny.path, out["lart"], dirs_exist_ok=True)
 
     monkeypatch.setattr(MODULE, "_compose", compose)
     if not locks:
@@ -161,6 +161,22 @@ def test_several_at_once_get_the_same_whole_data_set(
     assert {p.name: p.read_bytes() for p in path.iterdir()} == whole
 
 
+def test_linked_composes_each_scene_once(
+    smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {tracker: mini_ava(smallest, 0, tmp_path / "alone", 1, tracker) for tracker in TRACKERS}
+    composed, compose = [], MODULE.compose_scene
+    monkeypatch.setattr(MODULE, "compose_scene", lambda *given: composed.append(given) or compose(*given))
+    together = MODULE.linked(smallest, 0, tmp_path / "together", 1)
+    assert len(composed) == len(alone["lart"].videos())
+    for tracker, data in alone.items():
+        assert together[tracker].path.name == data.path.name
+        for file in data.path.iterdir():
+            assert (together[tracker].path / file.name).read_bytes() == file.read_bytes()
+    assert MODULE.linked(smallest, 0, tmp_path / "together", 1) == together
+    assert len(composed) == len(alone["lart"].videos())
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.0, True, "1", None])
 def test_seeds_are_whole_numbers_that_generators_take(smallest: str, tmp_path: Path, seed: object) -> None:
     with pytest.raises(BadInput, match="mini_ava: seed: expected a whole number from 0 to 4294967295"):
@@ -168,8 +184,8 @@ def test_seeds_are_whole_numbers_that_generators_take(smallest: str, tmp_path: P
 
 
 def test_nothing_half_composed_stays(smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
-        (out / "ava-val.npz").write_text("half")
+    def compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
+        (out["lart"] / "ava-val.npz").write_text("half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MODULE, "_compose", compose)

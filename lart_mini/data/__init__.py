@@ -8,6 +8,7 @@ from lart_mini.data.mini_ava import (
     Size,
     compose_videos,
     groundtruth_of,
+    linked,
     mini_ava,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "Size",
     "compose_videos",
     "groundtruth_of",
+    "linked",
     "mini_ava",
 ]

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from pathlib import Path
@@ -162,21 +162,38 @@ def mini_ava(
 
     Raises BadInput for a size, seed, tracker or `jobs` that is none, and for no folder to keep data in.
     """
+    return _ready(size, seed, cache, jobs, (tracker,))[tracker]
+
+
+def linked(
+    size: str = "smoke", seed: int = 0, cache: str | Path | None = None, jobs: int = -1
+) -> dict[str, MiniAva]:
+    """`mini_ava` of each of TRACKERS; what the cache does not hold is made of scenes composed only once."""
+    return _ready(size, seed, cache, jobs, TRACKERS)
+
+
+def _ready(
+    size: str, seed: int, cache: str | Path | None, jobs: int, trackers: Sequence[str]
+) -> dict[str, MiniAva]:
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
-    if tracker not in TRACKERS:
-        raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
+    for tracker in trackers:
+        if tracker not in TRACKERS:
+            raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
     jobs = process_count(jobs)
     root = Path(cache or os.environ.get("LART_MINI_CACHE") or _own_cache())
-    path = root / f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, tracker)[:12]}"
-    if not _intact(path):
-        with locked(root, "data cache", f"{path.name}.lock", wait=True) as alone:
+    names = {one: f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, one)[:12]}" for one in trackers}
+    paths = {tracker: root / name for tracker, name in names.items()}
+    with ExitStack() as locks:
+        for path in sorted(path for path in paths.values() if not _intact(path)):
+            alone = locks.enter_context(locked(root, "data cache", f"{path.name}.lock", wait=True))
             for left in root.glob(f".composing-{path.name}-*") if alone else ():  # by one that was killed
                 _remove(left)
-            if not _intact(path):  # or it has been waited for
-                _compose_into(path, SIZES[size], seed, jobs, tracker)
-    return MiniAva(path)
+        missing = {tracker: path for tracker, path in paths.items() if not _intact(path)}  # after the wait
+        if missing:
+            _compose_into(missing, SIZES[size], seed, jobs)
+    return {tracker: MiniAva(path) for tracker, path in paths.items()}
 
 
 def _own_cache() -> Path:
@@ -186,12 +203,23 @@ def _own_cache() -> Path:
         raise BadInput("LART_MINI_CACHE", "data cache", "a folder, where there is no home", "none") from None
 
 
-def _compose_into(path: Path, size: Size, seed: int, jobs: int, tracker: str) -> None:
-    """Compose beside `path`, then exchange: a damaged data set goes only once the new one is whole."""
-    made = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
+def _compose_into(paths: dict[str, Path], size: Size, seed: int, jobs: int) -> None:
+    """Compose beside each tracker's path, then exchange: what is damaged goes only once the new is whole."""
+    made: dict[str, Path] = {}
+    try:
+        for tracker, path in paths.items():
+            made[tracker] = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
+        _compose(size, seed, made, jobs)
+        for tracker, path in paths.items():
+            _exchange(made[tracker], path)
+    finally:
+        for folder in made.values():
+            _remove(folder)
+
+
+def _exchange(made: Path, path: Path) -> None:
     old = made.with_name(f"{made.name}-old")
     try:
-        _compose(size, seed, made, jobs, tracker)
         with suppress(FileNotFoundError):
             path.rename(old)
         try:
@@ -200,7 +228,6 @@ def _compose_into(path: Path, size: Size, seed: int, jobs: int, tracker: str) ->
             if not _intact(path):  # else a process that no lock could hold back has made the same
                 raise
     finally:
-        _remove(made)
         _remove(old)
 
 
@@ -251,18 +278,24 @@ def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
     return pl.DataFrame([row for video in videos for row in video.rows], schema=columns, orient="row")
 
 
-def _compose(size: Size, seed: int, out: Path, jobs: int, tracker: str) -> None:
-    library, about = clips.load_library(), []
+def _compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
+    """Fill the folder of each tracker."""
+    library = clips.load_library()
+    about: dict[str, list[dict]] = {tracker: [] for tracker in out}
     counts = (size.train, size.kinetics, size.val, size.test)
     for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         pool = segments(library, TAKES[split])
-        videos = compose_videos(pool, split, count, size.windows, (seed, number), jobs, tracker)
-        npz.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}.npz")
-        about += [v.about for v in videos]
-        if split in LABELLED:
-            ava_csv.write_groundtruth(groundtruth_of(videos), out / f"{split}.csv")
-    pl.DataFrame(about).write_json(out / "videos.json")
-    (out / DIGESTS).write_text(json.dumps({name: sha256(out / name) for name in FILES}, indent=1))
+        made = compose_linked(pool, split, count, size.windows, (seed, number), jobs, tuple(out))
+        for tracker, folder in out.items():
+            videos = [video[tracker] for video in made]
+            npz.save_tracklets([t for v in videos for t in v.tracklets], folder / f"{split}.npz")
+            about[tracker] += [v.about for v in videos]
+            if split in LABELLED:
+                ava_csv.write_groundtruth(groundtruth_of(videos), folder / f"{split}.csv")
+    for tracker, folder in out.items():
+        pl.DataFrame(about[tracker]).write_json(folder / "videos.json")
+        digests = {name: sha256(folder / name) for name in FILES}
+        (folder / DIGESTS).write_text(json.dumps(digests, indent=1))
 
 
 def compose_videos(
@@ -278,13 +311,27 @@ def compose_videos(
 
     Video i has the seed (*seed, i): it is the same scene with the same detections, whoever links them.
     """
+    made = compose_linked(pool, split, count, windows, seed, jobs, (tracker,))
+    return [video[tracker] for video in made]
+
+
+def compose_linked(
+    pool: list[Segment],
+    split: str,
+    count: int,
+    windows: int,
+    seed: tuple[int, ...],
+    jobs: int,
+    trackers: Sequence[str],
+) -> list[dict[str, Video]]:
+    """The videos of `compose_videos` by tracker; each scene is composed once for all of them."""
     model, actions = body.load_body(), scored_actions(pool)
 
-    def video(index: int, action: int) -> Video:
+    def video(index: int, action: int) -> dict[str, Video]:
         # In one thread: the last bits of a matrix product depend on how many share it.
         with threadpool_limits(1):
             scene = compose_scene(pool, split, windows, action, (*seed, index), model)
-            return video_of(scene, split, index, model, tracker)
+            return {tracker: video_of(scene, split, index, model, tracker) for tracker in trackers}
 
     leading = zip(range(count), cycle(actions), strict=False)
     made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,11 @@ def image(figure: Figure, alt: str) -> str:
 
 def notebook_body(path: Path) -> str:
     """An executed notebook as an HTML fragment: alt texts kept, formulas drawn, nothing from a network."""
+    return _body(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # what has run is drawn while others run
+def _body(path: Path, changed: int) -> str:
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)

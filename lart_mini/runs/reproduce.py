@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,7 @@ class Run:
         """Run a notebook and keep what it found, or the line that says why it failed."""
         # Imported here, since notebooks import this package, and what runs them takes seconds to import.
         from lart_mini.runs.kernel import run_notebook
+        from lart_mini.runs.report import notebook_body
 
         tell(f"start  {stem}")
         began = time.monotonic()
@@ -174,6 +176,8 @@ class Run:
         tell(f"done   {stem}  {seconds:.1f} s")
         for line in filter(None, (part["headline"] for part in own.values())):
             tell(f"       {line}")
+        with suppress(Exception):  # seconds of work for the report; what it cannot draw, it says itself
+            await asyncio.to_thread(notebook_body, self.run_dir / notebook.name)
 
     def cells(self, stem: str) -> int:
         """Code cells of a notebook, the given parameters counted as one."""

@@ -103,7 +103,7 @@ def composed_from(shelf: Path) -> Any:
     """Stands for composing: the shelf's data set, at once."""
 
     def compose(*given: Any) -> None:
-        out = next(one for one in given if isinstance(one, Path))
+        (out,) = next(one for one in given if isinstance(one, dict)).values()
         shutil.copytree(shelf / "composed", out, dirs_exist_ok=True)
 
     return compose

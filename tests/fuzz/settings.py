@@ -219,7 +219,7 @@ def parts(rng: random.Random, shelf: Path) -> Case:
 
 def compose_small(*given: Any) -> None:
     """Stands for composing: files of the right names, at once."""
-    out = next(one for one in given if isinstance(one, Path))
+    (out,) = next(one for one in given if isinstance(one, dict)).values()
     for split in data.SPLITS:
         (out / f"{split}.npz").write_bytes(b"tracklets of " + split.encode())
         if split != "kinetics-train":
