@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -143,6 +144,69 @@ def test_what_is_no_state_is_refused_and_not_run(
             fit(training_job.model(), data, SHORT, False, state=path)
         assert path.read_bytes() == content
     assert capsys.readouterr().out == ""
+
+
+def spoil_weight(kept: dict) -> None:
+    kept["model"]["mask_token"] = kept["model"]["mask_token"][:-1].clone()
+
+
+def spoil_name(kept: dict) -> None:
+    kept["model"]["more"] = torch.zeros(1)
+
+
+def spoil_number(kept: dict) -> None:
+    kept["model"]["mask_token"][0] = torch.nan
+
+
+def spoil_groups(kept: dict) -> None:
+    kept["optimizer"]["param_groups"].pop()
+
+
+def spoil_decay(kept: dict) -> None:
+    kept["optimizer"]["param_groups"][0]["weight_decay"] = 7.0
+
+
+def spoil_moment(kept: dict) -> None:
+    moments = next(iter(kept["optimizer"]["state"].values()))
+    moments["exp_avg"] = moments["exp_avg"].double()
+
+
+def spoil_moments(kept: dict) -> None:
+    del next(iter(kept["optimizer"]["state"].values()))["exp_avg_sq"]
+
+
+def spoil_loss(kept: dict) -> None:
+    kept["loss"].append("low")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (spoil_weight, "model: mask_token: expected torch.float32 of shape"),
+        (spoil_name, "model: expected the weights of this model, found more or fewer: more"),
+        (spoil_number, "model: mask_token: expected finite numbers"),
+        (spoil_groups, "optimizer: expected . groups"),
+        (spoil_decay, "optimizer: weight_decay"),
+        (spoil_moment, "optimizer: exp_avg of weight .: expected torch.float32"),
+        (spoil_moments, "optimizer: expected exp_avg, exp_avg_sq, step of each weight"),
+        (spoil_loss, "loss: expected numbers"),
+    ],
+)
+def test_of_a_state_that_does_not_fit_nothing_is_taken_over(
+    data: TrackletDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, told: str
+) -> None:
+    path = tmp_path / "s"
+    stop_at(monkeypatch, 2)
+    with pytest.raises(Stopped):
+        fit(training_job.model(), data, SHORT, False, state=path, save_every=0)
+    kept = torch.load(path, weights_only=True)
+    spoil(kept)
+    torch.save(kept, path)
+    before, model = path.read_bytes(), training_job.model()
+    untouched = weights(model)
+    with pytest.raises(BadInput, match=f"s: {told}"):
+        fit(model, data, SHORT, False, state=path)
+    assert torch.equal(weights(model), untouched) and path.read_bytes() == before
 
 
 def test_a_full_disk_leaves_the_state_before(
