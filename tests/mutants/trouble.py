@@ -107,8 +107,8 @@ MUTANTS = [
     Mutant(
         "whoever waited composes again",
         CACHE,
-        "            if not _intact(path):  # or it",
-        "            if True:  # or it",
+        "if not _intact(path)}  # after the wait",
+        "if True}  # after the wait",
         (f"{OF_CACHE}::test_several_at_once_get_the_same_whole_data_set",),
     ),
     Mutant(
