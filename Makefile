@@ -13,8 +13,9 @@ READY   := $(VENV)/.ready
 reproduce: $(READY)
 	$(BIN)/lart-mini reproduce --profile $(PROFILE)
 
-# `make -j2 test` runs the three side by side.
-test: check units nbval
+# The two long ones side by side: each has use for one core most of the time.
+test: check
+	$(MAKE) -j2 units nbval
 
 check: $(READY)
 	$(BIN)/ruff check .
