@@ -56,7 +56,7 @@ class Layout:
             raise BadInput(file, field, wanted, f"{found} of shape {self.shape}")
 
 
-def _header(stream: IO[bytes]) -> Layout:
+def header(stream: IO[bytes]) -> Layout:
     """Read an .npy header; raises ValueError and others where there is none."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
@@ -101,7 +101,7 @@ class Archive:
             raise BadInput(self.path, name, "to be there", "no such array")
         try:
             with self.archive.open(self.members[name]) as member:
-                return _header(member)
+                return header(member)
         except Exception as error:
             raise BadInput(self.path, name, "a plain array", _said(error)) from None
 
@@ -114,7 +114,7 @@ class Archive:
             if layout.size > self.members[name].file_size:
                 raise EOFError("the data end too early")
             with self.archive.open(self.members[name]) as member:
-                _header(member)
+                header(member)
                 return _data(member, layout)
         except Exception as error:
             raise BadInput(self.path, name, "a plain array", _said(error)) from None
@@ -161,7 +161,7 @@ def read_npy(
             path.stat()
             raise BadInput(path, "file", "a .npy array", "no plain file")
         with path.open("rb") as file:
-            layout = _header(file)
+            layout = header(file)
             if layout.dtype.hasobject:
                 raise BadInput(path, "file", "a .npy array of plain values", "Python objects")
             if layout.shape not in shapes or layout.dtype.kind not in kinds:
@@ -177,7 +177,7 @@ def read_npy(
 def parse_npy(content: bytes, kinds: str, budget: Budget) -> NDArray[Any]:
     """The array of an .npy file's bytes. Raises TooMuch, or what a damaged file leads to."""
     stream = io.BytesIO(content)
-    layout = _header(stream)
+    layout = header(stream)
     if layout.dtype.kind not in kinds:
         raise TypeError(f"dtype {layout.dtype.str!r}")
     budget.take(layout.size)

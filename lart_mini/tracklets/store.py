@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lart_mini import ava
 from lart_mini.files import BadInput
+from lart_mini.reading.arrays import header
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, HalfArray, Packed, part_name, unpack
 from lart_mini.tracklets.tracklet import Tracklet
 
@@ -57,14 +58,13 @@ def _map(path: Path, dtype: np.dtype[Any], inner: tuple[int, ...]) -> tuple[NDAr
     """A .npy file of rows as a read-only array over a memory map. Raises BadInput."""
     try:
         with open(path, "rb") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("another version of the .npy format")
-            shape, fortran, found = np.lib.format.read_array_header_1_0(file)
+            layout = header(file)
+            shape = layout.shape
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if found != dtype or fortran or len(shape) != 1 + len(inner) or shape[1:] != inner:
-                raise ValueError(f"{found} of shape {shape}")
+            if layout.dtype != dtype or layout.fortran or len(shape) != 1 + len(inner) or shape[1:] != inner:
+                raise ValueError(f"{layout.dtype} of shape {shape}")
             return np.ndarray(shape, dtype, mapped, offset=file.tell()), mapped
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # a damaged header fails in as many ways as Python's parser
         reason = " ".join(str(error).split())[:80]
         raise BadInput(path, "file", f"rows of shape {inner} in a .npy file", reason) from None
 
