@@ -26,9 +26,6 @@ MUTANTS = [
     Mutant("zero bytes are text", TABLES, 'if b"\\0" in content:', "if False:", (READ,)),
     Mutant("\\r alone is no end of a line", TABLES, 'if b"\\r" in start and', "if False and", (AVA,)),
     Mutant(
-        "whole seconds alone are read", CSV, "yield content, loose\n    yield _TRAIL", "yield _TRAIL", (AVA,)
-    ),
-    Mutant(
         "blanks behind a number are an error", CSV, '_TRAILING_BLANKS.sub(b"", content)', "content", (AVA,)
     ),
     Mutant("seconds with all their decimals", CSV, "round(value, 6)", "value", (AVA,)),
