@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lart_mini.data.mini_ava import MiniAva
-from lart_mini.lart.config import DEEP_STARTS, LARTConfig, StageConfig
+from lart_mini.lart.config import DEEP_STARTS, PRESETS, LARTConfig, StageConfig
 from lart_mini.lart.model import LART, keep_variance, mlp, token_likeness
-from lart_mini.lart.recipe import class_shares, masked_bce, parameter_groups, start_head, training_set
+from lart_mini.lart.recipe import (
+    class_shares,
+    masked_bce,
+    new_model,
+    parameter_groups,
+    start_head,
+    training_set,
+)
 from lart_mini.lart.tokens import stats_of
+from lart_mini.tracklets.store import Store
 
 SIXTEEN = {"depth": 16, "width": 64, "pose_width": 64, "people": 3, "frames": 16}
 
@@ -94,6 +105,20 @@ def test_head_starts_at_the_class_shares(tiny: MiniAva) -> None:
     torch.testing.assert_close(share, mean.clamp(1e-3, 1 - 1e-3))
     bias = LART(config).head.bias.detach()
     assert (bias == bias[0]).all() and float(bias[0]) == pytest.approx(-4.6)
+
+
+def test_a_new_model_for_a_store_starts_its_head_as_its_preset_says(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(whole)
+    monkeypatch.setitem(PRESETS, "deep", partial(LARTConfig, **SIXTEEN, **DEEP_STARTS))
+    model, stats = new_model(store, "deep", True, 0)
+    settings = StageConfig.pretrain()
+    shares = class_shares(training_set(store, stats, model.config, "pretrain", settings))
+    torch.testing.assert_close(model.head.bias.detach().sigmoid(), shares.clamp(1e-3, 1 - 1e-3))
+    for name in ("mini", "released"):
+        bias = new_model(store, name, True, 0)[0].head.bias.detach()
+        torch.testing.assert_close(bias, torch.full_like(bias, -4.6))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))

@@ -475,8 +475,8 @@ def test_presets() -> None:
     [
         ({"width": 30}, "divisible"),
         ({"heads": 3}, "divisible"),
-        ({"norm": "both"}, "norm must be 'post' or 'pre', not 'both'"),
-        ({"token_order": "frame"}, "token_order must be"),
+        ({"norm": "both"}, r"norm: expected post \| pre, found both"),
+        ({"token_order": "frame"}, r"token_order: expected person \| time"),
         ({"appearance": 5}, "appearance_width"),
     ],
 )

@@ -6,15 +6,14 @@ model's; the profile (`paper` or `released`) says whose habits samples and train
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from lart_mini.files import BadInput
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH
-from lart_mini.training.config import TrainConfig
+from lart_mini.training.config import Bounds, TrainConfig, check_fields
 
 Source = Literal["paper", "released"]
 STAGES = ("pretrain", "finetune")
@@ -31,7 +30,7 @@ DEEP_STARTS: dict[str, Any] = {
 LARGEST_ENCODING = 1 << 27  # numbers
 MOST_LAYERS = 16  # hidden ones of an encoder
 # Least and most of each size: far beyond any LART, and far below what no machine has room for.
-LIMITS: dict[str, tuple[float, float]] = {
+LIMITS: Bounds = {
     "people": (1, 1024),
     "frames": (1, 100_000),
     "depth": (1, 256),
@@ -43,23 +42,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("pose_hidden", "joints_hidden", "appearance_hidden"), (1, 65_536)),
     **dict.fromkeys(("head_width", "joints_width", "appearance", "appearance_width"), (0, 65_536)),
 }
-
-
-def check_types(config: Any) -> None:
-    """Raise ValueError for a dataclass's field that is not of the type its hint says (int for float is)."""
-    for field, hint in get_type_hints(type(config)).items():
-        value, choices = getattr(config, field), get_args(hint)
-        if get_origin(hint) is Literal:
-            fits, wanted = value in choices, " or ".join(map(repr, choices))
-        elif hint is float:
-            fits, wanted = type(value) in (int, float) and math.isfinite(value), "a finite number"
-        elif hint == tuple[int, ...] | None:
-            fits = value is None or (type(value) is tuple and all(type(one) is int for one in value))
-            wanted = "a tuple of whole numbers, or None"
-        else:
-            fits, wanted = type(value) is hint, {int: "a whole number", bool: "True or False"}.get(hint, hint)
-        if not fits:
-            raise ValueError(f"{field} must be {wanted}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -96,12 +78,10 @@ class LARTConfig:
     head_start: Literal["rare", "class shares"] = "rare"  # bias: 1 % each, or the log-odds of training labels
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            values = (value or ()) if name.endswith("_hidden") else (value,)
-            if len(values) > MOST_LAYERS or not all(least <= one <= most for one in values):
-                raise ValueError(f"{name} must be from {least} to {most:,}, not {value!r}")
+        check_fields("model", self, LIMITS)
+        for name in ("pose_hidden", "joints_hidden", "appearance_hidden"):
+            if len(getattr(self, name) or ()) > MOST_LAYERS:
+                raise BadInput("model", name, f"at most {MOST_LAYERS} layers", len(getattr(self, name)))
         if self.width % 4 or (self.width % self.heads and not self.head_width):
             raise ValueError(f"width {self.width} must be divisible by 4 and by heads ({self.heads})")
         if self.people * self.frames * self.width > LARGEST_ENCODING:

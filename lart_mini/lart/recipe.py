@@ -367,9 +367,7 @@ def new_model(
     torch.manual_seed(seed)
     model = LART(preset(name, 0 if pose_only else store.appearance_width))
     taken = stats_of_store(store) if stats is None else load_stats(stats)
-    model.start_head(
-        class_shares(training_set(store, taken, model.config, "pretrain", StageConfig.pretrain()))
-    )
+    start_head(model, training_set(store, taken, model.config, "pretrain", StageConfig.pretrain()))
     return model, taken
 
 

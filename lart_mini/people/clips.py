@@ -156,16 +156,6 @@ def _clip(name: str, entry: dict[str, Any], stored: Archive, labels: np.ndarray)
     pose[:, :STORED_JOINTS] = (
         Rotation.from_rotvec(turns.reshape(-1, 3)).as_matrix().reshape(-1, STORED_JOINTS, 3, 3)
     )
-    return Clip(
-        name=name,
-        source=entry["source"],
-        performer=entry["performer"],
-        take=entry["take"],
-        split=entry["split"],
-        split_frame=entry["split_frame"],
-        partner=entry["partner"],
-        gesture=entry["gesture"],
-        pose=pose,
-        translation=stored.read(f"{name}/translation", (frames, 3)),
-        labels=labels,
-    )
+    translation = stored.read(f"{name}/translation", (frames, 3))
+    told = {field: entry[field] for field in ENTRY if field != "frames"}
+    return Clip(name=name, pose=pose, translation=translation, labels=labels, **told)

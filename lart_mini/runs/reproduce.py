@@ -68,29 +68,16 @@ def reproduce(
     digests = notebook_digests(plan, code)
     run_dir = Path(out) if out else Path("runs") / profile
     with locked(run_dir, "run"):
-        return _reproduce(plan, run_dir, code, digests, chosen, jobs, fresh, silence)
-
-
-def _reproduce(
-    plan: Plan,
-    run_dir: Path,
-    code: str,
-    digests: dict[str, str],
-    chosen: list[str],
-    jobs: int,
-    fresh: bool,
-    silence: int,
-) -> dict[str, Any]:
-    kept = clear(run_dir, code, digests, fresh)
-    waiting = [stem for stem in chosen if stem not in kept.notebooks]
-    for stem in chosen:
-        if stem not in waiting:
-            tell(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh starts over)")
-    jobs = max(1, (os.cpu_count() or 1) // plan.threads) if jobs < 0 else jobs
-    failures = asyncio.run(Run(plan, run_dir, kept, digests, silence).all(waiting, jobs))
-    if failures:
-        raise NotebookFailed("\n".join(failures))
-    return conclude(plan, run_dir, kept)
+        kept = clear(run_dir, code, digests, fresh)
+        waiting = [stem for stem in chosen if stem not in kept.notebooks]
+        for stem in chosen:
+            if stem not in waiting:
+                tell(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh starts over)")
+        jobs = max(1, (os.cpu_count() or 1) // plan.threads) if jobs < 0 else jobs
+        failures = asyncio.run(Run(plan, run_dir, kept, digests, silence).all(waiting, jobs))
+        if failures:
+            raise NotebookFailed("\n".join(failures))
+        return conclude(plan, run_dir, kept)
 
 
 class Run:

@@ -64,7 +64,9 @@ def load_checkpoint(
         with torch.device("meta"):  # shapes alone: nothing is made before the file is known to fill it
             own = build(config).state_dict()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = error.found if isinstance(error, BadInput) else " ".join(str(error).split())[:80]
+        reason = " ".join(str(error).split())[:80]
+        if isinstance(error, BadInput):
+            reason = f"{error.field} {error.found} ({error.expected} expected)"
         raise BadInput(path, "config", f"a {kind.__name__}", reason) from None
     expected = {f"model.{name}": value for name, value in own.items()}
     shapes = {name: tuple(value.shape) for name, value in expected.items()} | dict(beside or {})

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lart_mini.files import LARGEST_SEED, BadInput, finite_number, whole_number
+
+Bounds = dict[str, tuple[float, float]]  # of a field: least and most
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,7 @@ class TrainConfig:
     seed: int = 0  # of dropout and the order of the data
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            _check(name, getattr(self, name), hint)
+        check_fields("training", self, BOUNDS)
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide the result: how a step is divided or compiled does not."""
@@ -40,7 +42,7 @@ class TrainConfig:
 
 
 # Of those fields that may be less than all finite numbers from 0 on: least and most.
-BOUNDS: dict[str, tuple[float, float]] = {
+BOUNDS: Bounds = {
     "batch_size": (1, math.inf),
     "accumulate": (1, math.inf),
     "seed": (0, LARGEST_SEED),
@@ -52,22 +54,35 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
-    """Raise BadInput where a field's value is not what its hint and BOUNDS say."""
-    (least, most), parts = BOUNDS.get(name, (0, math.inf)), get_args(hint)
+def check_fields(owner: str, settings: Any, bounds: Bounds) -> None:
+    """Raise BadInput for a field of a dataclass that is not of its type, or not within its bounds.
+
+    Numbers without bounds are finite and from 0 on; what holds for a tuple's numbers is what holds for one.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        least, most = bounds.get(name, (0, math.inf))
+        _check(owner, name, getattr(settings, name), hint, least, most)
+
+
+def _check(owner: str, name: str, value: Any, hint: Any, least: float, most: float) -> None:
+    parts = get_args(hint)
     if get_origin(hint) is Literal and value not in parts:
-        raise BadInput("training", name, " | ".join(parts), value)
+        raise BadInput(owner, name, " | ".join(parts), value)
     if hint is bool and not isinstance(value, bool):
-        raise BadInput("training", name, "True or False", value)
+        raise BadInput(owner, name, "True or False", value)
     if hint is int:
-        whole_number("training", name, value, int(least), None if math.isinf(most) else int(most))
+        whole_number(owner, name, value, int(least), None if math.isinf(most) else int(most))
     if hint is float:
-        finite_number("training", name, value, least, most)
+        finite_number(owner, name, value, least, most)
+    if get_origin(hint) is UnionType and value is not None:  # or None
+        _check(owner, name, value, parts[0], least, most)
     if get_origin(hint) is tuple:
-        if not isinstance(value, tuple) or len(value) != len(parts):
-            raise BadInput("training", name, f"{len(parts)} numbers", value)
-        for number in value:
-            finite_number("training", name, number, least, most)
+        kinds = parts[:1] * len(value) if isinstance(value, tuple) and parts[-1] is ... else parts
+        if not isinstance(value, tuple) or len(value) != len(kinds):
+            expected = "a tuple of numbers" if ... in parts else f"{len(parts)} numbers"
+            raise BadInput(owner, name, expected, value)
+        for number, kind in zip(value, kinds, strict=True):
+            _check(owner, name, number, kind, least, most)
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:

@@ -75,7 +75,42 @@ def fit(
         raise BadInput("training", "dataset", "a sample with something to learn", "none")
     fabric = fabric or choose_fabric(devices=1)
     with _alone(state, fabric):
-        return _fit(model, batches, loss, groups, config, fabric, progress, state, save_every, log)
+        optimizer = torch.optim.AdamW(groups, betas=config.betas)
+        average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
+        learner, stepper = fabric.setup(_learner(model, config.compile), optimizer)
+        went = TrainingState(model, optimizer, average)
+        keeper = Keeper(state, save_every, fabric)
+        keeper.resume(went, lambda: _identity(model, batches, config))
+        metrics = Metrics(log if fabric.is_global_zero else None, went.step)
+        per_epoch, began = len(batches), time.perf_counter() - went.seconds
+        shown = progress and fabric.is_global_zero
+        steps = config.epochs * per_epoch
+        with progress_bar(total=steps, initial=went.step, desc="training", disable=not shown) as bar:
+            for epoch in range(went.step // per_epoch, config.epochs):
+                learner.train()
+                for batch in batches.epoch(epoch, skip=went.step % per_epoch):
+                    rate = config.lr * rate_factor(config, went.step, per_epoch)
+                    torch.manual_seed(_chance(config.seed, went.step, fabric.global_rank))
+                    try:
+                        value, tokens = _step(fabric, learner, stepper, batch, loss, rate, config)
+                    except NotFinite as found:
+                        wanted = "a finite loss and gradient (with a lower rate, lr, perhaps)"
+                        place = f"step {went.step} at rate {rate:g}"
+                        raise BadInput("training", place, wanted, found) from None
+                    seconds = time.perf_counter() - began
+                    metrics.add(went.step, epoch, value, rate, tokens, seconds)
+                    went.record(value, rate, tokens, seconds)
+                    if average is not None:
+                        _average(average, model, _decay(config, went.step))
+                    keeper.keep(went)
+                    bar.update()
+                    bar.set_postfix(loss=f"{value:.4f}", tokens_s=f"{went.tokens_per_second:,.0f}")
+                keeper.keep(went, now=True)
+        metrics.close()
+        if average is not None:
+            model.load_state_dict(average.state_dict())
+        model.eval()
+        return History(went.loss, went.lr, per_epoch, went.seconds, went.tokens_per_second)
 
 
 @contextmanager
@@ -86,56 +121,6 @@ def _alone(state: str | Path | None, fabric: Fabric) -> Iterator[None]:
         return
     with locked(Path(state).parent, "training", f"lock-{Path(state).name}"):
         yield
-
-
-def _fit(
-    model: nn.Module,
-    batches: Batches,
-    loss: Loss,
-    groups: list[dict[str, Any]],
-    config: TrainConfig,
-    fabric: Fabric,
-    progress: bool,
-    state: str | Path | None,
-    save_every: float,
-    log: str | Path | None,
-) -> History:
-    optimizer = torch.optim.AdamW(groups, betas=config.betas)
-    average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
-    learner, stepper = fabric.setup(_learner(model, config.compile), optimizer)
-    went = TrainingState(model, optimizer, average)
-    keeper = Keeper(state, save_every, fabric)
-    keeper.resume(went, lambda: _identity(model, batches, config))
-    metrics = Metrics(log if fabric.is_global_zero else None, went.step)
-    per_epoch, began = len(batches), time.perf_counter() - went.seconds
-    shown = progress and fabric.is_global_zero
-    steps = config.epochs * per_epoch
-    with progress_bar(total=steps, initial=went.step, desc="training", disable=not shown) as bar:
-        for epoch in range(went.step // per_epoch, config.epochs):
-            learner.train()
-            for batch in batches.epoch(epoch, skip=went.step % per_epoch):
-                rate = config.lr * rate_factor(config, went.step, per_epoch)
-                torch.manual_seed(_chance(config.seed, went.step, fabric.global_rank))
-                try:
-                    value, tokens = _step(fabric, learner, stepper, batch, loss, rate, config)
-                except NotFinite as found:
-                    wanted = "a finite loss and gradient (with a lower rate, lr, perhaps)"
-                    place = f"step {went.step} at rate {rate:g}"
-                    raise BadInput("training", place, wanted, found) from None
-                seconds = time.perf_counter() - began
-                metrics.add(went.step, epoch, value, rate, tokens, seconds)
-                went.record(value, rate, tokens, seconds)
-                if average is not None:
-                    _average(average, model, _decay(config, went.step))
-                keeper.keep(went)
-                bar.update()
-                bar.set_postfix(loss=f"{value:.4f}", tokens_s=f"{went.tokens_per_second:,.0f}")
-            keeper.keep(went, now=True)
-    metrics.close()
-    if average is not None:
-        model.load_state_dict(average.state_dict())
-    model.eval()
-    return History(went.loss, went.lr, per_epoch, went.seconds, went.tokens_per_second)
 
 
 class NotFinite(ArithmeticError):

@@ -42,8 +42,8 @@ MUTANTS = [
     Mutant(
         "the model ends without its average",
         LOOP,
-        "    if average is not None:\n        model.load",
-        "    if average is None:\n        model.load",
+        "if average is not None:\n            model.load",
+        "if average is None:\n            model.load",
         (TRAIN,),
     ),
     Mutant(
