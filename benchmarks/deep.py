@@ -1,4 +1,4 @@
-"""Do sixteen layers begin to learn? From PyTorch's start, from ours, and with the norm before each half.
+"""Do sixteen layers begin to learn? From PyTorch's start, from DEEP_STARTS, and with the norm before.
 
     python benchmarks/deep.py --json benchmarks/deep.json        width 64, laptop size, CPU
     python benchmarks/deep.py --steps 40 --size smoke            a look
@@ -27,7 +27,7 @@ from lart_mini.training import Batches, fit
 
 STARTS: dict[str, dict[str, Any]] = {
     "PyTorch's start": {},
-    "ours": lart.DEEP_STARTS,
+    "DEEP_STARTS": lart.DEEP_STARTS,
     "PyTorch's start, norm before": {"norm": "pre"},
 }
 WATCHED = (0, 5, 10, 20, 50, 100)  # steps before which the layers are looked at
