@@ -75,7 +75,7 @@ def fit(
         raise BadInput("training", "dataset", "a sample with something to learn", "none")
     fabric = fabric or choose_fabric(devices=1)
     with _alone(state, fabric):
-        optimizer = torch.optim.AdamW(groups, betas=config.betas)
+        optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=True)
         average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
         learner, stepper = fabric.setup(_learner(model, config.compile), optimizer)
         went = TrainingState(model, optimizer, average)

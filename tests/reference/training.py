@@ -55,7 +55,7 @@ def groups(model: Any, config: Any) -> list[dict]:
 
 def train(model: Any, dataset: Any, config: Any) -> list[float]:
     """Train `model` in place; the loss of each step."""
-    optimizer = torch.optim.AdamW(groups(model, config), lr=0.0, betas=config.betas)
+    optimizer = torch.optim.AdamW(groups(model, config), lr=0.0, betas=config.betas, fused=True)
     average = copy.deepcopy(model) if config.ema else None
     people = [min(1 + len(dataset.others[ego]), dataset.people) for ego in dataset.egos]
     losses: list[float] = []
