@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from lart_mini.files import BadInput
-from lart_mini.lart.assembly import assemble
+from lart_mini.lart.assembly import assemble, collate
 from lart_mini.lart.config import Assembly
-from lart_mini.lart.datasets import TrackletDataset, collate, group_others
+from lart_mini.lart.datasets import TrackletDataset, group_others
 from lart_mini.training.batches import BucketSampler, whole
 
 

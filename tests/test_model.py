@@ -16,8 +16,8 @@ from reference.dense import DenseLART
 from torch import Tensor
 
 from lart_mini.files import BadInput
+from lart_mini.lart.assembly import collate
 from lart_mini.lart.config import LARTConfig
-from lart_mini.lart.datasets import collate
 from lart_mini.lart.model import LART, attention_mask, positional_encoding, roles
 from lart_mini.lart.tokens import TokenBatch, random_mask
 

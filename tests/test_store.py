@@ -15,8 +15,10 @@ from factories import WIDTH, write_source
 from torch.utils.data import DataLoader
 
 from lart_mini.files import BadInput
+from lart_mini.lart.assembly import collate
 from lart_mini.lart.config import Assembly
-from lart_mini.lart.datasets import StoreDataset, TrackletDataset, collate
+from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.lart.store_dataset import StoreDataset
 from lart_mini.lart.tokens import Stats, TokenBatch
 from lart_mini.tracklets import store as store_module
 from lart_mini.tracklets.contents import Survey, summary, survey

@@ -284,7 +284,13 @@ def test_loss_scale_acts_before_clipping(handful: TrackletDataset) -> None:
 
 def test_masks_come_with_the_data(handful: TrackletDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TokenBatch] = []
-    monkeypatch.setattr(batches, "whole", lambda batch: (seen.append(batch), batch)[1])
+    place = TrackletDataset.place
+
+    def placed(self: TrackletDataset, *given: Any) -> TokenBatch:
+        seen.append(place(self, *given))
+        return seen[-1]
+
+    monkeypatch.setattr(TrackletDataset, "place", placed)
     fit(small(), handful, replace(SHORT, epochs=1, mask_ratio=0.5), progress=False)
     assert len(seen) == 2, "as many as steps"
     for batch in seen:

@@ -1,6 +1,6 @@
 """LART: tokens of tracked people, a masked transformer, its two stages, dense scores (02, 04-06, 09)."""
 
-from lart_mini.lart.assembly import assemble
+from lart_mini.lart.assembly import assemble, collate
 from lart_mini.lart.config import (
     ASSEMBLIES,
     DEEP_STARTS,
@@ -11,7 +11,7 @@ from lart_mini.lart.config import (
     assembly_for,
     preset,
 )
-from lart_mini.lart.datasets import StoreDataset, TrackletDataset, collate, group_others
+from lart_mini.lart.datasets import TrackletDataset, group_others
 from lart_mini.lart.model import LART, attention_mask, positional_encoding, token_likeness
 from lart_mini.lart.predict import box_scores, dense_scores, samples_of
 from lart_mini.lart.recipe import (
@@ -35,6 +35,7 @@ from lart_mini.lart.recipe import (
     train_on_store,
     training_set,
 )
+from lart_mini.lart.store_dataset import StoreDataset
 from lart_mini.lart.teacher import Teacher, fit_teacher, look, teach
 from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, random_mask, stats_of
 from lart_mini.lart.weights import load_model, load_released, read_model, save_model

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lart_mini import ava
 from lart_mini.files import BadInput
@@ -211,3 +212,34 @@ def used_entries(index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
     """The entries that an index (T,) names, and the same index into those alone."""
     used = np.unique(index[index >= 0])
     return used, np.where(index >= 0, np.searchsorted(used, index), -1)
+
+
+def collate(batches: Sequence[TokenBatch]) -> TokenBatch:
+    """Join samples into one batch, with no more slots than the last present person of any sample needs.
+
+    Appearance vectors are padded to the sample with most of them. Raises ValueError where samples do not
+    hold the same tensors, BadInput where their appearance differs in width.
+    """
+    names = batches[0].tensors()
+    if any(batch.tensors().keys() != names.keys() for batch in batches):
+        raise ValueError("samples of one batch must hold the same tensors")
+    people = max(int(batch.present.any(dim=0).nonzero().max()) + 1 for batch in batches)
+    joined = {name: [_resized(batch.tensors()[name], 1, people, name) for batch in batches] for name in names}
+    if "appearance_index" in names:
+        vectors = max(tensor.shape[2] for tensor in joined["appearance"])
+        joined["appearance"] = [_resized(t, 2, vectors, "appearance") for t in joined["appearance"]]
+    widths = {tensor.shape[-1] for tensor in joined.get("appearance", [])}
+    if len(widths) > 1:
+        raise BadInput("batch", "appearance", "one width", sorted(widths))
+    return TokenBatch(**{name: torch.cat(tensors) for name, tensors in joined.items()})
+
+
+def _resized(tensor: Tensor, axis: int, size: int, name: str) -> Tensor:
+    """Cut or pad an axis to `size`, with what stands for nothing: 0, or -1 in an index."""
+    missing = size - tensor.shape[axis]
+    if missing <= 0:
+        return tensor.narrow(axis, 0, size)
+    shape = list(tensor.shape)
+    shape[axis] = missing
+    nothing = -1 if name == "appearance_index" else 0
+    return torch.cat([tensor, tensor.new_full(shape, nothing)], dim=axis)

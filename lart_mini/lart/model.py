@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -150,6 +151,25 @@ def every_token_as_released(attends: Tensor, attended: Tensor) -> Plan:
     allowed = attends[:, :, None] & attended[:, None, :]
     uniform = ~allowed.any(dim=-1)
     return Plan(mask=(allowed | uniform[:, :, None])[:, None], uniform=uniform)
+
+
+def flat(x: Tensor, config: LARTConfig) -> Tensor:
+    """(B, P, T, …) -> (B, N, …) in the order of the tokens."""
+    return (x.transpose(1, 2) if config.token_order == "time" else x).flatten(1, 2)
+
+
+def plan_ahead(loaded: dict[str, Tensor], config: LARTConfig) -> dict[str, Tensor]:
+    """A training batch's tensors with the plan among them, as `computed`, `real` and `attended`.
+
+    It takes `detected` and `masked`, and is the plan that forward would make. Made ahead of the step on a
+    CPU, its sizes are known there. Nothing is added where all tokens are computed in any case.
+    """
+    if config.undetected == "computed":
+        return loaded
+    detected, masked = flat(loaded["detected"], config), flat(loaded["masked"], config)
+    plan = pack(detected, detected & ~masked)
+    parts = {"computed": plan.tokens, "real": plan.real, "attended": plan.mask}
+    return loaded | {name: part for name, part in parts.items() if part is not None}
 
 
 # --------------------------------------------------------------------------------------------------- layers
@@ -315,7 +335,9 @@ class LART(nn.Module):
         Raises BadInput for a batch that does not fit the config.
         """
         self.check(batch)
-        plan = self.plan(batch)
+        # Where the plan comes with the batch, nothing here has to wait for a GPU to say a size.
+        ahead = batch.computed is not None
+        plan = Plan(batch.computed, batch.real, batch.attended) if ahead else self.plan(batch)
         x = self.tokens(batch, plan)
         for block in self.blocks:
             x = block(x, plan.mask, plan.uniform)
@@ -327,7 +349,7 @@ class LART(nn.Module):
 
     def flat(self, x: Tensor) -> Tensor:
         """(B, P, T, …) -> (B, N, …) in the order of the tokens."""
-        return (x.transpose(1, 2) if self.config.token_order == "time" else x).flatten(1, 2)
+        return flat(x, self.config)
 
     def plan(self, batch: TokenBatch, every: bool = False) -> Plan:
         """What forward computes: `every` token, or only those of which something can be read."""
@@ -406,6 +428,11 @@ class LART(nn.Module):
         for block in self.blocks:
             states.append(block(states[-1], plan.mask, plan.uniform))
         return torch.stack(states)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """torch.compile of the blocks, where nearly all of the time goes: one code for all of them."""
+        for block in self.blocks:
+            block.compile(*args, **kwargs)
 
     def set_drop_path(self, chance: float) -> None:
         """Set the chance of every block's drop path: pre-training and fine-tuning differ in it (Table 7)."""

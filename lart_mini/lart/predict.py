@@ -17,8 +17,10 @@ from lart_mini import ava
 from lart_mini.evaluation.key_boxes import KeyBoxes, pooled
 from lart_mini.files import BadInput
 from lart_mini.lart.config import Assembly, LARTConfig, Profile
-from lart_mini.lart.datasets import Draw, StoreDataset, TrackletDataset
+from lart_mini.lart.datasets import TrackletDataset
 from lart_mini.lart.model import LART
+from lart_mini.lart.rows import Draw
+from lart_mini.lart.store_dataset import StoreDataset
 from lart_mini.lart.tokens import Stats
 from lart_mini.progress import progress as progress_bar
 from lart_mini.tracklets.store import Store

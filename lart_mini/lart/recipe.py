@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,10 @@ from lart_mini.lart.config import (
     assembly_for,
     preset,
 )
-from lart_mini.lart.datasets import EgoDataset, StoreDataset, TrackletDataset
-from lart_mini.lart.model import LART
+from lart_mini.lart.datasets import EgoDataset, TrackletDataset
+from lart_mini.lart.model import LART, plan_ahead
 from lart_mini.lart.predict import dense_scores, samples_of
+from lart_mini.lart.store_dataset import StoreDataset
 from lart_mini.lart.teacher import Teacher, fit_teacher, teach
 from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, stats_of
 from lart_mini.lart.weights import load_model, read_model, save_model
@@ -73,10 +74,9 @@ def train(
         raise BadInput("training", "mask_ratio of the data set", config.mask_ratio, dataset.mask_ratio)
     fabric = fabric or choose_fabric(devices=1)
     model.set_drop_path(config.drop_path)
-    if config.compile:  # sizes that depend on the data; not for all, since it takes seconds to import
-        model.plan = torch.compiler.disable(model.plan)  # type: ignore[method-assign]
     process: Any = {"rank": fabric.global_rank, "world": fabric.world_size}
-    batches = Batches(dataset, config.batch_size, seed=config.seed, workers=workers, **process)
+    ahead = partial(plan_ahead, config=model.config)
+    batches = Batches(dataset, config.batch_size, seed=config.seed, workers=workers, prepare=ahead, **process)
     groups = parameter_groups(model, config)
     return fit(model, batches, masked_bce, groups, config, fabric=fabric, progress=progress, **kept)
 

@@ -98,6 +98,10 @@ class TokenBatch(Batch):
     appearance: Tensor | None = None  # (B, P, T, D), or (B, P, K, D) with appearance_index
     appearance_index: Tensor | None = None  # (B, P, T) int64 into K, -1 where there is none
     masked: Tensor | None = None  # (B, P, T) bool: training's mask 2; None asks for test semantics
+    # What the model computes of it, where that was worked out ahead of the step: model.plan_ahead.
+    computed: Tensor | None = None  # (B, L) numbers of the tokens
+    real: Tensor | None = None  # (B, L) bool
+    attended: Tensor | None = None  # (B, 1, L or 1, K) bool
 
     def weight(self) -> Tensor:
         """Tokens with a detection and a label: what the loss is a mean over."""
@@ -128,8 +132,16 @@ class TokenBatch(Batch):
 
 def random_mask(detected: Tensor, ratio: float, generator: torch.Generator | None = None) -> Tensor:
     """Mask 2 of section C.2: int(ratio * n) of each sample's n detected tokens, at random (B, P, T) bool."""
-    flat = detected.flatten(1)  # (B, N)
-    lots = torch.rand(flat.shape, generator=generator).to(flat.device)
-    rank = lots.masked_fill(~flat, 2).argsort(dim=1).argsort(dim=1)
-    count = (flat.sum(dim=1).double() * ratio).long()
-    return (rank < count[:, None]).view_as(detected)
+    lots = torch.rand(detected.shape, generator=generator, dtype=torch.float64)
+    return lowest(lots.to(detected.device), detected, ratio)
+
+
+def lowest(lots: Tensor, detected: Tensor, ratio: float) -> Tensor:
+    """The int(ratio * n) of each sample's n detected tokens that drew the lowest of their lots in [0, 1).
+
+    lots (B, P, T), detected (B, P, T) bool -> (B, P, T) bool.
+    """
+    drawn = lots.masked_fill(~detected, 2).flatten(1)  # (B, N)
+    count = (detected.flatten(1).sum(dim=1).double() * ratio).long()
+    limit = F.pad(drawn.sort(dim=1).values, (0, 1), value=2).gather(1, count[:, None])
+    return (drawn < limit).view_as(detected)

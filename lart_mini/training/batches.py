@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self
 
@@ -41,8 +41,7 @@ class Batch(ABC):
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on `device`."""
-        tensors = self.tensors().items()
-        return type(self)(**{name: tensor.to(device, non_blocking=True) for name, tensor in tensors})
+        return type(self)(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors by name, without those that are None."""
@@ -50,7 +49,10 @@ class Batch(ABC):
 
 
 class Samples(Protocol):
-    """A data set that gives whole batches, drawn anew each epoch from its own seed."""
+    """A data set that gives whole batches, drawn anew each epoch from its own seed.
+
+    `load` is what processes may do ahead of a step, `place` what is left to do on the device.
+    """
 
     def __len__(self) -> int: ...
 
@@ -62,7 +64,12 @@ class Samples(Protocol):
 
     def __getitem__(self, index: int) -> Batch: ...
 
-    def __getitems__(self, indices: list[int]) -> Batch: ...
+    def load(self, indices: list[int]) -> dict[str, Tensor]: ...
+
+    def place(self, loaded: dict[str, Tensor], device: torch.device) -> Batch: ...
+
+
+Prepare = Callable[[dict[str, Tensor]], dict[str, Tensor]]  # done to what was loaded, still ahead of the step
 
 
 class Batches:
@@ -82,44 +89,91 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
+        prepare: Prepare | None = None,
     ) -> None:
         whole_number("training", "workers", workers, 0)
-        self.samples, self.batch_size, self.world = samples, batch_size, world
+        self.samples, self.workers, self.prepare = samples, workers, prepare
         sizes = [samples.size(i) for i in range(len(samples))]
         self.sampler = BucketSampler(sizes, batch_size, seed=seed, rank=rank, world=world)
-        self.loader: DataLoader[Batch] = DataLoader(
-            _Shares(samples), batch_sampler=self.sampler, collate_fn=whole, num_workers=workers
-        )
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
         return len(self.sampler)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, without the first `skip`."""
-        self.sampler.set_epoch(number, skip)
-        self.samples.set_epoch(number)
-        return iter(self.loader)
+    def steps(self, first: int, last: int, device: torch.device) -> Iterator[Batch]:
+        """The batches of steps `first` to `last` - 1 on a device, epoch after epoch without a pause.
+
+        A batch may be overwritten when the next one is asked for. On a GPU the next one is copied while this
+        one is computed.
+        """
+        loader: DataLoader[dict[str, Tensor]] = DataLoader(
+            _Shares(self.samples, self.prepare),
+            batch_sampler=_Steps(self.sampler, first, last),
+            collate_fn=whole,
+            num_workers=self.workers,
+            pin_memory=device.type == "cuda",
+        )
+        copying = torch.cuda.Stream(device) if device.type == "cuda" else None
+        for loaded in loader:
+            ignored = loaded.pop(IGNORED, None) is not None
+            if copying is None:
+                batch = self.samples.place(loaded, device)
+            else:
+                computing = torch.cuda.current_stream(device)
+                with torch.cuda.stream(copying):
+                    batch = self.samples.place(loaded, device)
+                computing.wait_stream(copying)
+                for tensor in batch.tensors().values():
+                    tensor.record_stream(computing)
+            yield batch.ignored() if ignored else batch
 
     def fingerprint(self) -> str:
         """Digest of what is trained on."""
         return fingerprint_of_data(self.samples)
 
 
-class _Shares(Dataset[Batch]):
-    """Whole batches, of no items too: all processes have to take part in a step."""
+IGNORED = "ignored"  # stands in what was loaded for a share of no items
 
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+class _Shares(Dataset[dict[str, Tensor]]):
+    """What is loaded for a step, of no items too: all processes have to take part in it."""
+
+    def __init__(self, samples: Samples, prepare: Prepare | None) -> None:
+        self.samples, self.prepare, self.epoch = samples, prepare, -1
+
+    def __getitems__(self, step: tuple[int, list[int]]) -> dict[str, Tensor]:
+        epoch, indices = step
+        if epoch != self.epoch:
+            self.samples.set_epoch(epoch)
+            self.epoch = epoch
         # The last batch may be too short for all processes.
-        return self.samples.__getitems__(indices) if indices else self.samples[0].ignored()
+        loaded = self.samples.load(indices or [0])
+        if self.prepare is not None:
+            loaded = self.prepare(loaded)
+        return loaded if indices else loaded | {IGNORED: torch.ones(())}
 
 
 def whole(batch: Any) -> Any:
     """`collate_fn` of a DataLoader over a data set that makes whole batches itself (`__getitems__`)."""
     return batch
+
+
+class _Steps(Sampler[Any]):
+    """The items of each step with its epoch: DataLoader's workers have no other way to learn of it."""
+
+    def __init__(self, sampler: BucketSampler, first: int, last: int) -> None:
+        self.sampler, self.first, self.last = sampler, first, last
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        step, per_epoch = self.first, len(self.sampler)
+        while step < self.last:
+            epoch, skip = divmod(step, per_epoch)
+            self.sampler.set_epoch(epoch, skip)
+            for indices in self.sampler:
+                yield epoch, indices
+                step += 1
+                if step == self.last:
+                    return
 
 
 class BucketSampler(Sampler[list[int]]):

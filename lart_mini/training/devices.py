@@ -40,7 +40,16 @@ def choose_fabric(
         raise BadInput("training", "strategy", "auto or a kind of ddp", strategy)
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen: Any = precision or ("bf16-mixed" if accelerator in ("cuda", "gpu") else "32-true")
+    on_gpu = accelerator in ("cuda", "gpu")
+    if on_gpu and not torch.cuda.is_available():
+        built = "no CUDA device" if torch.version.cuda else "a torch built without CUDA"
+        raise BadInput("training", "accelerator", "a CUDA device, or --accelerator cpu", built)
+    chosen: Any = precision or ("bf16-mixed" if on_gpu else "32-true")
+    if on_gpu and "bf16" in chosen:
+        if not torch.cuda.is_bf16_supported():
+            wanted = "a GPU and a torch that have bf16, or --precision 32-true"
+            raise BadInput("training", "precision", wanted, torch.cuda.get_device_name())
+        torch.set_float32_matmul_precision("high")  # what is left in float32 need not be exact then
     if devices == "auto" and "LOCAL_WORLD_SIZE" in os.environ:  # torchrun says how many it has started
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
@@ -57,4 +66,4 @@ def choose_fabric(
 
 def summed(fabric: Fabric, tensor: Tensor) -> Tensor:
     """The sum of a tensor over all processes."""
-    return fabric.strategy.all_reduce(tensor.to(fabric.device), reduce_op="sum")
+    return fabric.strategy.all_reduce(tensor.to(fabric.device, non_blocking=True), reduce_op="sum")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # loss(output, batch, weight): the mean over the whole batch, whose weight is `weight`; `batch` may be a
 # part of it: the parts' losses then add up to the mean.
 Loss = Callable[[Any, Any, Tensor], Tensor]
+REPORT_EVERY = 25  # steps, on a GPU
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def fit(
     state: str | Path | None = None,
     save_every: float = 300.0,
     log: str | Path | None = None,
+    report_every: int | None = None,
 ) -> History:
     """Train `model` in place; with `config.ema` it ends with the averaged weights.
 
@@ -66,46 +68,48 @@ def fit(
     training is kept every `save_every` seconds and after each epoch, and a call that finds one goes on from
     it: killed and resumed, a run on a CPU ends with the same bits. `log`: a CSV file of each step, for
     TensorBoard too where that is installed. `fabric`: the devices (devices.choose_fabric), else one; the
-    batches must be made for its processes.
+    batches must be made for its processes. `report_every`: steps between two looks at what a step gave, which
+    a GPU has to be waited for; by default each on a CPU.
 
     Raises BadInput for no batches, for the state of another training, while another process trains the same,
-    and where loss or gradient is not finite: what `state` holds then is from before.
+    where a GPU's memory is too small, and where loss or gradient is not finite: weights stay as they were
+    before that step then, and so does what `state` holds.
     """
     if len(batches) == 0:
         raise BadInput("training", "dataset", "a sample with something to learn", "none")
     fabric = fabric or choose_fabric(devices=1)
+    on_cpu = fabric.device.type == "cpu"
+    every = (1 if on_cpu else REPORT_EVERY) if report_every is None else report_every
     with _alone(state, fabric):
         optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=True)
         average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
-        learner, stepper = fabric.setup(_learner(model, config.compile), optimizer)
+        if config.compile:
+            model.compile(dynamic=True)  # sizes depend on the data
+        learner, stepper = fabric.setup(_FromTensors(model), optimizer)
         went = TrainingState(model, optimizer, average)
         keeper = Keeper(state, save_every, fabric)
         keeper.resume(went, lambda: _identity(model, batches, config))
         metrics = Metrics(log if fabric.is_global_zero else None, went.step)
         per_epoch, began = len(batches), time.perf_counter() - went.seconds
         shown = progress and fabric.is_global_zero
-        steps = config.epochs * per_epoch
+        steps, taken = config.epochs * per_epoch, []
+        learner.train()
         with progress_bar(total=steps, initial=went.step, desc="training", disable=not shown) as bar:
-            for epoch in range(went.step // per_epoch, config.epochs):
-                learner.train()
-                for batch in batches.epoch(epoch, skip=went.step % per_epoch):
-                    rate = config.lr * rate_factor(config, went.step, per_epoch)
-                    torch.manual_seed(_chance(config.seed, went.step, fabric.global_rank))
-                    try:
-                        value, tokens = _step(fabric, learner, stepper, batch, loss, rate, config)
-                    except NotFinite as found:
-                        wanted = "a finite loss and gradient (with a lower rate, lr, perhaps)"
-                        place = f"step {went.step} at rate {rate:g}"
-                        raise BadInput("training", place, wanted, found) from None
-                    seconds = time.perf_counter() - began
-                    metrics.add(went.step, epoch, value, rate, tokens, seconds)
-                    went.record(value, rate, tokens, seconds)
-                    if average is not None:
-                        _average(average, model, _decay(config, went.step))
-                    keeper.keep(went)
-                    bar.update()
-                    bar.set_postfix(loss=f"{value:.4f}", tokens_s=f"{went.tokens_per_second:,.0f}")
-                keeper.keep(went, now=True)
+            for step, batch in enumerate(batches.steps(went.step, steps, fabric.device), went.step):
+                rate = config.lr * rate_factor(config, step, per_epoch)
+                torch.manual_seed(_chance(config.seed, step, fabric.global_rank))
+                with _memory_told(config, fabric.device):
+                    taken.append(_step(fabric, learner, stepper, batch, loss, rate, config))
+                if average is not None:
+                    _average(average, model, _decay(config, step + 1))
+                epoch_done = (step + 1) % per_epoch == 0
+                if len(taken) < every and not epoch_done:
+                    continue
+                _report(taken, went, metrics, per_epoch, began)
+                keeper.keep(went, now=epoch_done)
+                bar.update(len(taken))
+                bar.set_postfix(loss=f"{went.loss[-1]:.4f}", tokens_s=f"{went.tokens_per_second:,.0f}")
+                taken.clear()
         metrics.close()
         if average is not None:
             model.load_state_dict(average.state_dict())
@@ -123,8 +127,17 @@ def _alone(state: str | Path | None, fabric: Fabric) -> Iterator[None]:
         yield
 
 
-class NotFinite(ArithmeticError):
-    """A step that would ruin the weights, and was not taken."""
+@contextmanager
+def _memory_told(config: TrainConfig, device: torch.device) -> Iterator[None]:
+    """A GPU's memory that is too small, as one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        held = torch.cuda.max_memory_allocated(device) / 2**30
+        total = torch.cuda.get_device_properties(device).total_memory / 2**30
+        wanted = f"more than {held:.1f} GiB for a batch of {config.batch_size}"
+        advice = f"or --accumulate {2 * config.accumulate}"
+        raise BadInput("training", "memory of the GPU", f"{wanted}, {advice}", f"{total:.1f} GiB") from None
 
 
 class _FromTensors(nn.Module):
@@ -138,25 +151,29 @@ class _FromTensors(nn.Module):
         return self.model(kind(**tensors))
 
 
-def _learner(model: nn.Module, compiled: bool) -> Any:
-    """What Fabric sets up. `model` stays as it is, so that its weights keep their names."""
-    learner = _FromTensors(model)
-    return torch.compile(learner, dynamic=True) if compiled else learner
+@dataclass(frozen=True)
+class Taken:
+    """What a step gave, still on its device."""
+
+    rate: float
+    loss: Tensor  # mean over the whole batch
+    norm: Tensor  # of the gradient, before clipping
+    tokens: Tensor  # of the whole batch
 
 
 def _step(
     fabric: Fabric,
     learner: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     batch: Batch,
     loss: Loss,
     rate: float,
     config: TrainConfig,
-) -> tuple[float, int]:
-    """One step on this process's share of a batch; the whole batch's loss and number of tokens.
+) -> Taken:
+    """One step on this process's share of a batch, without waiting for what it gives.
 
-    The loss is the mean over the whole batch, however it is divided among processes and micro-batches.
-    Raises NotFinite, in all processes alike, before weights change.
+    The loss is the mean over the whole batch, however it is divided among processes and micro-batches. Where
+    loss or gradient are not finite, in this step or an earlier one, no process's weights change.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
@@ -166,19 +183,36 @@ def _step(
     starts = range(0, len(batch), size)
     total = torch.zeros((), device=fabric.device)
     for start in starts:
-        part = batch[start : start + size].to(fabric.device)
+        part = batch[start : start + size]
         # Gradients travel between processes once a step, and arrive as their mean.
         with fabric.no_backward_sync(learner, enabled=start != starts[-1]):
             mean = loss(learner(type(part), **part.tensors()), part, weight)
             fabric.backward(mean * config.loss_scale * fabric.world_size)
         total += mean.detach()
     most = config.clip or math.inf  # the norm is asked for in any case
-    norm = fabric.clip_gradients(learner, optimizer, max_norm=most, error_if_nonfinite=False)
-    value = float(summed(fabric, total))
-    if not math.isfinite(value) or not math.isfinite(float(norm)):  # type: ignore[arg-type]
-        raise NotFinite(f"loss {value:g}, gradient norm {float(norm):g}")  # type: ignore[arg-type]
+    norm: Any = fabric.clip_gradients(learner, optimizer, max_norm=most, error_if_nonfinite=False)
+    total = summed(fabric, total)
+    fused = optimizer.optimizer
+    ruined = (~(total.isfinite() & norm.isfinite())).float()
+    # AdamW's kernel leaves the weights where this is not 0, as torch.amp uses it; nobody has to wait.
+    fused.found_inf = torch.maximum(ruined, getattr(fused, "found_inf", ruined))
     optimizer.step()
-    return value, int(tokens)
+    return Taken(rate, total, norm, tokens)
+
+
+def _report(
+    taken: list[Taken], went: TrainingState, metrics: Metrics, per_epoch: int, began: float
+) -> None:
+    """Read what steps gave, and record it. Raises BadInput for the first that would have ruined weights."""
+    rows = torch.stack([torch.stack([one.loss, one.norm, one.tokens]) for one in taken]).tolist()
+    seconds = time.perf_counter() - began
+    for one, (value, norm, tokens) in zip(taken, rows, strict=True):
+        if not math.isfinite(value) or not math.isfinite(norm):
+            wanted = "a finite loss and gradient (with a lower rate, lr, perhaps)"
+            found = f"loss {value:g}, gradient norm {norm:g}"
+            raise BadInput("training", f"step {went.step} at rate {one.rate:g}", wanted, found)
+        metrics.add(went.step, went.step // per_epoch, value, one.rate, int(tokens), seconds)
+        went.record(value, one.rate, int(tokens), seconds)
 
 
 def _chance(seed: int, step: int, process: int) -> int:
