@@ -183,9 +183,11 @@ def train(
         Path | None, typer.Option(help="Store: checkpoint to start from, ours or the published one.")
     ] = None,
     pose_only: Annotated[bool, typer.Option("--pose-only", help="Store: leave appearance out.")] = False,
-    accumulate: Annotated[int, typer.Option(help="Store: micro-batches a step and device.")] = 1,
-    compile: Annotated[bool, typer.Option("--compile", help="Store: torch.compile the model.")] = False,
-    workers: Annotated[int, typer.Option(help="Store: processes a device that load data.")] = 0,
+    accumulate: Annotated[int, typer.Option(help="Micro-batches a step and device; saves memory.")] = 1,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the model.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes a device that load data; on a GPU some, else none.")
+    ] = None,
 ) -> None:
     """Pre-train and fine-tune LART; one checkpoint a stage. Stopped, it goes on where it was."""
     from lart_mini.training.devices import choose_fabric
@@ -194,7 +196,8 @@ def train(
         raise BadInput("--stage", "stage", "pretrain | finetune | both", stage)
     stages = ("pretrain", "finetune") if stage == "both" else (stage,)
     _refuse_the_other_datas_options(context, store is not None)
-    whole_number("--workers", "processes", workers, 0)
+    if workers is not None:
+        whole_number("--workers", "processes", workers, 0)
     writable(out / "checkpoint")
     epochs = {"pretrain": pretrain_epochs, "finetune": finetune_epochs}
     changes = {"seed": seed, "batch_size": batch_size, "lr": lr}
@@ -202,7 +205,8 @@ def train(
     fabric = choose_fabric(accelerator, devices, nodes, precision)
     if store is None:
         recipe = {f"{name}_epochs": count for name, count in epochs.items() if count is not None} | changes
-        _train_on_mini_ava(out, stages, recipe | {"size": size, "preset": preset or "mini"}, fabric)
+        how = {"accumulate": accumulate, "compile": compile, "workers": workers}
+        _train_on_mini_ava(out, stages, recipe | {"size": size, "preset": preset or "mini"}, fabric, how)
         return
     from lart_mini.lart.config import StageConfig
     from lart_mini.lart.recipe import new_model, pretrained, train_on_store
@@ -224,7 +228,7 @@ def train(
 
 
 MINI_AVA_ALONE = ("size",)
-STORE_ALONE = ("profile", "stats", "start", "pose_only", "accumulate", "compile", "workers")
+STORE_ALONE = ("profile", "stats", "start", "pose_only")
 
 
 def _refuse_the_other_datas_options(context: typer.Context, has_store: bool) -> None:
@@ -236,7 +240,9 @@ def _refuse_the_other_datas_options(context: typer.Context, has_store: bool) -> 
             raise BadInput(option, "option", f"{wanted} beside it", "--store" if has_store else "none")
 
 
-def _train_on_mini_ava(out: Path, stages: tuple[str, ...], recipe: dict[str, Any], fabric: Fabric) -> None:
+def _train_on_mini_ava(
+    out: Path, stages: tuple[str, ...], recipe: dict[str, Any], fabric: Fabric, how: dict[str, Any]
+) -> None:
     from lart_mini.lart.recipe import Recipe, finetune, labelled, pretrain
 
     made = Recipe(**recipe)
@@ -244,7 +250,7 @@ def _train_on_mini_ava(out: Path, stages: tuple[str, ...], recipe: dict[str, Any
         labelled(made.size, made.data_seed)
     runs = {"pretrain": pretrain, "finetune": finetune}
     for name in stages:
-        _tell(fabric, runs[name](made, out, fabric=fabric))
+        _tell(fabric, runs[name](made, out, fabric=fabric, **how))
 
 
 def _tell(fabric: Fabric, trained: Trained) -> None:
@@ -279,17 +285,16 @@ def predict(
     ] = None,
 ) -> None:
     """Score detections at key frames with a trained model, and write the rows as AVA does."""
-    import torch
-
     from lart_mini.evaluation import ava_csv
     from lart_mini.evaluation.key_boxes import ava_rows, key_boxes, no_key_boxes
     from lart_mini.lart.config import assembly_for
     from lart_mini.lart.predict import box_scores, samples_of
     from lart_mini.lart.weights import read_model
+    from lart_mini.training.devices import usual_device
 
     writable(out)
     model, statistics = read_model(checkpoint, stats)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(usual_device())
     members = _read_tracklets(tracklets)
     assembly, profile = assembly_for(model.config, profile), profile or model.config.profile
     samples = samples_of(members, model.config, statistics, assembly)

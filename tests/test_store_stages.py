@@ -159,7 +159,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(
         ((*stored, "--size", "smoke"), "no --store"),
         (("--profile", "released"), "--profile: option: expected --store beside it"),
         (("--pose-only",), "--pose-only: option: expected --store beside it"),
-        (("--workers", "2"), "--workers: option: expected --store beside it"),
+        (("--accumulate", "0"), "accumulate"),
     ):
         code, _, said = run(capsys, "train", "--out", tmp_path / "out", *arguments)
         assert code == 2 and named in said and len(said.splitlines()) == 1, arguments

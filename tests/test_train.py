@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from lart_mini.lart.datasets import TrackletDataset
 from lart_mini.lart.model import LART
 from lart_mini.lart.recipe import masked_bce, parameter_groups, train
 from lart_mini.lart.tokens import TokenBatch, stats_of
-from lart_mini.training import batches, loop
+from lart_mini.training import loop
 from lart_mini.training.config import rate_factor, schedule
 
 SMALL = LARTConfig(people=2, frames=16, width=32, depth=2, heads=2, pose_width=24)

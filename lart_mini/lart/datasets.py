@@ -93,7 +93,11 @@ class EgoDataset(Dataset[TokenBatch], ABC):
 
     def load(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """What a loading process hands over for these items: enough to `place` their batch."""
-        return self.batch([self.draw(index) for index in indices]).tensors()
+        return self.loaded([self.draw(index) for index in indices])
+
+    def loaded(self, draws: Sequence[Draw]) -> dict[str, Tensor]:
+        """The same for draws."""
+        return self.batch(draws).tensors()
 
     def place(self, loaded: dict[str, Tensor], device: torch.device) -> TokenBatch:
         """The batch of what was loaded, on a device; it may be overwritten when the next one is placed."""
@@ -166,9 +170,9 @@ class TrackletDataset(EgoDataset):
         vectors = self.rows.appearance(found.pop("vectors")) if "vectors" in found else {}
         return TokenBatch(**found, **taken, **vectors)
 
-    def load(self, indices: Sequence[int]) -> dict[str, Tensor]:
+    def loaded(self, draws: Sequence[Draw]) -> dict[str, Tensor]:
         """Not the rows, but their numbers: the rows themselves lie on the device."""
-        return self.seated([self.draw(index) for index in indices])
+        return self.seated(draws)
 
     def place(self, loaded: dict[str, Tensor], device: torch.device) -> TokenBatch:
         """As EgoDataset's."""

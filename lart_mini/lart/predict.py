@@ -92,7 +92,7 @@ def dense_scores(
     batches = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
     for batch in progress_bar(batches, desc="predicting", disable=not progress):
         draws = [Draw(i, samples.others[i], cuts[i][0][number], None) for i, number in batch]
-        logits = model(samples.batch(draws).to(device))[:, 0].sigmoid().float().cpu().numpy()
+        logits = model(samples.place(samples.loaded(draws), device))[:, 0].sigmoid().float().cpu().numpy()
         for (i, number), rows in zip(batch, _evaluated(logits), strict=True):
             starts, owner = cuts[i]
             t = np.flatnonzero(owner == number)

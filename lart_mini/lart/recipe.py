@@ -43,7 +43,7 @@ from lart_mini.tracklets.store import Store
 from lart_mini.tracklets.tracklet import NO_LABEL, Tracklet
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept
-from lart_mini.training.devices import choose_fabric
+from lart_mini.training.devices import choose_fabric, usual_device, usual_workers
 from lart_mini.training.loop import History, fit
 from lart_mini.training.resume import fingerprint_of_weights
 
@@ -62,17 +62,19 @@ def train(
     progress: bool = True,
     *,
     fabric: Fabric | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     **kept: Any,
 ) -> History:
     """Train `model` in place on `dataset`; `kept`: the files state and log of `training.fit`, and save_every.
 
-    `fabric`: the devices, from training.choose_fabric; else one. `workers`: processes that load data.
-    Raises BadInput for a data set without labels, or with another share of masked tokens than `config` says.
+    `fabric`: the devices, from training.choose_fabric; else one. `workers`: processes that load data, by
+    default some for a GPU. Raises BadInput for a data set without labels, or with another share of masked
+    tokens than `config` says.
     """
     if dataset.mask_ratio != config.mask_ratio:
         raise BadInput("training", "mask_ratio of the data set", config.mask_ratio, dataset.mask_ratio)
     fabric = fabric or choose_fabric(devices=1)
+    workers = usual_workers(fabric.device) if workers is None else workers
     model.set_drop_path(config.drop_path)
     process: Any = {"rank": fabric.global_rank, "world": fabric.world_size}
     ahead = partial(plan_ahead, config=model.config)
@@ -169,27 +171,41 @@ class Trained:
 
 
 def pretrain(
-    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
+    recipe: Recipe,
+    run_dir: str | Path | None = None,
+    progress: bool = True,
+    fabric: Fabric | None = None,
+    *,
+    workers: int | None = None,
+    **how: Any,
 ) -> Trained:
     """Train from scratch on pseudo labels, or read the checkpoint in `run_dir` that the same recipe left.
 
-    `fabric`: the devices, from training.choose_fabric; else one.
+    `fabric` and `workers` as in `train`; `how`: accumulate and compile of StageConfig, which do not decide
+    the result.
     """
     data, _, stats = labelled(recipe.size, recipe.data_seed)
     kept = _kept("pretrain", recipe, data, run_dir)
     if kept.finished:
         return _read(kept)
     torch.manual_seed(recipe.seed)
-    model, settings = LART(preset(recipe.preset)), recipe.stage("pretrain")
+    model, settings = LART(preset(recipe.preset)), dataclasses.replace(recipe.stage("pretrain"), **how)
     _, tracklets = taught(recipe.size, recipe.data_seed)
     dataset = training_set(tracklets, stats, model.config, "pretrain", settings)
     start_head(model, dataset)
-    history = train(model, dataset, settings, progress, fabric=fabric, state=kept.state, log=kept.log)
+    files: Any = {"state": kept.state, "log": kept.log}
+    history = train(model, dataset, settings, progress, fabric=fabric, workers=workers, **files)
     return _keep(Trained(model, stats, history), kept, fabric)
 
 
 def finetune(
-    recipe: Recipe, run_dir: str | Path | None = None, progress: bool = True, fabric: Fabric | None = None
+    recipe: Recipe,
+    run_dir: str | Path | None = None,
+    progress: bool = True,
+    fabric: Fabric | None = None,
+    *,
+    workers: int | None = None,
+    **how: Any,
 ) -> Trained:
     """Train on the ground truth, from what `pretrain` gives, or read the checkpoint in `run_dir`."""
     data, tracklets, stats = labelled(recipe.size, recipe.data_seed)
@@ -197,11 +213,13 @@ def finetune(
     if kept.finished:
         return _read(kept)
     plain = dataclasses.replace(recipe, shuffled=False)
-    model, settings = pretrain(plain, run_dir, progress, fabric).model, recipe.stage("finetune")
+    model = pretrain(plain, run_dir, progress, fabric, workers=workers, **how).model
+    settings = dataclasses.replace(recipe.stage("finetune"), **how)
     if recipe.shuffled:
         tracklets = shuffled_labels(tracklets, recipe.seed)
     dataset = training_set(tracklets, stats, model.config, "finetune", settings)
-    history = train(model, dataset, settings, progress, fabric=fabric, state=kept.state, log=kept.log)
+    files: Any = {"state": kept.state, "log": kept.log}
+    history = train(model, dataset, settings, progress, fabric=fabric, workers=workers, **files)
     return _keep(Trained(model, stats, history), kept, fabric)
 
 
@@ -220,7 +238,9 @@ def scores_of(
     """Dense scores (T, 60) of each tracklet: all of it as ego, the others of its window beside it."""
     config = trained.model.config
     samples = samples_of(tracklets, config, trained.stats, profile or assembly_for(config))
-    return dense_scores(trained.model, samples, progress=progress)
+    scores = dense_scores(trained.model.to(usual_device()), samples, progress=progress)
+    trained.model.cpu()
+    return scores
 
 
 def training_set(
@@ -338,7 +358,7 @@ def train_on_store(
     *,
     fabric: Fabric | None = None,
     progress: bool = True,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Trained:
     """Train the model of `start` in place, or read the checkpoint in `out` that the same training wrote.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+MOST_WORKERS = 4  # of usual_workers
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu")
 
 
@@ -39,7 +40,7 @@ def choose_fabric(
     if strategy != "auto" and "ddp" not in strategy:
         raise BadInput("training", "strategy", "auto or a kind of ddp", strategy)
     if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+        accelerator = usual_device().type
     on_gpu = accelerator in ("cuda", "gpu")
     if on_gpu and not torch.cuda.is_available():
         built = "no CUDA device" if torch.version.cuda else "a torch built without CUDA"
@@ -62,6 +63,16 @@ def choose_fabric(
         wanted = f"{accelerator}, devices {devices}, nodes {nodes}, {chosen}"
         raise BadInput("training", "devices", "ones that are there", f"{wanted}: {error}") from None
     return fabric
+
+
+def usual_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def usual_workers(device: torch.device) -> int:
+    """Processes that load data: none on a CPU, which is busy anyway; a GPU must not wait for them."""
+    return 0 if device.type == "cpu" else min(MOST_WORKERS, (os.cpu_count() or 1) - 1)
 
 
 def summed(fabric: Fabric, tensor: Tensor) -> Tensor:

@@ -200,9 +200,7 @@ def _step(
     return Taken(rate, total, norm, tokens)
 
 
-def _report(
-    taken: list[Taken], went: TrainingState, metrics: Metrics, per_epoch: int, began: float
-) -> None:
+def _report(taken: list[Taken], went: TrainingState, metrics: Metrics, per_epoch: int, began: float) -> None:
     """Read what steps gave, and record it. Raises BadInput for the first that would have ruined weights."""
     rows = torch.stack([torch.stack([one.loss, one.norm, one.tokens]) for one in taken]).tolist()
     seconds = time.perf_counter() - began
