@@ -38,12 +38,18 @@ VERSIONS = ("literal", "packed")
 SMALL = {"width": 128, "pose_width": 128, "depth": 4, "heads": 4}  # of --grow
 
 
-def literal_model(config: LARTConfig) -> nn.Module:
-    """tests/reference/dense.py, wrapped so that it reads a TokenBatch."""
-    spec = importlib.util.spec_from_file_location("dense", ROOT / "tests" / "reference" / "dense.py")
+def reference(name: str) -> Any:
+    """A literal version out of tests/reference."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "reference" / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def literal_model(config: LARTConfig) -> nn.Module:
+    """tests/reference/dense.py, wrapped so that it reads a TokenBatch."""
+    module = reference("dense")
 
     class Literal(module.DenseLART):  # type: ignore[name-defined, misc]
         def forward(self, batch: TokenBatch) -> Tensor:
@@ -93,9 +99,12 @@ def made_up_batch(size: int, people: int, frames: int, gaps: float) -> TokenBatc
     )
 
 
-def stepper(model: nn.Module, device: str, precision: str) -> Callable[[TokenBatch], None]:
+def stepper(
+    model: nn.Module, device: str, precision: str, fused: bool = False
+) -> Callable[[TokenBatch], None]:
     """One training step as a function of the batch."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05)
+    settings: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.95), "weight_decay": 0.05}
+    optimizer = torch.optim.AdamW(model.parameters(), **settings, fused=fused or None)
 
     def step(batch: TokenBatch) -> None:
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Work done ahead of a step: the same batches for any number of processes, no step that waits for its loss."""
+"""Work done ahead of a step: the same batches for any number of processes, and no step waits for its loss."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import training_job
 from factories import IDENTITY, everywhere, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import loader
 
 from lart_mini.files import BadInput
-from lart_mini.lart.config import LARTConfig, StageConfig
+from lart_mini.lart.config import LARTConfig, Profile, StageConfig
 from lart_mini.lart.datasets import Chance, TrackletDataset
 from lart_mini.lart.model import LART, plan_ahead
 from lart_mini.lart.tokens import lowest
@@ -66,6 +67,19 @@ def test_a_plan_made_ahead_is_the_one_that_forward_makes() -> None:
             ahead = replace(batch, **plan_ahead(batch.tensors(), model.config))
             assert (ahead.computed is None) == (changes == {"undetected": "computed"})
             assert torch.equal(model(ahead), model(batch))
+
+
+@pytest.mark.parametrize("profile", ["paper", "released"])
+def test_whole_batches_equal_those_put_together_one_by_one(profile: Profile) -> None:
+    tracklets = [*scene([(100, 30), (95, 20), (110, 40), (100, 9)]), *scene([(50, 12), (55, 12)], 180)]
+    settings: Any = {"frames": 12, "people": 3, "stats": IDENTITY, "mask_ratio": 0.4}
+    data = TrackletDataset(tracklets, train=True, profile=profile, **settings)
+    literal = loader.one_by_one(data, tracklets, IDENTITY)
+    for epoch in range(3):
+        data.set_epoch(epoch)
+        for indices in ([0], [1, 4, 2], [5, 3, 0, 2]):
+            placed = data.place(data.load(indices), CPU)
+            assert same(placed.tensors(), literal(indices).tensors())
 
 
 def test_frame_numbers_may_be_far_apart() -> None:

@@ -1,0 +1,221 @@
+"""How busy a GPU is while LART trains: steps, the loader, a whole training, and the card's matrix rate.
+
+    python benchmarks/gpu.py --json benchmarks/gpu.json                        presets mini and paper, gpu size
+    python benchmarks/gpu.py --device cpu --size smoke --batch 2 --steps 1 --presets small    a rehearsal
+
+For each preset, in one run on batches of mini_ava's training part (40 % of the detected tokens masked):
+
+- milliseconds a step: the literal version (every token computed, masks written out, AdamW as it comes),
+  packed (only tokens that are read), packed with AdamW as one kernel, and that with compiled blocks;
+- samples a second of the loader alone: one by one, as the kit did it before, and whole batches;
+- `fit` itself: milliseconds a step with everything, and the share of that time in which the GPU computes;
+- model FLOP/s (matrix products and attention, forward and backward) as a share of a large product's here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+from train_step import models, reference, stepper, timed_in_turn
+
+from lart_mini.data import mini_ava
+from lart_mini.lart import (
+    LART,
+    StageConfig,
+    TokenBatch,
+    TrackletDataset,
+    masked_bce,
+    preset,
+    stats_of,
+    train,
+    training_set,
+)
+from lart_mini.training import BucketSampler
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def whole_batches(dataset: TrackletDataset, batch: int) -> list[list[int]]:
+    """Items of each full batch of an epoch."""
+    sampler = BucketSampler([dataset.size(i) for i in range(len(dataset))], batch)
+    return [indices for indices in sampler if len(indices) == batch]
+
+
+def matrix_rate(device: str, precision: torch.dtype) -> float:
+    """FLOP/s of a large matrix product: the best of ten."""
+    size = 8192 if device == "cuda" else 1024
+    a, b = (torch.randn(size, size, device=device, dtype=precision) for _ in range(2))
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    seconds = []
+    for _ in range(12):
+        wait()
+        began = time.perf_counter()
+        a @ b
+        wait()
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / min(seconds[2:])
+
+
+def flops(model: LART, batch: TokenBatch) -> int:
+    """Of a training step on this batch, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        masked_bce(model(batch), batch).backward()
+    model.zero_grad()
+    return counter.get_total_flops()
+
+
+def step_times(config: Any, batches: Sequence[TokenBatch], options: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds a step of each version; those that do not fit into the memory are left out."""
+    kinds: dict[str, dict[str, bool]] = {
+        "literal": {}, "packed": {}, "packed, fused": {"fused": True},
+        "packed, fused, compiled": {"fused": True, "compiled": True},
+    }  # fmt: skip
+    found = {}
+    for name, kind in kinds.items():
+        if kind.pop("compiled", False) and options.eager:
+            continue
+        model = models(config, options.device)["literal" if name == "literal" else "packed"]
+        if "compiled" in name:
+            model.compile(dynamic=True)
+        steps = {name: stepper(model, options.device, options.precision, **kind)}
+        try:
+            seconds = timed_in_turn(steps, batches, options.device, options.warm_up)
+        except torch.OutOfMemoryError:
+            continue
+        found[name] = 1000 * seconds[name]
+    return found
+
+
+def loader_rates(
+    dataset: TrackletDataset, tracklets: Sequence[Any], stats: Any, options: argparse.Namespace
+) -> dict[str, float]:
+    """Samples a second, one thread, of both ways to put a batch together, which take turns."""
+    place = torch.device("cpu")
+    ways: dict[str, Callable[[list[int]], Any]] = {
+        "one by one": reference("loader").one_by_one(dataset, tracklets, stats, labels="ground truth"),
+        "whole batches": lambda indices: dataset.place(dataset.load(indices), place),
+        "what a GPU waits for": dataset.load,
+    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    batches = whole_batches(dataset, options.batch)[: options.steps] or [[0] * options.batch]
+    seconds = dict.fromkeys(ways, 0.0)
+    for turn in range(2):  # the first one warms up
+        for indices in batches:
+            for name, way in ways.items():
+                began = time.perf_counter()
+                way(indices)
+                seconds[name] += (time.perf_counter() - began) * turn
+    torch.set_num_threads(threads)
+    return {name: options.batch * len(batches) / spent for name, spent in seconds.items()}
+
+
+def covered(spans: Sequence[tuple[float, float]]) -> float:
+    """Length of the union of intervals."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+def whole_training(
+    config: Any, dataset: TrackletDataset, settings: StageConfig, options: argparse.Namespace
+) -> dict[str, float]:
+    """`train` itself: milliseconds a step, and the share of an epoch's time in which the GPU computes."""
+    torch.manual_seed(0)
+    model = LART(config)
+    train(model, dataset, replace(settings, epochs=1), progress=False)  # what compiles, does so here
+    history = train(model, dataset, settings, progress=False)
+    found = {"ms": 1000 * history.seconds / len(history.loss), "tokens/s": history.tokens_per_second}
+    activity = ProfilerActivity.CUDA if options.device == "cuda" else ProfilerActivity.CPU
+    began = time.perf_counter()
+    with profile(activities=[activity]) as seen:
+        train(model, dataset, replace(settings, epochs=1), progress=False)
+    wall = time.perf_counter() - began
+    spans = [(event.time_range.start, event.time_range.end) for event in seen.events()]
+    inside = (max(end for _, end in spans) - min(start for start, _ in spans)) / 1e6
+    return found | {"busy": covered(spans) / 1e6 / min(wall, inside)}
+
+
+def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, Any]:
+    """All that is measured of a preset."""
+    config = preset(name)
+    tracklets = mini_ava(options.size).tracklets("ava-train")
+    stats = stats_of(tracklets)
+    settings = StageConfig.pretrain(
+        epochs=options.epochs, batch_size=options.batch, warmup_epochs=1, compile=not options.eager
+    )
+    dataset = training_set(tracklets, stats, config, "finetune", settings)
+    assert isinstance(dataset, TrackletDataset)
+    chosen = whole_batches(dataset, options.batch)[: options.steps]
+    batches = [dataset.batch([dataset.draw(i) for i in indices]).to(options.device) for indices in chosen]
+    work = sum(flops(LART(config).to(options.device), batch) for batch in batches) / len(batches)
+    results: dict[str, Any] = {"steps": step_times(config, batches, options)}
+    results |= {"tokens": float(sum(batch.tokens() for batch in batches)) / len(batches), "GFLOP": work / 1e9}
+    results["loader"] = loader_rates(dataset, tracklets, stats, options)
+    results["fit"] = whole_training(config, dataset, settings, options)
+    times = {**results["steps"], "fit": results["fit"]["ms"]}
+    results["share of the matrix rate"] = {way: work / (ms / 1000) / rate for way, ms in times.items()}
+    return results
+
+
+def told(name: str, found: dict[str, Any]) -> str:
+    """A preset's results as lines."""
+    lines = [f"{name}: {found['tokens']:,.0f} tokens and {found['GFLOP'] / 1000:,.2f} TFLOP a step"]
+    first = next(iter(found["steps"].values()))
+    for way, share in found["share of the matrix rate"].items():
+        ms = found["fit"]["ms"] if way == "fit" else found["steps"][way]
+        lines.append(f"  {way:<26}{ms:9.1f} ms   x {first / ms:5.2f}   {share:6.1%} of the matrix rate")
+    lines.append(f"  busy in fit {found['fit']['busy']:.0%}, {found['fit']['tokens/s']:,.0f} tokens/s")
+    slow = found["loader"]["one by one"]
+    for way, rate in found["loader"].items():
+        lines.append(f"  loader, {way:<26}{rate:9,.0f} samples/s   x {rate / slow:5.2f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--presets", nargs="+", default=["mini", "paper"])
+    parser.add_argument("--size", default="gpu", help="of mini_ava")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=20, help="steps that are timed")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps before, which do not count")
+    parser.add_argument("--epochs", type=int, default=2, help="of the whole training")
+    parser.add_argument("--eager", action="store_true", help="compile nothing")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("no CUDA device here (--device cpu for a rehearsal)")
+    options.precision = "bf16" if options.device == "cuda" else "float32"
+    rate = matrix_rate(options.device, torch.bfloat16 if options.device == "cuda" else torch.float32)
+    card = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "CPU"
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    results: dict[str, Any] = {"card": card, "torch": torch.__version__, "commit": commit}
+    results |= {"command": " ".join(["python", *sys.argv]), "matrix TFLOP/s": rate / 1e12, "presets": {}}
+    print(f"{card}, torch {torch.__version__}: {rate / 1e12:.2f} TFLOP/s in a {options.precision} product")
+    for name in options.presets:
+        results["presets"][name] = measure(name, options, rate)
+        print(told(name, results["presets"][name]), flush=True)
+        if options.json:  # what is measured is kept
+            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
