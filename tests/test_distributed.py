@@ -22,21 +22,41 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    job = [sys.executable, training_job.__file__, "two_processes", str(tmp_path)]
+def run_job(*arguments: object) -> None:
+    job = [sys.executable, training_job.__file__, *map(str, arguments)]
     subprocess.run(job, check=True, timeout=3600, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    first, second = (torch.load(tmp_path / f"seeds{rank}") for rank in (0, 1))
-    assert len(first) > 2 and len({*first, *second}) == 2 * len(first), "dropout is each process's own"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_take_the_steps_of_one(tmp_path: Path, count: int) -> None:
+    run_job("processes", tmp_path, count)
+    seeds = [torch.load(tmp_path / f"seeds{rank}") for rank in range(count)]
+    different = {seed for own in seeds for seed in own}
+    assert len(seeds[0]) > 2 and len(different) == count * len(seeds[0]), "dropout is each process's own"
     last = {config.batch_size: 13 % config.batch_size for config in training_job.DIVIDED.values()}
-    assert 1 in last.values() and len(training_job.dataset()) == 13, "once process 1 has no share"
+    assert 1 in last.values() and len(training_job.dataset()) == 13, "once only process 0 has a share"
     for name in training_job.DIVIDED:
         parallel = torch.load(tmp_path / name)
         history, gradients, weights = training_job.divided(name)
         assert len(gradients) == len(parallel["gradients"]) == history.steps_per_epoch > 2
-        for one, two in zip(gradients, parallel["gradients"], strict=True):
-            assert one.norm() > 0 and apart(two, one) < 1e-6, name
+        for one, many in zip(gradients, parallel["gradients"], strict=True):
+            assert one.norm() > 0 and apart(many, one) < 1e-6, name
         assert apart(parallel["weights"], weights) < 1e-6
         assert parallel["loss"] == pytest.approx(history.loss, rel=1e-6)
+
+
+def test_what_four_processes_left_one_goes_on_with(tmp_path: Path) -> None:
+    run_job("stopped", tmp_path, 4)
+    config, data = training_job.STOPPED, training_job.dataset()
+    left = torch.load(tmp_path / "run.state", weights_only=True)
+    assert len(left["loss"]) == training_job.STOP_AT
+    resumed, whole = training_job.model(dropout=0.0), training_job.model(dropout=0.0)
+    history = fit(resumed, data, config, state=tmp_path / "run.state")
+    expected = fit(whole, data, config)
+    assert history.loss[: training_job.STOP_AT] == left["loss"]
+    assert history.loss == pytest.approx(expected.loss, rel=1e-6)
+    for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])

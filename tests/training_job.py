@@ -1,8 +1,9 @@
-"""A small training that tests run in processes of their own: `python training_job.py <what> <folder>`."""
+"""A small training that tests run in processes of their own: `python training_job.py <what> <folder> …`."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import signal
 import sys
@@ -21,6 +22,7 @@ from lart_mini.lart.model import LART
 from lart_mini.lart.recipe import train
 from lart_mini.lart.tokens import Stats
 from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.training import loop
 from lart_mini.training.devices import choose_fabric
 from lart_mini.training.loop import History
 
@@ -102,9 +104,9 @@ def divided(name: str, fabric: Fabric | None = None) -> tuple[History, list[torc
     return history, gradients, torch.cat([p.detach().flatten() for p in trained.parameters()])
 
 
-def two_processes(folder: Path) -> None:
-    """Run every configuration on two devices; process 0 writes what came out, each the seeds of its steps."""
-    fabric, seeds, seed = choose_fabric("cpu", devices=2), [], torch.manual_seed
+def processes(folder: Path, count: int) -> None:
+    """Run every configuration on `count` devices; process 0 writes what came out, each its steps' seeds."""
+    fabric, seeds, seed = choose_fabric("cpu", devices=count), [], torch.manual_seed
     torch.manual_seed = lambda number: (seeds.append(number), seed(number))[1]
     for name in DIVIDED:
         history, gradients, weights = divided(name, fabric)
@@ -112,6 +114,24 @@ def two_processes(folder: Path) -> None:
             torch.save({"loss": history.loss, "gradients": gradients, "weights": weights}, folder / name)
     # Of the last configuration: one seed makes the model, one a step.
     torch.save(seeds[-len(history.loss) :], folder / f"seeds{fabric.global_rank}")
+
+
+STOPPED = StageConfig(epochs=2, batch_size=5, warmup_epochs=0)
+STOP_AT = 4  # steps
+
+
+def stopped(folder: Path, count: int) -> None:
+    """A training of `count` processes that ends all of a sudden, its state kept after each step."""
+    fabric, step, done = choose_fabric("cpu", devices=count), loop._step, iter(range(100))
+
+    def until(*given: Any) -> Any:
+        if next(done) == STOP_AT:
+            fabric.barrier()
+            os._exit(0)
+        return step(*given)
+
+    loop._step = until
+    fit(model(dropout=0.0), dataset(), STOPPED, fabric=fabric, state=folder / "run.state", save_every=0)
 
 
 LONG = StageConfig(epochs=4, batch_size=4, accumulate=2, ema=0.9, drop_path=0.2, warmup_epochs=1)
@@ -153,4 +173,5 @@ def _written(path: Path) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"two_processes": two_processes, "killed": killed}[sys.argv[1]](Path(sys.argv[2]))
+    jobs = {"processes": processes, "stopped": stopped, "killed": killed}
+    jobs[sys.argv[1]](Path(sys.argv[2]), *map(int, sys.argv[3:]))
