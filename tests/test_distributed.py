@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -57,6 +58,50 @@ def test_what_four_processes_left_one_goes_on_with(tmp_path: Path) -> None:
     assert history.loss == pytest.approx(expected.loss, rel=1e-6)
     for one, other in zip(resumed.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+STARTS = ("torchrun", "#SBATCH")
+SRUN = """#!/bin/sh
+for i in $(seq 0 $((SLURM_NTASKS - 1))); do
+    SLURM_PROCID=$i SLURM_LOCALID=$i "$@" &
+    started="$started $!"
+done
+for one in $started; do wait $one || exit 1; done
+"""
+SMALL = "--accelerator cpu --preset small --batch-size 4 --pretrain-epochs 1 --finetune-epochs 1 --workers 0"
+
+
+def test_the_readmes_ways_to_start_many(whole: Path, tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
+    torchrun, slurm = [next(block for block in blocks if word in block) for word in STARTS]
+    srun = tmp_path / "srun"
+    srun.write_text(SRUN, encoding="utf-8")
+    srun.chmod(0o755)
+    said = dict(line.split()[1:3] for line in slurm.splitlines() if line.startswith("#SBATCH"))
+    assert (said["--nodes"], said["--ntasks-per-node"]) == ("2", "4") and "--nodes 2 --devices 4" in slurm
+    one_node = slurm.replace("--nodes 2 --devices 4", "--nodes 1 --devices 2")
+    slurm_says = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
+    slurm_says |= {"SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "lart", "SLURM_NODELIST": "localhost"}
+    losses = {}
+    for name, script, environment in (
+        ("one", "lart-mini train --store store --out run --devices 1", {}),
+        ("torchrun", torchrun.replace("--nproc-per-node 4", "--nproc-per-node 2"), {}),
+        ("slurm", one_node, slurm_says),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "store").symlink_to(whole)
+        found = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+        command = script.rstrip() + f" {SMALL}\n"
+        env = os.environ | environment | {"PATH": found, "OMP_NUM_THREADS": "1"}
+        subprocess.run(["sh", "-c", command], check=True, cwd=folder, env=env, timeout=3600)
+        (log,) = (folder / "run").glob("finetune-*.csv")
+        rows = log.read_text(encoding="utf-8").splitlines()[1:]
+        losses[name] = [float(row.split(",")[2]) for row in rows]
+    assert len(losses["one"]) > 1
+    for name in ("torchrun", "slurm"):  # dropout is each process's own
+        assert losses[name] == pytest.approx(losses["one"], rel=0.2) and losses[name] != losses["one"]
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
