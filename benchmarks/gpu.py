@@ -1,7 +1,7 @@
 """How busy a GPU is while LART trains: steps, the loader, a whole training, and the card's matrix rate.
 
-    python benchmarks/gpu.py --json benchmarks/gpu.json                        presets mini and paper, gpu size
-    python benchmarks/gpu.py --device cpu --size smoke --batch 2 --steps 1 --presets small    a rehearsal
+    python benchmarks/gpu.py --json benchmarks/gpu.json         presets mini and paper, gpu size
+    python benchmarks/gpu.py --device cpu --size smoke --batch 2 --steps 1 --presets small      a rehearsal
 
 For each preset, in one run on batches of mini_ava's training part (40 % of the detected tokens masked):
 

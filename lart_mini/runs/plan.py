@@ -2,8 +2,8 @@
 
 profiles/<name>.yaml says how much work to do. What must run before a notebook stands in its own metadata:
 `"lart_mini": {"needs": ["05_pretrain"]}` names those whose results it reads; where one of them fails, it is
-not run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. Opened alone, a notebook
-makes what is missing by itself.
+not run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. `"trains"` says what takes
+long. Opened alone, a notebook makes what is missing by itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lart_mini.files import BadInput, shipped, whole_number
 from lart_mini.reading.text import read_json, read_yaml
 
 MOST_THREADS = 4096
+TRAINED = ("pretrain", "finetune", "control")  # a model for each seed, and one more
 SILENCE = 600  # seconds that a kernel may neither compute nor say anything
 
 
@@ -35,6 +36,7 @@ class Plan:
     notebooks: dict[str, dict[str, Any]]  # notebook without its suffix → papermill parameters
     needs: dict[str, tuple[str, ...]]  # notebook → earlier ones whose results it reads
     after: dict[str, tuple[str, ...]]  # notebook → earlier ones that should have run before it, all the same
+    trains: dict[str, tuple[str, ...]]  # notebook → what it trains by its parameters, of TRAINED
 
 
 def find_notebooks(notebooks: str | Path | None = None) -> Path:
@@ -60,12 +62,13 @@ def read_plan(profile: str, notebooks: Path) -> Plan:
         if stem not in stems:
             raise BadInput(shown, "notebooks", f"one of {', '.join(stems)}", stem)
     chosen = {stem: _mapping(shown, f"parameters of {stem}", given.get(stem)) for stem in stems}
-    needs, after = {}, {}
+    needs, after, trains = {}, {}, {}
     for place, (stem, parameters) in enumerate(chosen.items()):
         _check_parameters(shown, stem, parameters, declared_parameters(notebooks / f"{stem}.ipynb"))
         needs[stem] = _earlier("needs", notebooks / f"{stem}.ipynb", stems[:place])
         after[stem] = _earlier("after", notebooks / f"{stem}.ipynb", stems[:place])
-    return Plan(profile, threads, notebooks, chosen, needs, after)
+        trains[stem] = _named("trains", notebooks / f"{stem}.ipynb", TRAINED)
+    return Plan(profile, threads, notebooks, chosen, needs, after, trains)
 
 
 def _mapping(shown: str, field: str, given: Any) -> dict[str, Any]:
@@ -143,11 +146,16 @@ def _check_parameters(shown: str, stem: str, given: Mapping[str, Any], declared:
 
 def _earlier(key: str, notebook: Path, earlier: Collection[str]) -> tuple[str, ...]:
     """The notebooks that another names in its metadata under "needs" or "after"."""
+    return _named(key, notebook, earlier or ("no earlier one",))
+
+
+def _named(key: str, notebook: Path, known: Collection[str]) -> tuple[str, ...]:
+    """What a notebook's metadata lists under a key."""
     about = read_notebook(notebook).metadata.get("lart_mini", {})
     named = about.get(key, []) if isinstance(about, dict) else about
     if not isinstance(named, list):
-        raise BadInput(notebook.name, key, "a list of notebooks", named)
-    for stem in named:
-        if stem not in earlier:
-            raise BadInput(notebook.name, key, f"one of {', '.join(earlier) or 'no earlier one'}", stem)
+        raise BadInput(notebook.name, key, "a list of names", named)
+    for name in named:
+        if name not in known:
+            raise BadInput(notebook.name, key, f"one of {', '.join(known)}", name)
     return tuple(named)

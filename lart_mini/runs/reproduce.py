@@ -15,8 +15,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,30 @@ def reproduce(
         for stem in chosen:
             if stem not in waiting:
                 tell(f"kept   {stem}  {kept.notebooks[stem].seconds:.1f} s (--fresh starts over)")
+        for line in forecasts(plan, waiting):
+            tell(line)
         jobs = max(1, (os.cpu_count() or 1) // plan.threads) if jobs < 0 else jobs
         failures = asyncio.run(Run(plan, run_dir, kept, digests, silence).all(waiting, jobs))
         if failures:
             raise NotebookFailed("\n".join(failures))
         return conclude(plan, run_dir, kept)
+
+
+def forecasts(plan: Plan, waiting: Collection[str]) -> Iterator[str]:
+    """How long notebooks will train: a line each, for those whose model the profile chooses."""
+    for stem in waiting:
+        parameters = plan.notebooks[stem]
+        if "preset" not in parameters or not plan.trains[stem]:
+            continue
+        from lart_mini.lart.forecast import forecast  # imports torch
+        from lart_mini.lart.recipe import Recipe
+
+        known = {field.name for field in fields(Recipe)}
+        recipe = Recipe(**{name: value for name, value in parameters.items() if name in known})
+        for trained in plan.trains[stem]:
+            models = 1 if trained == "control" else parameters.get("seeds", 1)
+            each = forecast(recipe, "pretrain" if trained == "pretrain" else "finetune")
+            yield f"will   {stem}  {trained}, {models} model(s), each {each}"
 
 
 class Run:
