@@ -1,7 +1,8 @@
 """How busy a GPU is while LART trains: steps, the loader, a whole training, and the card's matrix rate.
 
     python benchmarks/gpu.py --json benchmarks/gpu.json         presets mini and paper, gpu size
-    python benchmarks/gpu.py --device cpu --size smoke --batch 2 --steps 1 --presets small      a rehearsal
+    python benchmarks/gpu.py --device cpu --size smoke --batch 2 --steps 1 --presets small    a rehearsal
+    python benchmarks/gpu.py --device cpu --size laptop --loader --presets paper              the loader alone
 
 For each preset, in one run on batches of mini_ava's training part (40 % of the detected tokens masked):
 
@@ -160,6 +161,8 @@ def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, An
     )
     dataset = training_set(tracklets, stats, config, "finetune", settings)
     assert isinstance(dataset, TrackletDataset)
+    if options.loader:
+        return {"loader": loader_rates(dataset, tracklets, stats, options)}
     chosen = whole_batches(dataset, options.batch)[: options.steps]
     batches = [dataset.batch([dataset.draw(i) for i in indices]).to(options.device) for indices in chosen]
     work = sum(flops(LART(config).to(options.device), batch) for batch in batches) / len(batches)
@@ -174,16 +177,20 @@ def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, An
 
 def told(name: str, found: dict[str, Any]) -> str:
     """A preset's results as lines."""
+    slow = found["loader"]["one by one"]
+    loader = [
+        f"  loader, {way:<24}{rate:11,.0f} samples/s   x {rate / slow:5.2f}"
+        for way, rate in found["loader"].items()
+    ]
+    if "steps" not in found:
+        return "\n".join([name, *loader])
     lines = [f"{name}: {found['tokens']:,.0f} tokens and {found['GFLOP'] / 1000:,.2f} TFLOP a step"]
     first = next(iter(found["steps"].values()))
     for way, share in found["share of the matrix rate"].items():
         ms = found["fit"]["ms"] if way == "fit" else found["steps"][way]
         lines.append(f"  {way:<26}{ms:9.1f} ms   x {first / ms:5.2f}   {share:6.1%} of the matrix rate")
     lines.append(f"  busy in fit {found['fit']['busy']:.0%}, {found['fit']['tokens/s']:,.0f} tokens/s")
-    slow = found["loader"]["one by one"]
-    for way, rate in found["loader"].items():
-        lines.append(f"  loader, {way:<26}{rate:9,.0f} samples/s   x {rate / slow:5.2f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *loader])
 
 
 def main() -> None:
@@ -196,6 +203,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="steps that are timed")
     parser.add_argument("--warm-up", type=int, default=5, help="steps before, which do not count")
     parser.add_argument("--epochs", type=int, default=2, help="of the whole training")
+    parser.add_argument("--loader", action="store_true", help="measure the loader alone")
     parser.add_argument("--eager", action="store_true", help="compile nothing")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()

@@ -94,6 +94,7 @@ def test_every_import_is_declared() -> None:
     distributions = packages_distributions()
     tests = [path.relative_to(ROOT / "tests").with_suffix("") for path in (ROOT / "tests").rglob("*.py")]
     own = {"lart_mini", *(part for path in tests for part in path.parts)}  # its modules and their folders
+    own |= {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     extras = set(project()["optional-dependencies"])
     package, rest = trees("lart_mini"), trees("tests", "benchmarks", "notebooks")
     found = [(path, *used, declared()) for path, tree in package.items() for used in imports(tree)]

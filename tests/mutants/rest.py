@@ -265,15 +265,15 @@ MUTANTS = [
     Mutant(
         "masks hide undetected tokens",
         f"{LART}/tokens.py",
-        "lots.masked_fill(~flat, 2)",
-        "lots.masked_fill(flat, 2)",
+        "lots.masked_fill(~detected, 2)",
+        "lots.masked_fill(detected, 2)",
         ("tests/test_tokens.py::test_random_mask_hides_its_share_of_detections_only",),
     ),
     Mutant(
         "the same tokens are always hidden",
-        f"{LART}/tokens.py",
-        "lots = torch.rand(flat.shape, generator=generator)",
-        "lots = torch.linspace(0, 1, flat.shape[1]).expand(flat.shape)",
+        f"{LART}/datasets.py",
+        "generator.random((self.people, self.frames))",
+        "np.linspace(0, 0.9, self.people * self.frames).reshape(self.people, self.frames)",
         ("tests/test_datasets.py::test_masks_are_drawn_by_seed_epoch_and_item",),
     ),
     Mutant(
@@ -335,8 +335,8 @@ MUTANTS = [
     Mutant(
         "masks are the same in every epoch",
         f"{LART}/datasets.py",
-        "np.random.default_rng((self.seed, self.epoch, index))",
-        "np.random.default_rng((self.seed, index))",
+        "self.chance = Chance(self.seed, epoch)",
+        "self.chance = Chance(self.seed, 0)",
         ("tests/test_datasets.py::test_masks_are_drawn_by_seed_epoch_and_item",),
     ),
     Mutant(
@@ -369,21 +369,21 @@ MUTANTS = [
     ),
     Mutant(
         "padded appearance points at the first vector",
-        f"{LART}/datasets.py",
+        f"{LART}/assembly.py",
         'nothing = -1 if name == "appearance_index" else 0',
         "nothing = 0",
         ("tests/test_datasets.py::test_collate_pads_appearance_to_the_most_vectors",),
     ),
     Mutant(
         "labels of the store by the first person's rows",
-        f"{LART}/datasets.py",
+        f"{LART}/store_dataset.py",
         "index + first[..., None], 0)",
         "index + first[:, :1, None], 0)",
         ("tests/test_store.py::test_items_and_batches_are_those_of_a_data_set_in_memory",),
     ),
     Mutant(
         "depths of the store in metres whatever the file's unit",
-        f"{LART}/datasets.py",
+        f"{LART}/store_dataset.py",
         "pose[..., -1] /= torch.from_numpy(units)[..., None]",
         "pose[..., -1] /= 1",
         ("tests/test_store.py::test_items_and_batches_are_those_of_a_data_set_in_memory",),
@@ -576,8 +576,8 @@ MUTANTS = [
     Mutant(
         "another's scores: the first slot's others",
         f"{LART}/predict.py",
-        "logits = model(samples.batch(draws).to(device))[:, 0]",
-        "logits = model(samples.batch(draws).to(device))[:, -1]",
+        "logits = model(samples.place(samples.loaded(draws), device))[:, 0]",
+        "logits = model(samples.place(samples.loaded(draws), device))[:, -1]",
         ("tests/test_predict.py::test_long_tracklets_are_scored_window_by_window",),
     ),
     Mutant(

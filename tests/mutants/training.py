@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mutants import Mutant
 
+AHEAD = "tests/test_ahead.py"
+DATASETS, ROWS, MODEL = (f"lart_mini/lart/{name}.py" for name in ("datasets", "rows", "model"))
 LOOP, BATCHES, RECIPE = (
     "lart_mini/training/loop.py",
     "lart_mini/training/batches.py",
@@ -16,18 +18,24 @@ MUTANTS = [
     Mutant(
         "the same dropout on every rank",
         LOOP,
-        "_chance(config.seed, went.step, fabric.global_rank)",
-        "_chance(config.seed, went.step, 0)",
+        "_chance(config.seed, step, fabric.global_rank)",
+        "_chance(config.seed, step, 0)",
         (PARTS,),
     ),
     Mutant(
         "the same dropout in every step",
         LOOP,
-        "_chance(config.seed, went.step, fabric.global_rank)",
+        "_chance(config.seed, step, fabric.global_rank)",
         "_chance(config.seed, 0, fabric.global_rank)",
         (TRAIN,),
     ),
-    Mutant("a resumed epoch begins anew", LOOP, "skip=went.step % per_epoch", "skip=0", (RESUME,)),
+    Mutant(
+        "a resumed epoch begins anew",
+        BATCHES,
+        "epoch, skip = divmod(step, per_epoch)",
+        "epoch, skip = step // per_epoch, 0",
+        (RESUME,),
+    ),
     Mutant("layers' rates are ignored", LOOP, 'rate * group["scale"]', "rate", (TRAIN,)),
     Mutant("the loss is not scaled", LOOP, "mean * config.loss_scale *", "mean *", (TRAIN,)),
     Mutant("gradients are not clipped", LOOP, "most = config.clip or math.inf", "most = math.inf", (TRAIN,)),
@@ -49,15 +57,25 @@ MUTANTS = [
     Mutant(
         "metrics of steps done twice stay", "lart_mini/training/metrics.py", "< first]", "< 1e9]", (RESUME,)
     ),
-    Mutant("epochs have one order", BATCHES, "set_epoch(number, skip)", "set_epoch(0, skip)", (TRAIN,)),
     Mutant(
-        "epochs have one set of crops", BATCHES, "samples.set_epoch(number)", "samples.set_epoch(0)", (TRAIN,)
+        "epochs have one order",
+        BATCHES,
+        "self.sampler.set_epoch(epoch, skip)",
+        "self.sampler.set_epoch(0, skip)",
+        (TRAIN,),
+    ),
+    Mutant(
+        "epochs have one set of crops",
+        BATCHES,
+        "self.samples.set_epoch(epoch)",
+        "self.samples.set_epoch(0)",
+        (TRAIN,),
     ),
     Mutant(
         "a share may be empty",
         BATCHES,
-        "self.samples[0].ignored()",
-        "self.samples.__getitems__([0])",
+        "yield batch.ignored() if ignored else batch",
+        "yield batch",
         (PARTS,),
     ),
     Mutant("drop path is not set", RECIPE, "model.set_drop_path(config.drop_path)", "pass", (TRAIN,)),
@@ -105,5 +123,39 @@ MUTANTS = [
         "            self.state.unlink(missing_ok=True)",
         '            for path in self.state.parent.glob("*.state"):\n                path.unlink()',
         (STORE,),
+    ),
+    Mutant(
+        "a ruined step is taken where nobody looks",
+        LOOP,
+        'fused.found_inf = torch.maximum(ruined, getattr(fused, "found_inf", ruined))',
+        "pass",
+        (AHEAD,),
+    ),
+    Mutant(
+        "steps after a ruined one are taken",
+        LOOP,
+        'torch.maximum(ruined, getattr(fused, "found_inf", ruined))',
+        "ruined",
+        (AHEAD,),
+    ),
+    Mutant("all items draw alike", DATASETS, '["counter"][2] = index', '["counter"][2] = 0', (AHEAD,)),
+    Mutant(
+        "a plan made ahead ignores masks",
+        MODEL,
+        "pack(detected, detected & ~masked)",
+        "pack(detected, detected)",
+        (AHEAD,),
+    ),
+    Mutant("who is not there keeps the slot", ROWS, 'if assembly.slots == "seen":', "if False:", (AHEAD,)),
+    Mutant(
+        "who spans the window is kept, whatever the profile",
+        ROWS,
+        "rows[self._spanning(others, window, inside)] = 0",
+        "pass",
+        (AHEAD,),
+    ),
+    Mutant("a window ends a row late", ROWS, "at < usable[:, None]", "at <= usable[:, None]", (AHEAD,)),
+    Mutant(
+        "a frame number too many in a window", ROWS, "<= ends[..., None])", "< ends[..., None])", (AHEAD,)
     ),
 ]

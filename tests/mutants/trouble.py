@@ -128,7 +128,7 @@ MUTANTS = [
     Mutant(
         "a gradient that is no number is taken",
         LOOP,
-        " or not math.isfinite(float(norm)):",
+        " or not math.isfinite(norm):",
         ":",
         (f"{OF_TRAINING}::test_what_is_no_number_ends_it_with_the_last_good_state",),
     ),
