@@ -9,13 +9,16 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD")  # environment variables of their kernels
+
 
 def live_front_end() -> bool:
-    """True in JupyterLab, Notebook, Colab; False under papermill, nbval and nbconvert, where nobody moves it.
+    """True in JupyterLab, Notebook, VS Code, Colab; False under papermill, nbval, nbconvert: nobody is there.
 
-    Jupyter's server names the session in each kernel's environment; headless runners start kernels without.
+    Jupyter's server names the session in each kernel's environment, VS Code its own process; headless runners
+    start kernels without.
     """
-    return bool(os.environ.get("JPY_SESSION_NAME")) or "google.colab" in sys.modules
+    return any(map(os.environ.get, FRONT_ENDS)) or "google.colab" in sys.modules
 
 
 def watched() -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from notebook_kit import NOTEBOOKS
+from notebook_kit import NOTEBOOKS, ROOT
 
 MOST_BYTES = 1_000_000
 MOST_LINES = 25
@@ -104,3 +104,15 @@ def test_every_picture_has_words(notebook: nbformat.NotebookNode) -> None:
                 assert len(output.metadata.get(kind, {}).get("alt", "")) > 15, data.get("text/plain")
         for tag in re.findall(r"<img\b[^>]*>", data.get("text/html", "")):
             assert re.search(r'alt="[^"]{15,}"', tag), tag[:200]
+
+
+def test_start_here_names_every_notebook_and_folders_that_exist() -> None:
+    """00 has a table of stages and one of sessions; whoever adds a notebook adds it to both."""
+    lines = prose(nbformat.read(NOTEBOOKS[0], as_version=4)).splitlines()
+    rows = [line.split("|")[1:-1] for line in lines if line.startswith("|")]
+    stages, sessions = [row for row in rows if len(row) == 3], [row for row in rows if len(row) == 4]
+    stems = {path.stem for path in NOTEBOOKS}
+    assert {name for row in stages for name in re.findall(r"`(\w+)`", row[2])} == stems - {"00_start_here"}
+    assert {name for row in sessions for name in re.findall(r"`(\w+)`", row[1])} == stems
+    folders = {name for row in stages for name in re.findall(r"`(\w+)`", row[1])} - {"lart_mini"}
+    assert folders and all((ROOT / "lart_mini" / name).is_dir() for name in folders)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import sys
 import types
+from typing import Any
 
+import ipywidgets
 import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -139,8 +141,13 @@ def test_show_keeps_the_alt_text() -> None:
     InteractiveShell.clear_instance()
 
 
+def nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in progress.FRONT_ENDS:
+        monkeypatch.delenv(name, raising=False)
+
+
 def test_explore_is_static_without_a_front_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    nobody_watches(monkeypatch)
     drawn = []
 
     def draw(frame: int) -> Figure:
@@ -151,15 +158,39 @@ def test_explore_is_static_without_a_front_end(monkeypatch: pytest.MonkeyPatch) 
     with capture_output() as captured:
         widgets.explore(draw, "two bars", frame=[5, 0, 10])
     assert drawn == [5] and len(captured.outputs) == 1
-    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
-    with capture_output() as captured:
-        widgets.explore(draw, "two bars", frame=[5, 0, 10])
-    assert drawn == [5, 5] and len(captured.outputs) == 2
     InteractiveShell.clear_instance()
 
 
+@pytest.mark.parametrize("front_end", progress.FRONT_ENDS)
+def test_a_slider_replaces_the_figure_instead_of_adding_one(
+    monkeypatch: pytest.MonkeyPatch, front_end: str
+) -> None:
+    monkeypatch.setenv(front_end, "there")
+    sliders, shown, drawn = [], [], []
+
+    def draw(frame: int) -> Figure:
+        drawn.append(frame)
+        return every_figure()["ladder"]
+
+    class Slider(ipywidgets.SelectionSlider):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            sliders.append(self)
+
+    monkeypatch.setattr(ipywidgets, "SelectionSlider", Slider)
+    monkeypatch.setattr(base, "display", lambda *_, **options: shown.append(options))
+    InteractiveShell.instance()
+    with capture_output():
+        widgets.explore(draw, "two bars", frame=[5, 0, 10])
+        sliders[0].value = 10
+    InteractiveShell.clear_instance()
+    assert drawn == [5, 10]
+    assert [options.get("update", False) for options in shown] == [False, True]
+    assert len({options["display_id"] for options in shown}) == 1
+
+
 def test_bars_stand_only_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    nobody_watches(monkeypatch)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     assert progress.progress(range(3)).disable and list(progress.progress(range(3))) == [0, 1, 2]
     monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")

@@ -128,3 +128,36 @@ def test_make_takes_the_first_python_that_will_do(tmp_path: Path) -> None:
     assert f"python3.13 -m venv {tmp_path}/venv" in make("-n").stdout
     python("python3", 0)
     assert f"python3 -m venv {tmp_path}/venv" in make("-n").stdout
+
+
+def test_readme_states_what_the_laptop_run_recorded() -> None:
+    """The text and the ladder, in percent: whoever takes these numbers anew takes the README's anew, too."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    run = json.loads((ROOT / "benchmarks" / "laptop.json").read_text(encoding="utf-8"))
+    apart, baselines, tracking = run["apart"], run["baselines"], run["tracking"]["people cross"]
+
+    def pair(row: str) -> list[float]:
+        return [apart[row]["key-frame linear"], apart[row]["LART"]]
+
+    def idf1(tracker: str) -> float:
+        return sum(tracking[tracker]["IDF1"]) / len(tracking[tracker]["IDF1"])
+
+    stated = {
+        r"Without them it is (\S+) linear against ([\d.]+)": pair("without classes split in time"),
+        r"both fall: (\S+) linear, ([\d.]+) LART": pair("external test (other performers)"),
+        r"composited videos it is (\S+) against (\S+)\. ": pair("composited videos"),
+        r"Each of the three seeds \(([\d.]+), ([\d.]+), ([\d.]+)\)": run["validation"]["seeds"],
+        r"IDF1 (\S+) against (\S+) over": [idf1("3D: all terms"), idf1("overlap only")],
+        r"\| perfect detections \| ([\d.]+)": [baselines["perfect"]],
+        r"\| true labels on the tracker's boxes \| ([\d.]+)": [baselines["true_labels_on_tracker_boxes"]],
+        r"\| LART, shuffled training labels \(control\) \| ([\d.]+)": [baselines["shuffled_labels"]],
+        r"\| class prior \| ([\d.]+)": [baselines["class_prior"]],
+        r"\| linear model on the key frame \| ([\d.]+)": [baselines["keyframe_linear"]],
+        r"\| teacher: one second of one place \| ([\d.]+)": [baselines["teacher"]],
+        r"\| LART after pre-training on pseudo labels \| ([\d.]+)": [baselines["lart_pretrained"]],
+        r"\| LART after fine-tuning \| \*\*([\d.]+)": [run["validation"]["mAP"]],
+    }
+    for sentence, values in stated.items():
+        found = re.search(sentence, text)
+        assert found, f"README.md no longer says: {sentence}"
+        assert list(found.groups()) == [f"{100 * value:.1f}" for value in values], sentence

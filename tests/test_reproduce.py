@@ -15,6 +15,7 @@ from notebook_kit import RECORDING, write_notebook, write_project
 
 from lart_mini import cli
 from lart_mini.files import BadInput
+from lart_mini.progress import FRONT_ENDS
 from lart_mini.runs import kept
 from lart_mini.runs.plan import NotebookFailed, choose, find_notebooks, read_plan
 from lart_mini.runs.record import record, recorded
@@ -62,6 +63,17 @@ def test_runs_records_and_reports(project: Path) -> None:
     assert page.count('class="formula"') == 1
     assert not OUTSIDE.findall(page)
     assert '<a href="#00_first">Notebook 00_first</a>' in page
+
+
+def test_nobody_watches_a_run_that_a_live_notebook_started(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in FRONT_ENDS:
+        monkeypatch.setenv(name, "there")
+    notebooks = write_project(project)
+    asks = "from lart_mini.progress import live_front_end\nassert not live_front_end()"
+    write_notebook(notebooks / "00_first.ipynb", asks, RECORDING)
+    assert reproduce("tiny", notebooks=notebooks)["validation"]["mAP"] == 0.5
 
 
 def cells(page: str) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,10 +54,14 @@ def _few_colours(picture: io.BytesIO, colours: int) -> bytes:
     return small.getvalue()
 
 
-def show(figure: Figure, alt: str, dpi: int = 80) -> None:
-    """Put `figure` into the notebook as PNG with `alt` as its text, for those who hear the page."""
+def show(figure: Figure, alt: str, dpi: int = 80, **place: Any) -> None:
+    """Put `figure` into the notebook as PNG with `alt` as its text, for those who hear the page.
+
+    place: IPython's `display_id`, and `update=True` to replace the figure that was shown under that name.
+    """
     display(
         {"image/png": to_png(figure, dpi), "text/plain": f"[figure] {alt}"},
         raw=True,
         metadata={"image/png": {"alt": alt}},
+        **place,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from matplotlib.figure import Figure
 
@@ -16,8 +17,9 @@ def explore(draw: Callable[..., Figure], alt: str, **choices: Sequence[Any]) -> 
 
     choices: name of an argument of `draw` → the values it may take, the default first.
     """
-    show(draw(**{name: values[0] for name, values in choices.items()}), alt)
+    first = draw(**{name: values[0] for name, values in choices.items()})
     if not live_front_end():
+        show(first, alt)
         return
     import ipywidgets
     from IPython.display import display
@@ -26,13 +28,13 @@ def explore(draw: Callable[..., Figure], alt: str, **choices: Sequence[Any]) -> 
         name: ipywidgets.SelectionSlider(options=sorted(values), value=values[0], description=name)
         for name, values in choices.items()
     }
-    moved = ipywidgets.Output()
+    place = uuid4().hex  # of the one figure, which each move replaces
+    show(first, alt, display_id=place)
 
     def redraw(_: object) -> None:
-        moved.clear_output(wait=True)
-        with moved:
-            show(draw(**{name: slider.value for name, slider in sliders.items()}), alt)
+        moved = draw(**{name: slider.value for name, slider in sliders.items()})
+        show(moved, alt, display_id=place, update=True)
 
     for slider in sliders.values():
         slider.observe(redraw, "value")
-    display(ipywidgets.VBox([*sliders.values(), moved]))
+    display(ipywidgets.VBox(list(sliders.values())))

@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from lart_mini.files import PACKAGE, atomic_path, told
+from lart_mini.progress import FRONT_ENDS
 from lart_mini.runs.plan import SILENCE, NotebookFailed, read_notebook
 
 BUSY = 0.001  # of a core: a kernel that waits uses less, one that works more, however slow the machine
@@ -32,7 +33,8 @@ class OwnKernel(KernelSpecManager):
         # Jupyter puts in what stands in braces, once: so the path may have braces itself.
         argv = ["{resource_dir}", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         name = {"name": kernel_name, "display_name": kernel_name, "language": "python"}
-        return KernelSpec(argv=argv, resource_dir=sys.executable, **name)
+        # Nobody watches it, also where the runner was called from a live notebook or from VS Code.
+        return KernelSpec(argv=argv, resource_dir=sys.executable, env=dict.fromkeys(FRONT_ENDS, ""), **name)
 
 
 class WatchedClient(NotebookClient):
