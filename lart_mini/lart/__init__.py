@@ -12,7 +12,7 @@ from lart_mini.lart.config import (
     preset,
 )
 from lart_mini.lart.datasets import TrackletDataset, group_others
-from lart_mini.lart.forecast import forecast
+from lart_mini.lart.duration import forecast
 from lart_mini.lart.model import LART, attention_mask, positional_encoding, token_likeness
 from lart_mini.lart.predict import box_scores, dense_scores, samples_of
 from lart_mini.lart.recipe import (

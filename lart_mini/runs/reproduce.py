@@ -89,7 +89,7 @@ def forecasts(plan: Plan, waiting: Collection[str]) -> Iterator[str]:
         parameters = plan.notebooks[stem]
         if "preset" not in parameters or not plan.trains[stem]:
             continue
-        from lart_mini.lart.forecast import forecast  # imports torch
+        from lart_mini.lart.duration import forecast  # imports torch
         from lart_mini.lart.recipe import Recipe
 
         known = {field.name for field in fields(Recipe)}
