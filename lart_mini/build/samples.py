@@ -21,7 +21,7 @@ from lart_mini.files import atomic_path, sha256
 from lart_mini.lart.teacher import fit_teacher, teach
 from lart_mini.people import body, clips
 from lart_mini.scenes.takes import LISTEN_TO, TALK_TO, Segment, scored_actions, segments
-from lart_mini.tracking.detector import Faults
+from lart_mini.tracking.faults import Faults
 from lart_mini.tracklets.released import write_released
 from lart_mini.tracklets.tracklet import Tracklet
 
