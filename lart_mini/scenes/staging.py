@@ -181,10 +181,10 @@ def cast(
     gesturing take without one is faced to a standing partner, labelled listen to and watch: composited.
     """
     actors, composited = _leads(rng, pool, frames, target, body)
+    shown = frozenset().union(*(s.actions for s in pool))
     for _ in range(people - len(actors)):
-        shown = frozenset().union(*(s.actions for s in pool))
         passes = rng.random() < PASSING
-        action = int(rng.choice(sorted(shown & {RUN, WALK} if passes else shown)))
+        action = int(rng.choice(sorted(shown & {RUN, WALK} if passes else ()) or sorted(shown)))
         extra = shaped(perform(rng, pool, frames, action), _random_betas(rng), body)
         for attempt in range(20):
             spot = np.array([rng.uniform(-3, 3), 0, rng.uniform(-2.5, 2.5)], np.float32)

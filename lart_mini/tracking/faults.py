@@ -28,7 +28,7 @@ class Faults:
     orientation_noise: float = 0.12  # the same of all limbs together
     across: float = 0.05  # share of an angle's noise where it moves a limb across the picture
     depth_noise: float = 0.01  # of the depth, beside what a wrong size makes of it
-    lateral_noise: float = 0.005  # metres across the line of sight
+    lateral_noise: float = 0.012  # metres across the line of sight
     betas_noise: float = 0.3  # of a shape, the same all through a video
     mean_pose_start: float = 0.1  # chance a frame, while half hidden, that the mean pose takes over
     mean_pose_stop: float = 0.1  # chance a frame that it ends

@@ -56,17 +56,16 @@ def _fitted(
 ) -> tuple[Array, Array, Array]:
     frames = len(person.pose)
     betas = person.betas + rng.normal(0, faults.betas_noise, 10).astype(np.float32)
-    rest = body.rest_joints(betas)
-    pose = person.pose.copy()
-    pose[fallen, 1:] = mean_pose()
+    rest, own = body.rest_joints(betas), body.rest_joints(person.betas)
     sight = person.translation / np.linalg.norm(person.translation, axis=1, keepdims=True)
-    pose = misjudged(rng, pose, rest, sight, faults)
+    pose = misjudged(rng, person.pose, own, sight, faults)
 
-    true = forward_kinematics(person.pose, body.rest_joints(person.betas), person.translation)
+    true = forward_kinematics(person.pose, own, person.translation)
     place = placed_on_sight(forward_kinematics(pose, rest, np.zeros((frames, 3), np.float32)), true)
     place *= 1 + drift(rng, faults.depth_noise, frames, 1, memory=MEMORY)
-    aside = drift(rng, faults.lateral_noise, frames, 3, memory=MEMORY)
+    aside = drift(rng, faults.lateral_noise, frames, 3)
     place += aside - _along(aside, sight)
+    pose[fallen, 1:] = mean_pose()
     return pose, np.tile(betas, (frames, 1)), place.astype(np.float32)
 
 
