@@ -38,9 +38,7 @@ def mean_pose() -> Array:
     return Rotation.from_rotvec(angles[1:]).as_matrix().astype(np.float32)
 
 
-def reconstruct(
-    scene: Scene, faults: Faults
-) -> list[tuple[Array, Array, Array]]:
+def reconstruct(scene: Scene, faults: Faults) -> list[tuple[Array, Array, Array]]:
     """Pose (T,24,3,3), shape (T,10) and place (T,3) of each actor of a scene, as HMR would give them."""
     hidden, bodies = scene.stream("mean poses"), scene.stream("bodies")
     found = []
