@@ -32,7 +32,7 @@ TAUGHT_ON = 24  # labelled videos that the teacher of the pseudo labels is fitte
 STEPS = {"pose": 1024, "translation": 1024, "labels": 1024, "joints": 512, "betas": 128, "confidence": 128}
 STEPS |= {"appearance": 64, "box": 4}
 PLAIN = Faults(false_track=0)
-SWITCHED = 286  # from which video on to look for a switch: none before has a plain one
+SWITCHED = 286  # from which video on to look for a switch: plain ones are rare
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from lart_mini.people.body import Body
 from lart_mini.scenes.staging import Performance
 from lart_mini.scenes.takes import Array
 
-
 SIDES = 6  # of so many a camera stands where it sees most people cross
 
 

@@ -26,7 +26,7 @@ HANDED_OUT_FROM = 0.1  # visible share from which on a key frame's ground-truth 
 
 def detect(
     scene: Scene,
-    faults: Faults = Faults(),
+    faults: Faults = Faults(),  # noqa: B008  (frozen)
     given: Sequence[int] | NDArray[np.int64] = (),
 ) -> Detections:
     """What a detector and HMR would say of a scene; all chance comes from the scene's seed.

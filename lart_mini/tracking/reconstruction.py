@@ -70,10 +70,10 @@ def _fitted(
 def misjudged(rng: np.random.Generator, pose: Array, rest: Array, sight: Array, faults: Faults) -> Array:
     """`pose` (T,24,3,3) with noise that leaves its picture nearly alone.
 
-    `rest` (24,3) are the joints of the rest pose, `sight` (T,3) the unit vector from the camera to the person.
-    A bone turns freely about itself, and about the axis that is across both itself and the line of sight: that
-    brings its end nearer or farther. As that axis is as long as the sine between the two, a bone that points at
-    the camera does not turn about it. Of all other noise there is the share `across`.
+    `rest` (24,3) are the joints of the rest pose, `sight` (T,3) the unit vector from camera to person. A bone
+    turns freely about itself, and about the axis across both itself and the line of sight, which brings its
+    end nearer or farther. That axis is as long as the sine between the two: a bone that points at the camera
+    does not turn about it. Of all other noise there is the share `across`.
     """
     frames = len(pose)
     turned = global_rotations(pose)

@@ -1,4 +1,4 @@
-"""The tracker: detections linked into tracks by place, pose and appearance, as PHALP links them (sections 1 and C.1).
+"""The tracker: detections linked into tracks by place, pose and appearance, as PHALP does (section C.1).
 
 A track predicts where its person will be, in which pose, and how the person looks. Each pair of a track and a
 detection costs −ln of how much better the track explains the detection than a stranger would:
