@@ -209,8 +209,8 @@ MUTANTS = [
     Mutant(
         "a little more noise, and the version stays",
         FAULTS,
-        "depth_noise: float = 0.02",
-        "depth_noise: float = 0.021",
+        "depth_noise: float = 0.01 ",
+        "depth_noise: float = 0.0105 ",
         (f"{IN_DATA}data_that_move_have_another_version",),
     ),
     Mutant(
