@@ -7,15 +7,31 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.transform import Rotation
 
 from lart_mini.boxes import corners_from_xywh, xywh_from_corners
 from lart_mini.files import BadInput
+from lart_mini.people.body import (
+    FREE_BODY,
+    JOINT_NAMES,
+    forward_kinematics,
+    global_rotations,
+    load_body,
+    local_rotations,
+)
+from lart_mini.people.clips import Clip
 from lart_mini.scenes.camera import Camera, Filmed
-from lart_mini.scenes.scene import PARTS, Scene
+from lart_mini.scenes.scene import PARTS, Scene, compose
+from lart_mini.scenes.takes import segments
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.detector import Faults, detect, drift
+from lart_mini.tracking.detector import detect
+from lart_mini.tracking.faults import Faults, bursts, drift
+from lart_mini.tracking.reconstruction import ENDS, STARTS, mean_pose, misjudged, placed_on_sight
 
+BODY = load_body(FREE_BODY)
 FRAMES = 300
 STILL = np.tile(np.eye(3, dtype=np.float32), (FRAMES, 1, 1))
 FREE = Faults(false_track=0.0, false_positive=0.0)  # nobody who is not there
@@ -41,7 +57,7 @@ def person(
 def scene(filmed: list[Filmed], seed: int = 0) -> Scene:
     """A scene of these people, each dressed in colours of their own."""
     outfits = np.random.default_rng(7).uniform(0.1, 0.9, (len(filmed), len(PARTS), 3)).astype(np.float32)
-    return Scene((seed,), [], outfits, CAMERA, filmed, composited=False)
+    return Scene((seed,), BODY, [], outfits, CAMERA, filmed, composited=False)
 
 
 def seen(
@@ -61,7 +77,7 @@ def test_without_faults_the_detections_are_the_truth() -> None:
         shown = np.flatnonzero(truth.visible > 0.05)
         np.testing.assert_array_equal(rows.frame, shown)
         np.testing.assert_allclose(rows.pose, truth.pose[shown], atol=1e-6)
-        np.testing.assert_array_equal(rows.translation, truth.translation[shown])
+        np.testing.assert_allclose(rows.translation, truth.translation[shown], atol=3e-4)
         np.testing.assert_array_equal(corners_from_xywh(rows.box), truth.box[shown])
     assert set(found.actor.tolist()) == {0, 1} and not found.given.any()
 
@@ -101,19 +117,23 @@ def test_who_is_seen_better_is_more_certain() -> None:
 
 
 def test_noise_has_the_stated_size_and_drifts() -> None:
-    noise = drift(np.random.default_rng(0), 0.3, 20000, 4)
-    assert noise.shape == (20000, 4)
-    np.testing.assert_allclose(noise.std(axis=0), 0.3, rtol=0.05)
-    kept = [np.corrcoef(column[:-1], column[1:])[0, 1] for column in noise.T]
-    np.testing.assert_allclose(kept, 0.8, atol=0.02)
-    truth = person()
-    found = seen([truth], FREE)
-    turn = np.swapaxes(truth.pose[found.frame], -1, -2) @ found.pose
-    turned = Rotation.from_matrix(turn.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 24, 3)
-    assert turned[:, 1:].std() == pytest.approx(FREE.pose_noise, rel=0.1)
-    assert turned[:, 0].std() == pytest.approx(FREE.orientation_noise, rel=0.3)
-    depth = found.translation[:, 2] / truth.translation[found.frame, 2]
-    assert 0.3 * FREE.depth_noise < abs(depth - 1).max() < 6 * FREE.depth_noise
+    for memory in (0.8, 0.95):
+        noise = drift(np.random.default_rng(0), 0.3, 40000, 4, memory=memory)
+        assert noise.shape == (40000, 4)
+        np.testing.assert_allclose(noise.std(axis=0), 0.3, rtol=0.05)
+        kept = [np.corrcoef(column[:-1], column[1:])[0, 1] for column in noise.T]
+        np.testing.assert_allclose(kept, memory, atol=0.02)
+
+
+def test_bursts_begin_and_end_by_their_chances() -> None:
+    rng = np.random.default_rng(0)
+    may = np.arange(30000) % 1000 < 400
+    inside = bursts(rng, 0.05 * may.astype(np.float32), 0.2)
+    begins = inside & ~np.roll(inside, 1)
+    assert may[begins].all() and inside[~may].any(), "one that has begun goes on"
+    assert begins.sum() / (may & ~inside).sum() == pytest.approx(0.05, rel=0.1)
+    assert inside.sum() / begins.sum() == pytest.approx(1 / 0.2, rel=0.1)
+    assert not bursts(rng, np.zeros(100, np.float32), 0.2).any()
 
 
 def off_by(faults: Faults) -> dict[str, np.ndarray]:
@@ -125,34 +145,153 @@ def off_by(faults: Faults) -> dict[str, np.ndarray]:
     return dict(zip("xyz", np.moveaxis(place, -1, 0), strict=True)) | {"betas": shape}
 
 
-def test_noise_across_the_view_is_as_stated_and_leaves_the_depth_alone() -> None:
-    off = off_by(replace(Faults.none(), lateral_noise=0.02))
+def test_noise_across_the_view_is_as_stated_and_leaves_the_distance_alone() -> None:
+    off = off_by(replace(Faults.none(), lateral_noise=0.1))
     for axis in "xy":
-        assert off[axis].std() == pytest.approx(0.02 * 5, rel=0.05)
+        assert off[axis].std() == pytest.approx(0.1, rel=0.05)
     assert abs(np.corrcoef(off["x"].ravel(), off["y"].ravel())[0, 1]) < 0.1
-    assert (off["z"] == 0).all() and (off["betas"] == 0).all()
+    sight = person().translation[0]
+    np.testing.assert_allclose(sum(off[axis] * s for axis, s in zip("xyz", sight, strict=True)), 0, atol=1e-3)
+    assert (off["betas"] == 0).all()
 
 
 def test_noise_of_the_depth_moves_people_along_the_line_of_sight() -> None:
     off = off_by(replace(Faults.none(), depth_noise=0.1))
     assert off["z"].std() == pytest.approx(0.1 * 5, rel=0.1)
     for axis, slope in (("x", 0.2 / 5), ("y", 0.1 / 5)):
-        np.testing.assert_allclose(off[axis], slope * off["z"], atol=1e-6)
+        np.testing.assert_allclose(off[axis], slope * off["z"], atol=3e-4)
 
 
-def test_noise_of_shapes_is_of_the_person_and_a_third_of_it_over_time() -> None:
+def test_noise_of_shapes_is_of_the_person_and_never_changes() -> None:
     shape = off_by(replace(Faults.none(), betas_noise=0.6))["betas"]
-    own, drifts = shape.mean(axis=1), shape - shape.mean(axis=1, keepdims=True)
-    assert own.std() == pytest.approx(0.6, rel=0.1) and drifts.std() == pytest.approx(0.2, rel=0.1)
+    np.testing.assert_array_equal(shape, np.broadcast_to(shape[:, :1], shape.shape))
+    assert shape[:, 0].std() == pytest.approx(0.6, rel=0.1)
 
 
 @pytest.mark.parametrize("one", ["pose_noise", "orientation_noise"])
-def test_poses_and_orientations_have_noise_of_their_own(one: str) -> None:
+def test_limbs_turn_each_for_itself_or_all_together(one: str) -> None:
+    """All noise kept, the one is that of joints, the other turns the body and bends no joint."""
     truth = person()
-    found = seen([truth], replace(Faults.none(), **{one: 0.2}))
-    off = np.linalg.norm(found.pose - truth.pose, axis=(-1, -2)).mean(axis=0)  # (24,)
-    turned, kept = (off[1:], off[0]) if one == "pose_noise" else (off[0], off[1:])
-    assert np.min(turned) > 0.1 and np.max(kept) < 1e-5
+    found = seen([truth], replace(Faults.none(), across=1.0, **{one: 0.2}))
+    turn = found.pose @ np.swapaxes(truth.pose, -1, -2)
+    turned = Rotation.from_matrix(turn.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 24, 3)
+    assert turned[:, 0].std() == pytest.approx(0.2, rel=0.25), "joint 0 is as in the camera frame"
+    assert (abs(turned[:, 1:]).max() < 1e-5) == (one == "orientation_noise")
+
+
+def bone_of(rest: np.ndarray) -> np.ndarray:
+    bones = rest[ENDS] - rest[STARTS]
+    return bones / np.linalg.norm(bones, axis=1, keepdims=True)
+
+
+def test_what_the_picture_shows_of_a_limb_is_kept() -> None:
+    """Without noise across, a bone stays in the plane of itself and the line of sight; pointing, it stays."""
+    rest = BODY.rest_joints()
+    pose = Rotation.random(200 * 24, np.random.default_rng(1)).as_matrix().reshape(200, 24, 3, 3)
+    sight = np.tile(np.float64([0.3, 0.1, 0.9]) / np.linalg.norm([0.3, 0.1, 0.9]), (200, 1))
+    noise = replace(Faults.none(), pose_noise=1e-3, orientation_noise=1e-3)
+    before = (global_rotations(pose)[:, STARTS] @ bone_of(rest)[..., None])[..., 0]
+    # One that points at the camera: the left forearm of the first frame.
+    elbow = JOINT_NAMES.index("left_elbow")
+    facing, _ = Rotation.align_vectors(sight[:1], before[0, elbow][None])
+    world = global_rotations(pose)
+    world[0] = facing.as_matrix() @ world[0]
+    pose = local_rotations(world)
+    before = (world[:, STARTS] @ bone_of(rest)[..., None])[..., 0]
+    made = misjudged(np.random.default_rng(0), pose, rest, sight, noise)
+    after = (global_rotations(made)[:, STARTS] @ bone_of(rest)[..., None])[..., 0]
+    aside = np.cross(sight[:, None], before)
+    moved = after - before
+    assert abs((moved * aside).sum(axis=-1)).max() < 2e-5, "the limb's angle in the picture"
+    assert np.linalg.norm(moved[0, elbow]) < 2e-5, "a limb that points at the camera"
+    assert np.median(np.linalg.norm(moved, axis=-1)) > 2e-4
+    near = abs((moved * sight[:, None]).sum(axis=-1))
+    assert np.median(near / np.linalg.norm(moved, axis=-1)) > 0.5, "most of it to and from the camera"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 9999),
+    size=st.floats(0.5, 2),
+    shift=st.tuples(*[st.floats(-3, 3)] * 3),
+    ahead=st.booleans(),
+)
+def test_a_body_is_put_where_its_picture_was(seed: int, size: float, shift: tuple, ahead: bool) -> None:
+    """As large, it goes back where it was; twice as large, twice as far; and nowhere is it nearer."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(0, 0.4, (3, 24, 3)) + np.array([1, -0.5, 6 if ahead else -6])
+    np.testing.assert_allclose(placed_on_sight(size * true - shift, true), np.tile(shift, (3, 1)), atol=1e-6)
+    joints = true + rng.normal(0, 0.05, true.shape)
+    ray = true / np.linalg.norm(true, axis=-1, keepdims=True)
+
+    def off(place: np.ndarray) -> float:
+        gap = joints + place[:, None]
+        return float(((gap - (gap * ray).sum(-1, keepdims=True) * ray) ** 2).sum())
+
+    best = placed_on_sight(joints, true)
+    assert all(off(best) < off(best + step) for step in rng.normal(0, 0.01, (20, 3)))
+
+
+def test_who_is_half_hidden_gets_a_mean_pose_in_bursts() -> None:
+    visible = np.where(np.arange(FRAMES) < 150, 0.5, 1.0)
+    truth = person(visible=visible)
+    faults = replace(Faults.none(), mean_pose_start=0.1, mean_pose_stop=0.1, half_hidden=0.6)
+    shares = []
+    for seed in range(20):
+        found = seen([truth], faults, seed)
+        off = abs(found.pose - truth.pose)[:, 1:].max(axis=(1, 2, 3)) > 1e-4
+        assert abs(found.pose[off, 1:] - mean_pose()).max() < 1e-5
+        np.testing.assert_allclose(found.pose[:, 0], truth.pose[:, 0], atol=1e-5)
+        shares.append([off[:150].mean(), off[200:].mean()])
+    half, full = np.mean(shares, axis=0)
+    assert half == pytest.approx(0.5, abs=0.12) and full < 0.01
+    assert abs(mean_pose() - np.eye(3)).max() > 0.3, "arms down"
+
+
+def errors(scene: Scene) -> dict[str, np.ndarray]:
+    """Of people in full view: all joints in the box?, MPJPE, PA-MPJPE, depth's and lateral share (m)."""
+    found, size = detect(scene), np.array(scene.camera.size)[::-1]
+    rows = []
+    for actor, person in enumerate(scene.filmed):
+        one = found[found.actor == actor]
+        one = one[person.visible[one.frame] > 0.99]
+        joints = forward_kinematics(one.pose, BODY.rest_joints(one.betas), one.translation)
+        true = forward_kinematics(
+            person.pose[one.frame], BODY.rest_joints(person.betas), person.translation[one.frame]
+        )
+        pixels = joints[..., :2] / joints[..., 2:] * scene.camera.focal + size / 2
+        low, extent = one.box[:, None, :2], one.box[:, None, 2:]
+        inside = ((pixels > low - 0.05 * extent) & (pixels < low + 1.05 * extent)).all(axis=(1, 2))
+        joints, true = joints - joints[:, :1], true - true[:, :1]
+        off = joints - true
+        rows.append([inside, length(off), length(procrustes(joints, true)), abs(off[..., 2]).mean(1),
+                     length(off[..., :2])])
+    columns = map(np.concatenate, zip(*rows, strict=True))
+    return dict(zip(("inside", "mpjpe", "pa", "depth", "across"), columns, strict=True))
+
+
+def length(off: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(off, axis=-1).mean(axis=1)
+
+
+def procrustes(joints: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """What is left of the difference after the best turn, scale and shift of each frame's joints."""
+    off = []
+    for a, b in zip(joints - joints.mean(1, keepdims=True), true - true.mean(1, keepdims=True), strict=True):
+        turn, scale = orthogonal_procrustes(a, b)
+        off.append(a @ turn * scale / (a**2).sum() - b)
+    return np.array(off).reshape(-1, 24, 3)
+
+
+def test_bodies_are_as_wrong_as_hmrs_and_stay_in_their_boxes(library: dict[str, Clip]) -> None:
+    """HMR 2.0 on 3DPW: MPJPE 70 mm, PA-MPJPE 44 mm (Goel et al. 2023, Table 1)."""
+    pool = segments(library, "train")
+    found = [errors(compose(pool, (9, i), BODY, frames=200, people=2)) for i in range(12)]
+    whole = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+    assert len(whole["inside"]) > 1500 and whole["inside"].mean() > 0.9
+    assert whole["mpjpe"].mean() == pytest.approx(0.070, abs=0.007)
+    assert whole["pa"].mean() == pytest.approx(0.044, abs=0.005)
+    assert whole["depth"].mean() > 1.5 * whole["across"].mean() / np.sqrt(2)
 
 
 def test_one_kind_of_chance_moves_no_other() -> None:
@@ -160,11 +299,12 @@ def test_one_kind_of_chance_moves_no_other() -> None:
     before = seen(people, FREE)
     columns = {
         "box_jitter": {"box"},
-        "pose_noise": {"pose"},
-        "orientation_noise": {"pose"},
+        "pose_noise": {"pose", "translation"},  # a body is put where its picture was
+        "orientation_noise": {"pose", "translation"},
+        "across": {"pose", "translation"},
         "depth_noise": {"translation"},
         "lateral_noise": {"translation"},
-        "betas_noise": {"betas"},
+        "betas_noise": {"betas", "translation"},
         "light": {"appearance"},
         "colour_noise": {"appearance"},
     }

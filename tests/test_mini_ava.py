@@ -40,7 +40,7 @@ from lart_mini.people.clips import Clip
 from lart_mini.scenes.scene import Scene
 from lart_mini.scenes.takes import segments
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.detector import Faults
+from lart_mini.tracking.faults import Faults
 from lart_mini.tracking.tracker import TrackerConfig, track
 
 MODULE = sys.modules["lart_mini.data.mini_ava"]  # in the folder the name is the function
@@ -481,8 +481,7 @@ def test_true_identities_never_change_the_person(linked: dict[str, dict[str, Vid
         for one in made:
             assert 0 <= one.track < videos["truth"].about["actors"]
             shape = one.betas[one.detected]
-            # Another person has another shape, and within one person it only drifts.
-            assert np.abs(np.diff(shape, axis=0)).max() < 0.6
+            assert (shape == shape[0]).all(), "another person has another shape"
 
 
 def test_windows_are_tracked_each_on_its_own(
@@ -504,7 +503,7 @@ def test_windows_are_tracked_each_on_its_own(
 def test_few_detections_make_no_tracklet_and_missed_ones_no_label(
     crowd: dict[str, Scene], free_body: Body
 ) -> None:
-    blind = Faults(miss_start=0.6, miss_stop=0.04)
+    blind = Faults(miss_start=0.4, miss_stop=0.04)
     made = video_of(crowd["ava-val"], "ava-val", 0, free_body, "truth", blind)
     assert 0 < len(made.tracklets) < 2 * made.about["actors"]
     assert min(one.detected.sum() for one in made.tracklets) >= 8
@@ -526,7 +525,7 @@ def test_summary_and_classes_count_what_is_there(tiny: MiniAva) -> None:
     for row in summary.rows(named=True):
         members = tiny.tracklets(row["split"])
         assert row["tracklets"] == len(members) and row["frames"] == sum(len(t) for t in members)
-        assert 0.5 < row["detected"] < 1
+        assert 0.4 < row["detected"] < 1
         if row["split"] == "kinetics-train":
             assert row["boxes"] == row["classes"] == 0
             continue

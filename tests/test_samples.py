@@ -77,9 +77,8 @@ def test_each_shows_what_the_manifest_says(manifest: Manifest, stored: dict[str,
     assert len(still) == 1 and not still[0].label_source.any()
     jumps = []
     for tracklet in showing(manifest, stored, "switch"):
-        # Another person has another shape, and within one person it only drifts.
-        jump = np.linalg.norm(np.diff(tracklet.betas[tracklet.detected], axis=0), axis=1)
-        jumps.append(jump.max() > 3 * np.median(jump))
+        shape = tracklet.betas[tracklet.detected]
+        jumps.append(bool((shape != shape[0]).any()))  # another person has another shape
     assert sorted(jumps) == [False, True]
     talks, listens = showing(manifest, stored, "conversation")
     assert talks.labels[:, 79 - 1].any() and listens.labels[:, 74 - 1].any()

@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from lart_mini.files import BadInput
-from lart_mini.people.body import Body, forward_kinematics
+from lart_mini.people.body import FREE_BODY, Body, forward_kinematics, load_body
 from lart_mini.people.clips import Clip
 from lart_mini.scenes.camera import Camera, Filmed, film, look_at, shoot
 from lart_mini.scenes.scene import PARTS, PURPOSES, Scene, compose, dress, stream
@@ -24,6 +24,7 @@ from lart_mini.scenes.staging import (
     blended,
     cast,
     heading,
+    passing,
     perform,
     placed,
     shaped,
@@ -166,6 +167,39 @@ def test_nobody_walks_through_anybody(pool: list[Segment], free_body: Body) -> N
             gap = np.linalg.norm(a.translation - b.translation, axis=1)[together]
             assert len(gap) == 0 or gap.min() > 0.6, (a.takes, b.takes)
     assert pairs > 20
+
+
+def test_who_passes_somebody_does_so_at_arms_length(pool: list[Segment]) -> None:
+    walks, stands = ([s for s in pool if s.actions == {action}] for action in (14, 12))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        walker, stander = perform(rng, walks, FRAMES, 14), perform(rng, stands, FRAMES, 12)
+        moved = passing(rng, walker, stander)
+        np.testing.assert_array_equal(moved.pose, walker.pose)
+        step = moved.translation - walker.translation
+        np.testing.assert_allclose(step, np.broadcast_to(step[0], step.shape), atol=1e-5)
+        np.testing.assert_array_equal(step[:, 1], 0)
+        gap = moved.translation[:, [0, 2]] - stander.translation[:, [0, 2]]
+        way = gap[60:] - gap[:-60]
+        length = np.linalg.norm(way, axis=1)
+        beside = abs(way[:, 0] * gap[30:-30, 1] - way[:, 1] * gap[30:-30, 0]) / np.maximum(length, 1e-6)
+        at = abs((way * gap[30:-30]).sum(axis=1)) < 0.01 * length
+        both = walker.present[30:-30] & stander.present[30:-30]
+        met = at & both & (length > 0.99)
+        assert met.any() and ((beside[met] > 0.69) & (beside[met] < 1.31)).any()
+        assert passing(rng, stander, stander) is stander, "the two do not move against each other"
+
+
+def test_people_cross_more_often_where_they_pass_each_other(
+    pool: list[Segment], free_body: Body, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crossing() -> float:
+        scenes = [compose(pool, (4, i), free_body, frames=FRAMES, people=3) for i in range(30)]
+        return float(np.mean([scene.crossing for scene in scenes]))
+
+    often = crossing()
+    monkeypatch.setattr("lart_mini.scenes.staging.PASSING", 0.0)
+    assert often > max(0.5, 1.4 * crossing())
 
 
 def test_a_captured_pair_keeps_its_distance_and_sight(library: Library, free_body: Body) -> None:
@@ -330,7 +364,7 @@ def of_people(*people: Filmed) -> Scene:
     rotation = np.tile(np.eye(3, dtype=np.float32), (frames, 1, 1))
     camera = Camera(rotation, np.zeros(3, np.float32), 900.0, (720, 1280))
     outfits = np.zeros((len(people), len(PARTS), 3), np.float32)
-    return Scene((0,), [], outfits, camera, list(people), composited=False)
+    return Scene((0,), load_body(FREE_BODY), [], outfits, camera, list(people), composited=False)
 
 
 def standing(box: np.ndarray, visible: np.ndarray) -> Filmed:

@@ -9,7 +9,7 @@ from lart_mini.people.body import Body
 from lart_mini.people.clips import Clip
 from lart_mini.scenes.scene import compose
 from lart_mini.scenes.takes import segments
-from lart_mini.tracking.detector import Faults
+from lart_mini.tracking.faults import Faults
 from lart_mini.tracking.metrics import TRUTH, Observed, judge, score, sequence
 from lart_mini.tracking.tracker import TrackerConfig
 

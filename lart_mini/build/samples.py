@@ -21,7 +21,7 @@ from lart_mini.files import atomic_path, sha256
 from lart_mini.lart.teacher import fit_teacher, teach
 from lart_mini.people import body, clips
 from lart_mini.scenes.takes import LISTEN_TO, TALK_TO, Segment, scored_actions, segments
-from lart_mini.tracking.detector import Faults
+from lart_mini.tracking.faults import Faults
 from lart_mini.tracklets.released import write_released
 from lart_mini.tracklets.tracklet import Tracklet
 
@@ -32,7 +32,7 @@ TAUGHT_ON = 24  # labelled videos that the teacher of the pseudo labels is fitte
 STEPS = {"pose": 1024, "translation": 1024, "labels": 1024, "joints": 512, "betas": 128, "confidence": 128}
 STEPS |= {"appearance": 64, "box": 4}
 PLAIN = Faults(false_track=0)
-SWITCHED = 286  # from which video on to look for a switch: none before has a plain one
+SWITCHED = 286  # from which video on to look for a switch: plain ones are rare
 
 
 @dataclass(frozen=True)

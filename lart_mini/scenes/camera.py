@@ -11,6 +11,8 @@ from lart_mini.people.body import Body
 from lart_mini.scenes.staging import Performance
 from lart_mini.scenes.takes import Array
 
+SIDES = 6  # of so many a camera stands where it sees most people cross
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -48,9 +50,11 @@ def shoot(rng: np.random.Generator, actors: list[Performance], frames: int) -> C
     paths = np.concatenate([a.translation for a in actors])
     centre = (paths.min(axis=0) + paths.max(axis=0)) / 2
     reach = np.linalg.norm((paths - centre)[:, [0, 2]], axis=1).max()
-    angle = rng.uniform(-np.pi, np.pi)
     distance = rng.uniform(3.5, 7.0) + rng.uniform(0.6, 1.2) * min(reach, 6.0)
-    away = np.array([np.sin(angle), 0, np.cos(angle)])
+    angles = rng.uniform(-np.pi, np.pi, SIDES)
+    tries = np.stack([np.sin(angles), np.zeros(SIDES), np.cos(angles)], axis=1)
+    crossings = [_crossings(actors, centre + distance * side) for side in tries]
+    away = tries[int(np.argmax(crossings))]
     position = centre * [1, 0, 1] + away * distance + [0, rng.uniform(1.0, 2.4), 0]
     target = np.tile(centre, (frames, 1))
     style = rng.integers(3)
@@ -62,6 +66,17 @@ def shoot(rng: np.random.Generator, actors: list[Performance], frames: int) -> C
     position = position.astype(np.float32)
     focal = float(rng.uniform(0.9, 1.4) * size[1])
     return Camera(look_at(position, target.astype(np.float32)), position, focal, size)
+
+
+def _crossings(actors: list[Performance], position: Array) -> int:
+    """How many pairs of actors change sides while both are there, seen from `position` (3,)."""
+    angles = [np.arctan2(*(a.translation - position)[:, [0, 2]].T) for a in actors]
+    count = 0
+    for i, a in enumerate(actors):
+        for k, b in enumerate(actors[:i]):
+            gap = np.sin(angles[i] - angles[k])[a.present & b.present]
+            count += bool((gap > 0.02).any() and (gap < -0.02).any())
+    return count
 
 
 def _smoothed(path: Array, half: int = 30) -> Array:

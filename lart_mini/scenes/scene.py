@@ -34,6 +34,7 @@ PURPOSES = {
     "colours": 8,  # light, noise, and which parts are hidden
     "false positives": 9,
     "order": 10,  # of the detections in a frame
+    "mean poses": 11,  # when they take over
 }
 
 
@@ -47,6 +48,7 @@ class Scene:
     """One composed video, T frames with P actors: all that a detector, a renderer or a judge may ask for."""
 
     seed: tuple[int, ...]
+    body: Body  # everybody's, each in a shape of their own
     actors: list[Performance]  # motion and shape in the world
     outfits: Array  # (P,8,3) RGB in [0, 1], a colour for each of PARTS
     camera: Camera
@@ -107,7 +109,7 @@ def compose(
     actors, composited = cast(stream(seed, "cast"), pool, frames, count, leading, body)
     camera = shoot(stream(seed, "camera"), actors, frames)
     outfits = dress(stream(seed, "outfits"), len(actors), alike)
-    return Scene(seed, actors, outfits, camera, film(actors, camera, body), composited)
+    return Scene(seed, body, actors, outfits, camera, film(actors, camera, body), composited)
 
 
 def dress(rng: np.random.Generator, people: int, alike: float) -> Array:

@@ -17,10 +17,12 @@ from scipy.spatial.transform import Rotation
 
 from lart_mini.people.body import Body
 from lart_mini.people.clips import mirror
-from lart_mini.scenes.takes import LISTEN_TO, STAND, TALK_TO, WATCH, Array, Segment
+from lart_mini.scenes.takes import LISTEN_TO, RUN, STAND, TALK_TO, WALK, WATCH, Array, Segment
 
 BLEND_FRAMES = 10
 SHOWN_FROM, SHOWN_TO = 60, 110  # frames in which an actor's chosen action is to be seen
+PASSING = 0.4  # chance that who comes along passes somebody, where one of the two goes somewhere
+PASSING_FRAMES = 60  # in which the one moves a metre or more against the other
 
 
 @dataclass(frozen=True)
@@ -179,16 +181,41 @@ def cast(
     gesturing take without one is faced to a standing partner, labelled listen to and watch: composited.
     """
     actors, composited = _leads(rng, pool, frames, target, body)
+    shown = frozenset().union(*(s.actions for s in pool))
     for _ in range(people - len(actors)):
-        action = int(rng.choice(sorted(frozenset().union(*(s.actions for s in pool)))))
+        passes = rng.random() < PASSING
+        action = int(rng.choice(sorted(shown & {RUN, WALK} if passes else ()) or sorted(shown)))
         extra = shaped(perform(rng, pool, frames, action), _random_betas(rng), body)
-        for _ in range(20):
+        for attempt in range(20):
             spot = np.array([rng.uniform(-3, 3), 0, rng.uniform(-2.5, 2.5)], np.float32)
             candidate = placed(extra, rng.uniform(-np.pi, np.pi), spot)
+            if passes and attempt < 10:
+                candidate = passing(rng, candidate, actors[rng.integers(len(actors))])
             if all(_closest(candidate, other) > 0.6 for other in actors):
                 actors.append(candidate)
                 break
     return actors, composited
+
+
+def passing(rng: np.random.Generator, actor: Performance, other: Performance) -> Performance:
+    """`actor` moved on the floor so that it passes `other` within 0.7 to 1.3 m, at a moment drawn.
+
+    Seen from most places one then goes before the other in the picture. Where the two hardly move against
+    each other, `actor` stays where it is.
+    """
+    half = PASSING_FRAMES // 2
+    gap = (actor.translation - other.translation)[:, [0, 2]]
+    both = actor.present & other.present
+    way = gap[2 * half :] - gap[: -2 * half]  # (T − 2·half, 2), about the frames from `half` on
+    length = np.linalg.norm(way, axis=1)
+    moments = np.flatnonzero((length > 1) & both[2 * half :] & both[: -2 * half])
+    if len(moments) == 0:
+        return actor
+    moment = rng.choice(moments)
+    side = rng.choice([-1, 1]) * rng.uniform(0.7, 1.3) * way[moment, ::-1] * [1, -1] / length[moment]
+    move = side - gap[moment + half]
+    step = np.array([move[0], 0, move[1]], np.float32)
+    return replace(actor, translation=actor.translation + step)
 
 
 def _random_betas(rng: np.random.Generator) -> Array:

@@ -12,7 +12,7 @@ from lart_mini.people.clips import Clip
 
 Array = NDArray[np.float32]
 
-TALK_TO, LISTEN_TO, WATCH, STAND = 79, 74, 80, 12
+TALK_TO, LISTEN_TO, WATCH, STAND, RUN, WALK = 79, 74, 80, 12, 10, 14
 GUARD_FRAMES = 30  # either side of a time split: two seconds apart in all
 SHORTEST = 15  # frames of a segment: half a second
 

@@ -1,7 +1,8 @@
 """Tracking: detections, the tracker that links them, others' tracks, and how good a tracker is (03)."""
 
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.detector import Faults, detect
+from lart_mini.tracking.detector import detect
+from lart_mini.tracking.faults import Faults
 from lart_mini.tracking.kalman import SPREAD, VALUE, predict, start, update
 from lart_mini.tracking.metrics import TRUTH, Observed, judge, score, sequence
 from lart_mini.tracking.mot import from_mot

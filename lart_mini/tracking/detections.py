@@ -1,6 +1,6 @@
 """Detections: who was seen in each frame, before anybody knows who is who.
 
-The paper detects people in every frame and lifts each to 3D (section 3, supplement B.1: Mask R-CNN, HMR 2.0).
+The paper detects people in every frame and lifts each to 3D (section C.1: Mask R-CNN, HMR 2.0).
 """
 
 from __future__ import annotations

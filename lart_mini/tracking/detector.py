@@ -7,69 +7,41 @@ particular order. Each kind of chance has a stream of its own: other noise chang
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from lart_mini.boxes import Boxes, corners_from_xywh, inside_frame, shared_area, xywh_from_corners
 from lart_mini.scenes.camera import Camera, Filmed
 from lart_mini.scenes.scene import PARTS, Scene
 from lart_mini.scenes.takes import Array
 from lart_mini.tracking.detections import Detections
+from lart_mini.tracking.faults import Faults, bursts, drift
+from lart_mini.tracking.reconstruction import reconstruct
 from lart_mini.tracking.tracks import Track
 
 COLOURS = len(PARTS) * 3  # numbers of an appearance
 HANDED_OUT_FROM = 0.1  # visible share from which on a key frame's ground-truth box is handed out
 
 
-@dataclass(frozen=True)
-class Faults:
-    """What stands between people and what is detected of them. Noise is given by its standard deviation.
-
-    Noise of bodies drifts over time. That of pose and orientation displaces joints by about 80 mm (pelvis
-    aligned) and 48 mm (Procrustes aligned) in the mean, near what HMR 2.0, the paper's reconstruction,
-    reports for in-the-wild video (3DPW).
-    """
-
-    miss_start: float = 0.01  # chance a frame that a burst of missed detections begins
-    miss_stop: float = 0.25  # chance a frame that it ends: four frames on average
-    visible_needed: float = 0.35  # below this visible share a person is missed nine times in ten
-    box_jitter: float = 0.02  # of the box's size
-    pose_noise: float = 0.10  # radians about each axis of a joint
-    orientation_noise: float = 0.08  # the same of the global orientation
-    depth_noise: float = 0.04  # of the depth
-    lateral_noise: float = 0.01  # of the depth
-    betas_noise: float = 0.3  # per person; a third of it again over time
-    false_track: float = 0.15  # chance a video of a thing that stands still and is taken for a person
-    false_positive: float = 0.02  # chance a frame of a detection where nobody is
-    light: float = 0.15  # of ln light: the scene's, and that of each person's place
-    colour_noise: float = 0.08  # of one colour, of 1
-
-    @classmethod
-    def none(cls) -> Faults:
-        """People as they are, where they are, in their own colours."""
-        return cls(**dict.fromkeys((f.name for f in fields(cls)), 0.0) | {"miss_stop": 1.0})
-
-
 def detect(
     scene: Scene,
-    faults: Faults = Faults(),
+    faults: Faults = Faults(),  # noqa: B008  (frozen)
     given: Sequence[int] | NDArray[np.int64] = (),
 ) -> Detections:
     """What a detector and HMR would say of a scene; all chance comes from the scene's seed.
 
     At the frames `given`, ground-truth boxes replace detections, as the paper does at AVA's key frames
-    (supplement B.1): exact boxes, nobody missed of whom a tenth is visible, no false positives.
+    (section C.1): exact boxes, nobody missed of whom a tenth is visible, no false positives.
     """
     given = np.asarray(given, np.int64)
-    misses, bodies, boxes = (scene.stream(purpose) for purpose in ("misses", "bodies", "boxes"))
+    misses, boxes = scene.stream("misses"), scene.stream("boxes")
     tracks = []
-    for actor, person in enumerate(scene.filmed):
+    for actor, (person, body) in enumerate(zip(scene.filmed, reconstruct(scene, faults), strict=True)):
+        pose, betas, translation = body
         detected = ~_missed(misses, person.visible, faults)
         detected[given] = person.visible[given] > HANDED_OUT_FROM
-        pose, betas, translation = _reconstructed(bodies, person, faults)
+        detected &= translation[:, 2] > 0  # who fills the lens has no place
         box, confidence = _boxed(boxes, person, scene.camera, faults, given)
         number = np.full(scene.frames, actor)
         tracks.append(Track(pose, betas, translation, box, detected, confidence * detected, number))
@@ -80,38 +52,10 @@ def detect(
     return found[np.lexsort((scene.stream("order").random(len(found)), found.frame))]
 
 
-def drift(rng: np.random.Generator, scale: float, *shape: int, memory: float = 0.8) -> Array:
-    """Noise (T, …) of standard deviation `scale` with a memory: n_t = memory · n_(t−1) + fresh noise."""
-    before = rng.normal(0, scale, (1, *shape[1:]))
-    fresh = rng.normal(0, scale * np.sqrt(1 - memory**2), shape)
-    from scipy.signal import lfilter  # takes a second to import
-
-    return lfilter([1], [1, -memory], fresh, axis=0, zi=memory * before)[0].astype(np.float32)
-
-
 def _missed(rng: np.random.Generator, visible: Array, faults: Faults) -> NDArray[np.bool_]:
-    draws, missed, lost = rng.random((len(visible), 2)), np.zeros(len(visible), dtype=bool), False
-    for t, (change, hide) in enumerate(draws):
-        lost = change >= faults.miss_stop if lost else change < faults.miss_start
-        missed[t] = lost or visible[t] <= 0.05 or (visible[t] < faults.visible_needed and hide < 0.9)
-    return missed
-
-
-def _reconstructed(rng: np.random.Generator, person: Filmed, faults: Faults) -> tuple[Array, Array, Array]:
-    """Pose (T,24,3,3), shape (T,10) and place (T,3) of a person, each with its noise."""
-    frames = len(person.pose)
-    scale = np.full((24, 1), faults.pose_noise)
-    scale[0] = faults.orientation_noise
-    angles = drift(rng, 1, frames, 24, 3) * scale
-    noise = Rotation.from_rotvec(angles.reshape(-1, 3)).as_matrix().reshape(frames, 24, 3, 3)
-
-    depth = person.translation[:, 2:]
-    translation = person.translation * (1 + drift(rng, faults.depth_noise, frames, 1, memory=0.95))
-    translation[:, :2] += drift(rng, faults.lateral_noise, frames, 2) * depth
-
-    betas = person.betas + rng.normal(0, faults.betas_noise, 10)
-    betas = betas + drift(rng, faults.betas_noise / 3, frames, 10)
-    return (person.pose @ noise).astype(np.float32), betas.astype(np.float32), translation.astype(np.float32)
+    lost = bursts(rng, np.full(len(visible), faults.miss_start), faults.miss_stop)
+    hidden = (visible < faults.visible_needed) & (rng.random(len(visible)) < 0.9)
+    return lost | hidden | (visible <= 0.05)
 
 
 def _boxed(

@@ -17,7 +17,8 @@ from lart_mini.boxes import overlap, xywh_from_corners
 from lart_mini.files import optional
 from lart_mini.scenes.scene import Scene
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.detector import Faults, detect
+from lart_mini.tracking.detector import detect
+from lart_mini.tracking.faults import Faults
 from lart_mini.tracking.tracker import TrackerConfig, track
 
 TRUTH = "ground-truth identity"

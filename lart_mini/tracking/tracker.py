@@ -1,4 +1,4 @@
-"""The tracker: detections linked into tracks by place, pose and appearance, as PHALP links them (section 3).
+"""The tracker: detections linked into tracks by place, pose and appearance, as PHALP does (section C.1).
 
 A track predicts where its person will be, in which pose, and how the person looks. Each pair of a track and a
 detection costs −ln of how much better the track explains the detection than a stranger would:
@@ -40,21 +40,22 @@ class TrackerConfig:
     use_pose: bool = True  # the term of the pose
     use_appearance: bool = True  # the term of the appearance
     use_iou: bool = False  # the term of the boxes' overlap
-    gate: float = 12.0  # a pair that costs more is never made: strangers are that much rarer, −ln
-    place_noise: float = 0.005  # of x/z and y/z as measured, standard deviation
-    place_change: float = 0.0011  # of their speed in a frame
-    depth_noise: float = 0.009  # the same two of ln z
-    depth_change: float = 0.0025
-    place_stranger: float = -1.9  # mean −ln density of somebody else's x/z, y/z, ln z
+    gate: float = 9.0  # a pair that costs more is never made: strangers are that much rarer, −ln
+    place_noise: float = 0.0006  # of x/z and y/z as measured, standard deviation
+    place_change: float = 0.0008  # of their speed in a frame
+    depth_noise: float = 0.0056  # the same two of ln z
+    depth_change: float = 0.0042
+    place_stranger: float = -2.1  # mean −ln density of somebody else's x/z, y/z, ln z
     tails: float = 4.0  # degrees of freedom of Student's t: people turn quicker than any Gaussian allows
     pose_same: float = 0.7  # mean squared distance to the predicted pose: the same person
     pose_fades: float = 0.45  # what a frame without a detection adds to it
-    pose_other: float = 23.0  # another person
+    pose_other: float = 30.0  # another person
     pose_freedom: float = 4.0  # degrees of freedom of these distances
     pose_kept: float = 0.95  # share of what is unusual in a pose that is still there a frame later
-    appearance_same: float = 0.23  # mean squared distance to the track's mean colours: the same person
-    appearance_other: float = 2.2  # another person
+    appearance_same: float = 0.27  # mean squared distance to the track's mean colours: the same person
+    appearance_other: float = 1.9  # another person
     appearance_freedom: float = 3.0
+    failure: float = 0.02  # chance that pose or colours are as a stranger's: a mean pose, somebody in front
     memory: float = 0.05  # share of the newest detection in the running means of pose and appearance
     iou_weight: float = 10.0  # cost of one unit of overlap
     iou_needed: float = 0.1  # overlap that costs nothing
@@ -151,14 +152,16 @@ def pose_cost(tracks: Tracks, seen: Measured, config: TrackerConfig) -> NDArray[
     """
     same = np.minimum(config.pose_same + config.pose_fades * (tracks.missed - 1), config.pose_other)
     squared = ((seen.pose[None] - tracks.pose[:, None]) ** 2).sum(axis=-1)
-    return _distance_cost(squared, same[:, None], config.pose_other, config.pose_freedom)
+    cost = _distance_cost(squared, same[:, None], config.pose_other, config.pose_freedom)
+    return _may_fail(cost, config.failure)
 
 
 def appearance_cost(tracks: Tracks, seen: Measured, config: TrackerConfig) -> NDArray[np.float64]:
     """(K,n): squared distance of the colours from the track's running mean."""
     squared = ((seen.appearance[None] - tracks.appearance[:, None]) ** 2).sum(axis=-1)
     same = np.full((len(tracks), 1), config.appearance_same)
-    return _distance_cost(squared, same, config.appearance_other, config.appearance_freedom)
+    cost = _distance_cost(squared, same, config.appearance_other, config.appearance_freedom)
+    return _may_fail(cost, config.failure)
 
 
 def iou_cost(tracks: Tracks, seen: Measured, config: TrackerConfig) -> NDArray[np.float64]:
@@ -176,6 +179,11 @@ def _distance_cost(
     Both are taken for multiples of χ² with `freedom` degrees.
     """
     return freedom / 2 * (squared / same - squared / other + np.log(same / other))
+
+
+def _may_fail(cost: NDArray[np.float64], failure: float) -> NDArray[np.float64]:
+    """The cost where the same person looks like a stranger with the chance `failure`: −ln of it at most."""
+    return -np.logaddexp(np.log1p(-failure) - cost, np.log(failure))
 
 
 def costs(tracks: Tracks, seen: Measured, config: TrackerConfig) -> dict[str, NDArray[np.float64]]:

@@ -6,6 +6,7 @@ from mutants import Mutant
 
 BOXES, SCENE, STAGING = "lart_mini/boxes.py", "lart_mini/scenes/scene.py", "lart_mini/scenes/staging.py"
 DETECTOR, KALMAN, TRACKER = (f"lart_mini/tracking/{name}.py" for name in ("detector", "kalman", "tracker"))
+FAULTS, BODIES = (f"lart_mini/tracking/{name}.py" for name in ("faults", "reconstruction"))
 DATA = "lart_mini/data/mini_ava.py"
 IN_BOXES, IN_SCENES, IN_DETECTIONS, IN_TRACKING, IN_DATA = (
     f"tests/test_{name}.py::test_" for name in ("boxes", "scenes", "detections", "tracking", "mini_ava")
@@ -13,7 +14,7 @@ IN_BOXES, IN_SCENES, IN_DETECTIONS, IN_TRACKING, IN_DATA = (
 RECIPE = f"{IN_DATA}the_recipe_is_the_size_the_seed_the_tracker_the_version_the_motion_and_the_body"
 SEEDS = f"{IN_DATA}every_video_has_a_seed_of_its_own"
 HANDED = f"{IN_DATA}who_is_scored_is_detected_as_anywhere_and_only_training_is_handed_boxes"
-ACROSS = f"{IN_DETECTIONS}noise_across_the_view_is_as_stated_and_leaves_the_depth_alone"
+ACROSS = f"{IN_DETECTIONS}noise_across_the_view_is_as_stated_and_leaves_the_distance_alone"
 
 MUTANTS = [
     Mutant(
@@ -128,32 +129,61 @@ MUTANTS = [
         (f"{IN_SCENES}a_captured_pair_is_cut_from_anywhere",),
     ),
     Mutant(
-        "no noise across the view",
-        DETECTOR,
-        "drift(rng, faults.lateral_noise, frames, 2) * depth",
-        "0 * depth",
-        (ACROSS,),
+        "nobody passes anybody",
+        STAGING,
+        "if passes and attempt < 10",
+        "if False",
+        (f"{IN_SCENES}people_cross_more_often_where_they_pass_each_other",),
     ),
     Mutant(
+        "who passes walks into the other",
+        STAGING,
+        "way[moment, ::-1] * [1, -1]",
+        "way[moment]",
+        (f"{IN_SCENES}who_passes_somebody_does_so_at_arms_length",),
+    ),
+    Mutant("no noise across the view", BODIES, "place += aside - _along(aside, sight)", "pass", (ACROSS,)),
+    Mutant(
         "noise across the view moves the depth too",
-        DETECTOR,
-        "translation[:, :2] += drift(rng, faults.lateral_noise, frames, 2) * depth",
-        "translation += drift(rng, faults.lateral_noise, frames, 3) * depth",
+        BODIES,
+        "place += aside - _along(aside, sight)",
+        "place += aside",
         (ACROSS,),
     ),
     Mutant(
         "no noise of shapes",
-        DETECTOR,
-        "person.betas + rng.normal(0, faults.betas_noise, 10)",
-        "person.betas",
-        (f"{IN_DETECTIONS}noise_of_shapes_is_of_the_person_and_a_third_of_it_over_time",),
+        BODIES,
+        "rng.normal(0, faults.betas_noise, 10)",
+        "0 * rng.normal(0, faults.betas_noise, 10)",
+        (f"{IN_DETECTIONS}noise_of_shapes_is_of_the_person_and_never_changes",),
     ),
     Mutant(
-        "orientations have the poses' noise",
-        DETECTOR,
-        "scale[0] = faults.orientation_noise",
-        "scale[0] = faults.pose_noise",
-        (f"{IN_DETECTIONS}poses_and_orientations_have_noise_of_their_own",),
+        "limbs turn together by their own noise",
+        BODIES,
+        "faults.orientation_noise * drift",
+        "faults.pose_noise * drift",
+        (f"{IN_DETECTIONS}limbs_turn_each_for_itself_or_all_together",),
+    ),
+    Mutant(
+        "limbs are as wrong across the picture as out of it",
+        BODIES,
+        "unseen + faults.across * (angles - unseen)",
+        "angles",
+        (f"{IN_DETECTIONS}what_the_picture_shows_of_a_limb_is_kept",),
+    ),
+    Mutant(
+        "a larger body stands no farther",
+        BODIES,
+        "np.eye(3) - np.einsum",
+        "np.eye(3) - 0 * np.einsum",
+        (f"{IN_DETECTIONS}a_body_is_put_where_its_picture_was",),
+    ),
+    Mutant(
+        "mean poses of people in full view",
+        BODIES,
+        "person.visible < faults.half_hidden",
+        "person.visible < 2",
+        (f"{IN_DETECTIONS}who_is_half_hidden_gets_a_mean_pose_in_bursts",),
     ),
     Mutant(
         "false positives stand on the wrong side",
@@ -178,9 +208,9 @@ MUTANTS = [
     ),
     Mutant(
         "a little more noise, and the version stays",
-        DETECTOR,
-        "depth_noise: float = 0.04",
-        "depth_noise: float = 0.042",
+        FAULTS,
+        "depth_noise: float = 0.01 ",
+        "depth_noise: float = 0.0105 ",
         (f"{IN_DATA}data_that_move_have_another_version",),
     ),
     Mutant(

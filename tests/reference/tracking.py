@@ -63,23 +63,28 @@ def pose(tracks: Tracks, k: int, seen: Measured, n: int, config: TrackerConfig) 
     """−ln of the ratio of two scaled χ² densities of the squared distance."""
     same = min(config.pose_same + config.pose_fades * (tracks.missed[k] - 1), config.pose_other)
     squared = sum((a - b) ** 2 for a, b in zip(seen.pose[n], tracks.pose[k], strict=True))
-    return ratio(squared, same, config.pose_other, config.pose_freedom)
+    return ratio(squared, same, config.pose_other, config.pose_freedom, config.failure)
 
 
 def appearance(tracks: Tracks, k: int, seen: Measured, n: int, config: TrackerConfig) -> float:
     """The same of the colours."""
     squared = sum((a - b) ** 2 for a, b in zip(seen.appearance[n], tracks.appearance[k], strict=True))
-    return ratio(squared, config.appearance_same, config.appearance_other, config.appearance_freedom)
+    same, other = config.appearance_same, config.appearance_other
+    return ratio(squared, same, other, config.appearance_freedom, config.failure)
 
 
-def ratio(squared: float, same: float, other: float, freedom: float) -> float:
-    """−ln p(squared | mean same) + ln p(squared | mean other), each a χ² stretched to its mean."""
+def ratio(squared: float, same: float, other: float, freedom: float, failure: float) -> float:
+    """−ln p(squared | mean same) + ln p(squared | mean other), each a χ² stretched to its mean.
+
+    With the chance `failure` the same person's distance is as another's.
+    """
     def log_density(mean: float) -> float:
         scale, half = mean / freedom, freedom / 2
         x = max(squared, 1e-12) / scale
         return (half - 1) * math.log(x) - x / 2 - math.lgamma(half) - half * math.log(2) - math.log(scale)
 
-    return log_density(other) - log_density(same)
+    same_over_other = math.exp(min(700.0, log_density(same) - log_density(other)))
+    return -math.log((1 - failure) * same_over_other + failure)
 
 
 def iou(tracks: Tracks, k: int, seen: Measured, n: int, config: TrackerConfig) -> float:
