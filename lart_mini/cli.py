@@ -265,6 +265,40 @@ def _tell(fabric: Fabric, trained: Trained) -> None:
 
 
 @app.command()
+def folds(
+    count: Annotated[int, typer.Option("--folds", help="K: each take is held out by one of K folds.")] = 4,
+    action: Annotated[int | None, typer.Option("--class", help="Its takes alone: an AVA id.")] = None,
+) -> None:
+    """Print which takes each fold holds out, and on how many takes and sources each class rests."""
+    from lart_mini.data.folds import takes_text
+
+    typer.echo(takes_text(count, action))
+
+
+@app.command()
+def ablate(
+    claims: Annotated[
+        list[str],
+        typer.Argument(help="ladder, hidden, people, tracking, pose, pretraining, masking, pooling, parts."),
+    ],
+    size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "laptop",
+    count: Annotated[int, typer.Option("--folds", help="K folds of takes.")] = 4,
+    seeds: Annotated[int, typer.Option(help="Models of each system and fold, with seeds 0, 1, …")] = 3,
+    steps: Annotated[int | None, typer.Option(help="Of a training; 600 at the laptop's size.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for what is found; ./runs/claims-<size> if not given.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Trainings side by side, one thread each; -1: one a core.")] = -1,
+    backend: Annotated[str | None, typer.Option(help="Another of joblib's, such as dask or ray.")] = None,
+) -> None:
+    """Answer the ladder or claims of the paper in folds of takes, with intervals. Stopped, it goes on."""
+    from lart_mini.claims.answers import ask
+
+    for line in ask(claims, size, count, seeds, steps, out, jobs, backend):
+        typer.echo(line)
+
+
+@app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Of train (.safetensors), or LART's published one.")],
     tracklets: Annotated[Path, typer.Option(help="A folder of released tracklets, a store, or an .npz.")],

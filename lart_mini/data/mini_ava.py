@@ -17,7 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from lart_mini import ava
 from lart_mini.boxes import fractions_from_corners
+from lart_mini.data.folds import split_by_fold
 from lart_mini.evaluation import ava_csv
 from lart_mini.files import LARGEST_SEED, BadInput, locked, process_count, sha256, whole_number
 from lart_mini.people import body, clips
@@ -59,11 +60,14 @@ LABELLED = tuple(split for split in SPLITS if split != "kinetics-train")
 FILES = sorted(
     [*(f"{split}.npz" for split in SPLITS), *(f"{split}.csv" for split in LABELLED), "videos.json"]
 )
-DIGESTS = "sha256.json"  # of FILES
+CLIPS = "clips.csv"  # of a fold: the clip that each of ava-val's ground-truth boxes shows
+FOLD_FILES = sorted([*(file for file in FILES if "ava-test" not in file), CLIPS])
+DIGESTS = "sha256.json"  # of FILES, or of FOLD_FILES
 # Raised by one with every change of what is composed: caches of another version are composed anew. A test
 # holds figures of a small data set to it.
 VERSION = 3
 TRACKERS = ("lart", "iou", "truth", "none")
+PERFECT = "perfect"  # true identities of people who are seen as they are
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,12 @@ class MiniAva:
     def groundtruth(self, split: str) -> Path:
         """AVA-format CSV of a split's ground truth; kinetics-train has none."""
         return self._file(split, "csv")
+
+    def clips(self) -> pl.DataFrame:
+        """Of a fold: video, second, person, clip of each ground-truth box of ava-val. BadInput without a fold."""
+        if not (self.path / CLIPS).exists():
+            raise BadInput(self.path, "clips", f"a fold, which has {CLIPS}", "none")
+        return pl.read_csv(self.path / CLIPS)
 
     def videos(self, split: str | None = None) -> pl.DataFrame:
         """One row a video: split, video, frames, actors, takes, composited."""
@@ -151,40 +161,57 @@ def mini_ava(
     cache: str | Path | None = None,
     jobs: int = -1,
     tracker: str = "lart",
+    fold: tuple[int, int] | None = None,
 ) -> MiniAva:
     """The data set of a size ("smoke", "laptop", "gpu") and seed, composed if the cache does not hold it yet.
 
-    `tracker` says who links the detections, which are the same for all (see `video_of`).
+    `tracker` says who links the detections, which are the same for all (see `video_of`). `fold` (k, K): the
+    takes of fold k of K, from 0 on, are `ava-val`, and all others are learnt from (`folds.assign`); other
+    performers are among them, so that there is no `ava-test`.
 
     The cache is `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. A data set's folder carries a digest of
     its recipe (sizes, seed, tracker, motion library, body, and VERSION); its files are
     checked against their stored digests, and a damaged folder is composed again. One process composes a data
     set, others wait for it. `jobs`: processes, -1 for one a core; the result does not depend on it.
 
-    Raises BadInput for a size, seed, tracker or `jobs` that is none, and for no folder to keep data in.
+    Raises BadInput for a size, seed, tracker, fold or `jobs` that is none, and for no folder to keep data in.
     """
-    return _ready(size, seed, cache, jobs, (tracker,))[tracker]
+    return _ready(size, seed, cache, jobs, (tracker,), fold)[tracker]
 
 
 def linked(
-    size: str = "smoke", seed: int = 0, cache: str | Path | None = None, jobs: int = -1
+    size: str = "smoke",
+    seed: int = 0,
+    cache: str | Path | None = None,
+    jobs: int = -1,
+    trackers: Sequence[str] = TRACKERS,
+    fold: tuple[int, int] | None = None,
 ) -> dict[str, MiniAva]:
-    """`mini_ava` of each of TRACKERS; what the cache does not hold is made of scenes composed only once."""
-    return _ready(size, seed, cache, jobs, TRACKERS)
+    """`mini_ava` of each of `trackers`; what the cache does not hold is made of scenes composed only once."""
+    return _ready(size, seed, cache, jobs, trackers, fold)
 
 
 def _ready(
-    size: str, seed: int, cache: str | Path | None, jobs: int, trackers: Sequence[str]
+    size: str,
+    seed: int,
+    cache: str | Path | None,
+    jobs: int,
+    trackers: Sequence[str],
+    fold: tuple[int, int] | None = None,
 ) -> dict[str, MiniAva]:
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
     for tracker in trackers:
-        if tracker not in TRACKERS:
+        if tracker not in (*TRACKERS, PERFECT):
             raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
     jobs = process_count(jobs)
     root = Path(cache or os.environ.get("LART_MINI_CACHE") or _own_cache())
-    names = {one: f"mini_ava-{size}-{seed}-{_recipe(SIZES[size], seed, one)[:12]}" for one in trackers}
+    if fold is not None:
+        split_by_fold(clips.load_library(), fold)  # raises BadInput
+    part = "" if fold is None else f"fold{fold[0] + 1}of{fold[1]}-"
+    recipes = {one: _recipe(SIZES[size], seed, one, fold) for one in trackers}
+    names = {one: f"mini_ava-{size}-{seed}-{part}{recipe[:12]}" for one, recipe in recipes.items()}
     paths = {tracker: root / name for tracker, name in names.items()}
     with ExitStack() as locks:
         for path in sorted(path for path in paths.values() if not _intact(path)):
@@ -193,7 +220,7 @@ def _ready(
                 _remove(left)
         missing = {tracker: path for tracker, path in paths.items() if not _intact(path)}  # after the wait
         if missing:
-            _compose_into(missing, SIZES[size], seed, jobs)
+            _compose_into(missing, SIZES[size], seed, jobs, fold)
     return {tracker: MiniAva(path) for tracker, path in paths.items()}
 
 
@@ -204,13 +231,15 @@ def _own_cache() -> Path:
         raise BadInput("LART_MINI_CACHE", "data cache", "a folder, where there is no home", "none") from None
 
 
-def _compose_into(paths: dict[str, Path], size: Size, seed: int, jobs: int) -> None:
+def _compose_into(
+    paths: dict[str, Path], size: Size, seed: int, jobs: int, fold: tuple[int, int] | None
+) -> None:
     """Compose beside each tracker's path, then exchange: what is damaged goes only once the new is whole."""
     made: dict[str, Path] = {}
     try:
         for tracker, path in paths.items():
             made[tracker] = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
-        _compose(size, seed, made, jobs)
+        _compose(size, seed, made, jobs, fold)
         for tracker, path in paths.items():
             _exchange(made[tracker], path)
     finally:
@@ -240,9 +269,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _recipe(size: Size, seed: int, tracker: str) -> str:
+def _recipe(size: Size, seed: int, tracker: str, fold: tuple[int, int] | None = None) -> str:
     """Digest of all that the data depend on; a data set of another recipe has another folder."""
-    digest = hashlib.sha256(json.dumps([VERSION, asdict(size), seed, tracker]).encode())
+    chosen = [VERSION, asdict(size), seed, tracker] + ([] if fold is None else [list(fold)])
+    digest = hashlib.sha256(json.dumps(chosen).encode())
     for path in sorted(p for p in clips.LIBRARY.glob("*") if p.is_file()):
         digest.update(path.read_bytes())
     model = body.load_body()
@@ -256,7 +286,8 @@ def _intact(path: Path) -> bool:
     """Are these the files of a data set, all of them, as they were written? No trouble of any kind is."""
     try:
         digests = read_json(path / DIGESTS)
-        return digests == {name: sha256(path / name) for name in FILES}
+        files = FOLD_FILES if isinstance(digests, dict) and CLIPS in digests else FILES
+        return digests == {name: sha256(path / name) for name in files}
     except (BadInput, OSError):
         return False
 
@@ -271,6 +302,7 @@ class Video:
     about: dict
     tracklets: list[Tracklet]
     rows: list[tuple]
+    clips: list[tuple] = field(default_factory=list)  # video, second, person, clip
 
 
 def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
@@ -279,23 +311,36 @@ def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
     return pl.DataFrame([row for video in videos for row in video.rows], schema=columns, orient="row")
 
 
-def _compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
-    """Fill the folder of each tracker."""
-    library = clips.load_library()
+def _compose(
+    size: Size, seed: int, out: dict[str, Path], jobs: int, fold: tuple[int, int] | None = None
+) -> None:
+    """Fill the folder of each tracker.
+
+    A fold validates 2 / K as many videos as the single split: all folds together twice as many.
+    """
+    library, chance = clips.load_library(), (seed,)
+    if fold is not None:
+        library, chance = split_by_fold(library, fold), (seed, *fold)
+        size = replace(size, val=max(1, 2 * size.val // fold[1]), test=0)
     about: dict[str, list[dict]] = {tracker: [] for tracker in out}
     counts = (size.train, size.kinetics, size.val, size.test)
     for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         pool = segments(library, TAKES[split])
-        made = compose_linked(pool, split, count, size.windows, (seed, number), jobs, tuple(out))
+        if not pool:  # a fold has no other performers
+            continue
+        made = compose_linked(pool, split, count, size.windows, (*chance, number), jobs, tuple(out))
         for tracker, folder in out.items():
             videos = [video[tracker] for video in made]
             npz.save_tracklets([t for v in videos for t in v.tracklets], folder / f"{split}.npz")
             about[tracker] += [v.about for v in videos]
             if split in LABELLED:
                 ava_csv.write_groundtruth(groundtruth_of(videos), folder / f"{split}.csv")
+            if fold is not None and split == "ava-val":
+                boxes, columns = [row for v in videos for row in v.clips], ["video", "second", "person", "clip"]
+                pl.DataFrame(boxes, schema=columns, orient="row").write_csv(folder / CLIPS)
     for tracker, folder in out.items():
         pl.DataFrame(about[tracker]).write_json(folder / "videos.json")
-        digests = {name: sha256(folder / name) for name in FILES}
+        digests = {name: sha256(folder / name) for name in (FILES if fold is None else FOLD_FILES)}
         (folder / DIGESTS).write_text(json.dumps(digests, indent=1))
 
 
@@ -358,8 +403,11 @@ def video_of(
 ) -> Video:
     """Video `index` of `split`: the scene detected, its detections linked by `tracker`, and its ground truth.
 
+    `faults` are the detector's; who sees people as they are has none.
+
     - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
     - "truth": detections of one actor make one track; those of nobody make none
+    - "perfect": as "truth", of detections without faults
     - "none": each detection at a key frame (Kinetics: at each full second) is a tracklet of that frame alone.
       Nothing says who the person was a frame before, so labels reach no other frame, either.
     """
@@ -367,6 +415,8 @@ def video_of(
     keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
     rows = [] if split == "kinetics-train" else _groundtruth(name, scene, keyframes)
     labelled = _labels_at(rows)
+    if tracker == PERFECT:
+        faults, tracker = Faults.none(), "truth"
     # As in the paper, only trackers of training videos are handed ground-truth boxes.
     detections = detect(scene, faults, given=keyframes if split == "ava-train" else ())
     tracklets = []
@@ -385,7 +435,7 @@ def video_of(
         "composited": scene.composited,
         "takes": [list(actor.takes) for actor in scene.actors],
     }
-    return Video(about, tracklets, rows)
+    return Video(about, tracklets, rows, _clips(rows, scene))
 
 
 def _spans(split: str, frames: int, keyframes: np.ndarray, tracker: str) -> list[tuple[int, int, int]]:
@@ -424,6 +474,17 @@ def _groundtruth(name: str, scene: Scene, keyframes: np.ndarray) -> list[tuple]:
             for action in np.flatnonzero(scene.filmed[actor].labels[frame]) + 1:
                 rows.append((name, ava.second(frame), *box, int(action), actor))
     return rows
+
+
+def _clips(rows: list[tuple], scene: Scene) -> list[tuple]:
+    """Of each box of the CSV's rows: video, second, person, and the clip of the library that it shows."""
+    boxes = sorted({(video, second, person) for video, second, *_, person in rows})
+    found = []
+    for video, second, person in boxes:
+        actor = scene.actors[person]
+        take = actor.takes[actor.shown[ava.keyframe(second)]]
+        found.append((video, second, person, take.removesuffix("_mirrored")))
+    return found
 
 
 def _labels_at(rows: list[tuple]) -> dict[tuple[int, int], list[int]]:

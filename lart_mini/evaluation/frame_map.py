@@ -189,6 +189,7 @@ class Scored:
     action: np.ndarray  # (n,) ascending
     score: np.ndarray  # (n,) falling within a class
     true_positive: np.ndarray  # (n,) bool
+    row: np.ndarray  # (n,) which of the detections of scored classes it is
     truths: np.ndarray  # (C + 1,) ground truth rows of each class id up to the highest
     listed: pl.Series  # keys of the frames that the ground truth names, each once
     seen: pl.Series  # and of the detections' frames, before those without ground truth are left out
@@ -260,7 +261,8 @@ def compare(
     # The evaluators sort upwards and turn round: of equal scores the last comes first.
     order = len(score) - 1 - by_group_and_score(rows.action[::-1], score[::-1])
     action, hits = rows.action[order], true_positive[order]
-    return Scored(action, score[order], hits, truths, listed, seen, rules.undetected_classes, classes)
+    row, undetected = rows.place[order], rules.undetected_classes
+    return Scored(action, score[order], hits, row, truths, listed, seen, undetected, classes)
 
 
 def _where(table: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:

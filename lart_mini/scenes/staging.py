@@ -35,6 +35,7 @@ class Performance:
     present: NDArray[np.bool_]  # (T,); what stands in the other frames means nothing
     betas: Array  # (10,)
     takes: tuple[str, ...]
+    shown: NDArray[np.int64]  # (T,) number in `takes` of the one that each frame is of
 
 
 def heading(orientation: Array) -> float:
@@ -93,7 +94,8 @@ def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: 
         pieces.append(_joined(pieces[-1], _cut(segment, start, frames - done)))
         takes.append(segment.clip.name)
     pose, translation, labels = (np.concatenate(part) for part in zip(*pieces, strict=True))
-    return _timed(pose, translation, labels, frames, enters, tuple(takes))
+    shown = np.repeat(np.arange(len(takes)), [len(piece[0]) for piece in pieces])
+    return _timed(pose, translation, labels, frames, enters, tuple(takes), shown)
 
 
 def _timed(
@@ -103,14 +105,14 @@ def _timed(
     frames: int,
     first: int,
     takes: tuple[str, ...],
+    shown: NDArray[np.int64],
 ) -> Performance:
     """A motion of K ≤ `frames` frames that begins at frame `first` of a video."""
     at = np.arange(frames) - first
     present = (at >= 0) & (at < len(pose))
     at = at.clip(0, len(pose) - 1)
-    return Performance(
-        pose[at], translation[at], labels[at] * present[:, None], present, np.zeros(10, np.float32), takes
-    )
+    labels, betas = labels[at] * present[:, None], np.zeros(10, np.float32)
+    return Performance(pose[at], translation[at], labels, present, betas, takes, shown[at])
 
 
 def _choose(rng: np.random.Generator, pool: list[Segment]) -> Segment:
@@ -272,6 +274,7 @@ def _captured_pair(rng: np.random.Generator, pair: tuple[Segment, Segment], fram
         pose, translation = turned(clip.pose[span], clip.translation[span], angle, centre, origin)
         # Shapes near the mean, so that captured distances and eye lines stay true.
         betas = _random_betas(rng) * np.float32(0.3)
-        timed = _timed(pose, translation, clip.labels[span], frames, first_frame, (clip.name,))
+        labels, shown = clip.labels[span], np.zeros(len(pose), np.int64)
+        timed = _timed(pose, translation, labels, frames, first_frame, (clip.name,), shown)
         actors.append(replace(timed, betas=betas))
     return actors

@@ -42,6 +42,8 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
     if split != "train":
         shown = [s.clip.labels[s.first : s.last].any(axis=0) for s in segments(library, "train")]
         learnt = np.any(shown, axis=0)
+        if any(labels[TALK_TO - 1] for labels in shown):  # scenes place listeners before who talks
+            learnt[[LISTEN_TO - 1, WATCH - 1]] = True
     found = []
     for clip in library.values():
         first, last = _part(clip, split)

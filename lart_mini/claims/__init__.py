@@ -1,0 +1,35 @@
+"""Claims: the ladder and the paper's claims asked in leave-takes-out folds, with intervals (08)."""
+
+from lart_mini.claims.answers import Answer, Judge, headline, table_of, text, write
+from lart_mini.claims.experiment import Experiment, centred_scores, hide, run
+from lart_mini.claims.fold_data import Fold, FoldBoxes
+from lart_mini.claims.inputs import INPUTS, burst_mask, keypoints_2d, without
+from lart_mini.claims.questions import QUESTIONS, STEPS, Comparison, Question, System, chosen
+from lart_mini.claims.runner import Kept, run_all
+
+__all__ = [
+    "INPUTS",
+    "QUESTIONS",
+    "STEPS",
+    "Answer",
+    "Comparison",
+    "Experiment",
+    "Fold",
+    "FoldBoxes",
+    "Judge",
+    "Kept",
+    "Question",
+    "System",
+    "burst_mask",
+    "centred_scores",
+    "chosen",
+    "headline",
+    "hide",
+    "keypoints_2d",
+    "run",
+    "run_all",
+    "table_of",
+    "text",
+    "without",
+    "write",
+]

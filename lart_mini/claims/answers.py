@@ -1,0 +1,229 @@
+"""Answers from kept scores alone: each system's mAP, each comparison's difference, with intervals; as tables.
+
+The boxes of all folds are judged together. All systems of a question are scored on the boxes that all of them
+have; people seen as they are have boxes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from lart_mini import ava
+from lart_mini.claims.experiment import Experiment, Scores
+from lart_mini.claims.questions import STEPS, Comparison, Question, System, chosen
+from lart_mini.claims.runner import Kept, commits, run_all
+from lart_mini.data.folds import assign, rests_on
+from lart_mini.data.mini_ava import PERFECT
+from lart_mini.evaluation.ava_csv import CORNERS
+from lart_mini.evaluation.frame_map import FRAME
+from lart_mini.evaluation.intervals import MOST_SEEDS, Draws, Estimate, Resampled, draw, resample
+from lart_mini.evaluation.key_boxes import KeyBoxes, ava_rows
+from lart_mini.files import BadInput, atomic_path, whole_number
+from lart_mini.people.clips import load_library
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not settled"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One number of a question, fractions: a system's mAP, or with `than` the difference of two."""
+
+    question: str
+    system: str
+    than: str | None
+    scope: str
+    estimate: Estimate
+    claim: str = ""
+    paper: float | None = None  # mAP points
+
+    @property
+    def verdict(self) -> str:
+        """Does a claimed difference hold? Where the interval holds 0, it is not settled. Empty for a system."""
+        if self.than is None:
+            return ""
+        return HOLDS if self.estimate.low > 0 else FAILS if self.estimate.high < 0 else OPEN
+
+
+def headline(folds: int) -> tuple[int, ...]:
+    """The evaluated classes that rest on at least three takes of two sources."""
+    library, found = load_library(), []
+    for action in ava.EVALUATED:
+        try:
+            counts = rests_on(library, folds, action).counts
+        except BadInput:  # no take shows it
+            continue
+        found += [action] if counts else []
+    return tuple(found)
+
+
+class Judge:
+    """Judges systems on the boxes of all folds; each system and set of boxes is resampled once."""
+
+    def __init__(self, base: Experiment, kept: Mapping[Experiment, Kept], seeds: int, draws: int = 1000) -> None:
+        self.base, self.kept, self.seeds = base, kept, seeds
+        self.groundtruth = pl.concat(
+            _of_fold(replace(base, fold=fold).data().scored().groundtruth, fold) for fold in range(base.folds)
+        )
+        self.draws: Draws = draw(self.groundtruth, draws)
+        self.scopes = _scopes(self.groundtruth, base.folds)
+
+    def answers(self, name: str, question: Question) -> Iterator[Answer]:
+        """Every system in every scope, every scored class of its own, then the comparisons."""
+        common = self._common(question)
+        resampled = {row: self._resampled(system, common) for row, system in question.systems.items()}
+        for row, one in resampled.items():
+            for scope, classes in self.scopes.items():
+                yield Answer(name, row, None, scope, one.estimate(classes))
+        for asked in question.comparisons:
+            pair = resampled[asked.system], resampled[asked.than]
+            for scope in dict.fromkeys((asked.scope, "headline", "all")):
+                difference = pair[0].minus(pair[1], self.scopes[scope])
+                yield _answer(name, asked, scope, difference)
+
+    def _common(self, question: Question) -> pl.DataFrame:
+        """The boxes (video, second, corners) that all systems of a question have."""
+        keys, common = [*FRAME, *CORNERS], None
+        for system in question.systems.values():
+            if system.changes.get("tracker") != PERFECT:
+                experiments = [system.experiment(replace(self.base, fold=fold)) for fold in range(self.base.folds)]
+                own = pl.concat(_of_fold(one.boxes().table.select(keys), one.fold) for one in experiments)
+                common = own if common is None else common.join(own, on=keys, how="semi")
+        assert common is not None
+        return common
+
+    def _resampled(self, system: System, common: pl.DataFrame) -> Resampled:
+        experiments = [system.experiment(replace(self.base, seed=seed)) for seed in range(self.seeds)]
+        seeds = list(dict.fromkeys(one.seed for one in experiments))
+        scores = [self._scores(system, seed) for seed in seeds]
+        if system.averaged:
+            scores = [[np.mean(of_fold, axis=0) for of_fold in zip(*scores, strict=True)]]
+        boxes = [system.experiment(replace(self.base, fold=fold)).boxes() for fold in range(self.base.folds)]
+        tables = [_detections(boxes, own) for own in scores]
+        if system.changes.get("tracker") != PERFECT:
+            tables = [one.join(common, on=common.columns, how="semi", maintain_order="left") for one in tables]
+        groundtruth = self.groundtruth
+        if system.changes.get("hidden"):  # the question is about people whom a track shows
+            shown = pl.concat(_of_fold(one.table, fold) for fold, one in enumerate(boxes))
+            keys = [*FRAME, "person"]
+            groundtruth = groundtruth.join(shown.select(keys), on=keys, how="semi", maintain_order="left")
+        return resample(groundtruth, tables, self.draws)
+
+    def _scores(self, system: System, seed: int) -> list[Scores]:
+        """Scores (N, 60) of each fold."""
+        found = []
+        for fold in range(self.base.folds):
+            experiment = system.experiment(replace(self.base, fold=fold, seed=seed))
+            variants = experiment.variants()
+            number = 0 if system.variant is None else variants.index(system.variant)
+            found.append(self.kept[experiment].scores()[number])
+        return found
+
+
+def _of_fold(table: pl.DataFrame, fold: int) -> pl.DataFrame:
+    """The table with its videos named apart from other folds'."""
+    return table.with_columns(video=pl.format("{}/{}", pl.lit(fold), pl.col("video")))
+
+
+def _detections(boxes: Sequence[KeyBoxes], scores: Sequence[Scores]) -> pl.DataFrame:
+    """AVA detections of all folds, each with its take; a score of 0 is no detection."""
+    rows = [_of_fold(ava_rows(own, values), fold) for fold, (own, values) in enumerate(zip(boxes, scores, strict=True))]
+    wanted = [*FRAME, *CORNERS, "action", "score", "take"]
+    return pl.concat(one.select(wanted) for one in rows).filter(pl.col("score") > 0)
+
+
+def _scopes(groundtruth: pl.DataFrame, folds: int) -> dict[str, tuple[int, ...]]:
+    """Classes by scope: headline, all, those of AVA's categories, and each on its own, as far as they are scored."""
+    scored = tuple(action for action in ava.EVALUATED if (groundtruth["action"] == action).any())
+    first = headline(folds)
+    scopes = {"headline": tuple(action for action in scored if action in first), "all": scored}
+    for category in ava.CATEGORIES:
+        scopes[category] = tuple(action for action in scored if ava.CLASSES[action - 1].category == category)
+    scopes = {scope: classes for scope, classes in scopes.items() if classes}
+    return scopes | {ava.NAMES[action]: (action,) for action in scored}
+
+
+def _answer(name: str, asked: Comparison, scope: str, difference: Estimate) -> Answer:
+    paper = asked.paper if scope == asked.scope else None
+    return Answer(name, asked.system, asked.than, scope, difference, asked.claim, paper)
+
+
+# --------------------------------------------------------------------------------------------------- tables
+
+
+def table_of(answers: Sequence[Answer]) -> pl.DataFrame:
+    """One row an answer; value, low and high in mAP points."""
+    return pl.DataFrame(
+        [
+            {"question": a.question, "system": a.system, "than": a.than, "scope": a.scope}
+            | {"value": 100 * a.estimate.value, "low": 100 * a.estimate.low, "high": 100 * a.estimate.high}
+            | {"claim": a.claim, "paper": a.paper, "verdict": a.verdict}
+            | {"command": f"lart-mini ablate {a.question}"}
+            for a in answers
+        ],
+        schema_overrides={"than": pl.String, "paper": pl.Float64},
+    )
+
+
+def write(answers: Sequence[Answer], path: Path) -> None:
+    """The table as parquet."""
+    with atomic_path(path) as temporary:
+        table_of(answers).write_parquet(temporary)
+
+
+def text(name: str, question: Question, answers: Sequence[Answer]) -> str:
+    """A question's answers to read: its systems in the first scopes, then its comparisons."""
+    own = [answer for answer in answers if answer.question == name]
+    shown = [scope for scope in ("headline", "all", *ava.CATEGORIES) if any(a.scope == scope for a in own)]
+    value = {(a.system, a.scope): a.estimate for a in own if a.than is None}
+    width = max(map(len, question.systems))
+    lines = [question.title, "", f"{'mAP':{width}s}" + "".join(f"{scope:>21s}" for scope in shown)]
+    for row in question.systems:
+        lines.append(f"{row:{width}s}" + "".join(f"{_told(value[row, scope]):>21s}" for scope in shown))
+    lines.append("")
+    for a in own:
+        if a.than is not None:
+            paper = "" if a.paper is None else f"; the paper: {a.paper:+.1f}"
+            lines.append(f"{a.claim} ({a.scope}): {_told(a.estimate, '+')}, {a.verdict}{paper}")
+    return "\n".join(lines)
+
+
+def _told(one: Estimate, sign: str = "") -> str:
+    return " ".join([f"{100 * one.value:{sign}.1f}", f"({100 * one.low:{sign}.1f} to {100 * one.high:{sign}.1f})"])
+
+
+def ask(
+    names: list[str],
+    size: str = "laptop",
+    folds: int = 4,
+    seeds: int = 3,
+    steps: int | None = None,
+    out: Path | None = None,
+    jobs: int = -1,
+    backend: str | None = None,
+) -> Iterator[str]:
+    """Run what the questions of these names need, write `answers.parquet`, and give each one's text.
+
+    Raises BadInput, before anything runs, for what is no question, size or number of folds, seeds or steps.
+    """
+    questions = chosen(names)
+    if size not in STEPS:
+        raise BadInput("ablate", "size", " | ".join(STEPS), size)
+    whole_number("ablate", "seeds", seeds, 1, MOST_SEEDS)
+    whole_number("ablate", "steps", STEPS[size] if steps is None else steps, 1)
+    assign(load_library(), folds)
+    base = Experiment(size=size, folds=folds, steps=STEPS[size] if steps is None else steps)
+    wanted = dict.fromkeys(one for question in questions.values() for one in question.experiments(base, seeds))
+    out = out or Path("runs") / f"claims-{size}"
+    kept = run_all(list(wanted), out, jobs, backend)
+    judge, answers = Judge(base, kept, seeds), list[Answer]()
+    for name, question in questions.items():
+        own = list(judge.answers(name, question))
+        answers += own
+        yield text(name, question, own) + "\n"
+    write(answers, out / "answers.parquet")
+    yield f"{len(wanted)} runs of commits {', '.join(commits(kept.values()))}: {out / 'answers.parquet'}"

@@ -1,0 +1,246 @@
+"""What is asked: for each question its systems, all made by `experiment.run`, and which is compared with which.
+
+The paper's numbers are AVA's, in mAP points; where it gives none, the claim is in words. No number of a system
+was chosen on the boxes that it is scored on: sizes and steps are those of notebook 08, chosen on training takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment
+from lart_mini.data.mini_ava import PERFECT
+from lart_mini.files import BadInput
+
+STEPS = {"smoke": 60, "laptop": 600, "gpu": 6000}  # of training on ground truth, by mini_ava's size
+SEEDLESS = ("linear", "prior", "true labels")
+
+
+@dataclass(frozen=True)
+class System:
+    """A row: what of the experiment is changed, and which of its variants is meant (frames pooled or hidden)."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    variant: int | None = None  # None: the first
+    averaged: bool = False  # the seeds' scores are averaged, and judged as one system
+
+    def experiment(self, base: Experiment) -> Experiment:
+        """The base with the changes; steps are given as shares of the base's."""
+        changes = dict(self.changes)
+        for name in ("steps", "pretrain_steps"):
+            if name in changes:
+                changes[name] = round(changes[name] * base.steps)
+        if changes.get("model") in SEEDLESS:
+            changes["seed"] = 0
+        return replace(base, **changes)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the claims: `system` against `than`."""
+
+    system: str
+    than: str
+    claim: str  # in words
+    scope: str = "headline"  # classes: headline, all, PM, OM or PI
+    paper: float | None = None  # the paper's difference, mAP points
+
+
+@dataclass(frozen=True)
+class Question:
+    """A ladder or a claim: its systems by name, and comparisons between them."""
+
+    title: str
+    source: str  # in the paper
+    systems: dict[str, System]
+    comparisons: tuple[Comparison, ...]
+
+    def experiments(self, base: Experiment, seeds: int) -> Iterator[Experiment]:
+        """Every run that the question needs, each once: all folds, all seeds."""
+        wanted = {}
+        for system in self.systems.values():
+            for fold in range(base.folds):
+                for seed in range(seeds):
+                    wanted[system.experiment(replace(base, fold=fold, seed=seed))] = None
+        yield from wanted
+
+
+LART, SHUFFLED = System(), System({"shuffled": True})
+ONE_FRAME = System({"frames": 1, "batch_size": 64}, variant=1)  # a larger batch: no fewer labels a step
+PRETRAINED = System({"pretrain_steps": 1.0})
+MANY, CONTROL = "LART, many frames", "LART, shuffled labels (control)"
+
+LADDER = Question(
+    "The ladder",
+    "Tables 2 and 5",
+    {
+        "perfect detections": System({"tracker": PERFECT}),
+        "true labels on the tracker's boxes": System({"model": "true labels"}),
+        CONTROL: SHUFFLED,
+        "class prior": System({"model": "prior"}),
+        "linear model of the key frame": System({"model": "linear"}),
+        "LART, one frame": ONE_FRAME,
+        MANY: LART,
+        "LART, many frames, seeds averaged": System(averaged=True),
+        "LART, pre-trained, then fine-tuned": PRETRAINED,
+        "LART, pre-trained, seeds averaged": System(PRETRAINED.changes, averaged=True),
+    },
+    (
+        Comparison(MANY, "LART, one frame", "time matters to the same network"),
+        Comparison(MANY, "linear model of the key frame", "LART beats a linear model of one frame"),
+        Comparison("LART, one frame", "linear model of the key frame", "the class of model matters"),
+        Comparison("LART, pre-trained, then fine-tuned", MANY, "pre-training helps"),
+        Comparison("LART, many frames, seeds averaged", MANY, "averaging seeds helps"),
+        Comparison("perfect detections", MANY, "better poses help"),
+        Comparison(MANY, CONTROL, "it is the labels that are learnt"),
+    ),
+)
+
+HIDING = {
+    "from scratch, no mask": {"steps": 2.0},
+    "from scratch, tokens masked": {"steps": 2.0, "mask": 0.4},
+    "from scratch, bursts masked": {"steps": 2.0, "mask": 0.4, "burst": 13},
+    "pre-trained with tokens masked": {"steps": 0.0, "pretrain_steps": 2.0},
+    "pre-trained so, fine-tuned without": {"pretrain_steps": 1.0},
+    "pre-trained so, fine-tuned with": {"pretrain_steps": 1.0, "mask": 0.4},
+    "pre-trained and fine-tuned with bursts": {"pretrain_steps": 1.0, "mask": 0.4, "burst": 13},
+}
+HIDDEN_ROWS = {f"{name}; {frames} hidden": (name, frames) for name in HIDING for frames in HIDDEN}
+
+
+def _hidden_comparisons() -> Iterator[Comparison]:
+    for frames in HIDDEN:
+        for system, than, claim in (
+            ("from scratch, tokens masked", "from scratch, no mask", "masks help from scratch"),
+            ("pre-trained so, fine-tuned without", "from scratch, no mask", "masked pre-training helps"),
+            ("pre-trained so, fine-tuned with", "pre-trained so, fine-tuned without", "masks help fine-tuning"),
+            ("from scratch, bursts masked", "from scratch, tokens masked", "bursts help more than tokens"),
+        ):
+            hides = f"; {frames} hidden"
+            yield Comparison(system + hides, than + hides, f"{claim}, {frames} frames hidden")
+
+
+QUESTIONS: dict[str, Question] = {
+    "ladder": LADDER,
+    "hidden": Question(
+        "A person hidden about the key frame: where masks matter (equal sizes and steps)",
+        "section 3.1, supplement C.2",
+        {
+            row: System(HIDING[name] | {"hidden": True}, variant=frames)
+            for row, (name, frames) in HIDDEN_ROWS.items()
+        },
+        tuple(_hidden_comparisons()),
+    ),
+    "people": Question(
+        "a) More people help",
+        "Table 2, Figure 6",
+        {f"n = {n}": System({"people": n}) for n in range(1, 6)} | {CONTROL: SHUFFLED},
+        (
+            Comparison("n = 5", "n = 1", "five people over one", "all", 1.2),
+            Comparison("n = 5", "n = 1", "five people over one, person interaction", "PI", 3.9),
+            *(Comparison(f"n = {n}", f"n = {n - 1}", "one more person", "all") for n in range(2, 6)),
+        ),
+    ),
+    "tracking": Question(
+        "b) Tracking over single detections",
+        "Table 5",
+        {
+            "3D tracker": LART,
+            "true identities": System({"tracker": "truth"}),
+            "overlap of boxes": System({"tracker": "iou"}),
+            "3D tracker, labels at key frames": System({"labels": "key frame"}),
+            # A detection is a tracklet here: there are more of them, each a thirtieth of the work.
+            "no tracking": System({"tracker": "none", "labels": "key frame", "steps": 3.0}),
+            CONTROL: SHUFFLED,
+        },
+        (
+            Comparison("3D tracker", "no tracking", "tracking over single detections", paper=1.2),
+            Comparison("3D tracker", "overlap of boxes", "the 3D tracker over overlap of boxes"),
+            Comparison("true identities", "3D tracker", "true identities over the tracker's"),
+            Comparison("3D tracker", "3D tracker, labels at key frames", "labels carried along the track"),
+        ),
+    ),
+    "pose": Question(
+        "c) 3D pose over the same people's 2D keypoints, in a model of the same size",
+        "Table 2",
+        {"3D pose": LART, "2D keypoints": System({"inputs": "2D keypoints"}), CONTROL: SHUFFLED}
+        | {
+            "3D pose, n = 1": System({"people": 1}),
+            "2D keypoints, n = 1": System({"people": 1, "inputs": "2D keypoints"}),
+        },
+        (
+            Comparison("3D pose", "2D keypoints", "3D over 2D (the paper: over JMRN)", paper=10.0),
+            Comparison("3D pose, n = 1", "2D keypoints, n = 1", "3D over 2D, one person (over JMRN)", paper=8.8),
+        ),
+    ),
+    "pretraining": Question(
+        "d) Pre-training on pseudo labels",
+        "section 4.4",
+        {
+            "pre-trained, then fine-tuned": PRETRAINED,
+            "from scratch, as many steps of ground truth": LART,
+            "from scratch, as many steps in all": System({"steps": 2.0}),
+            "pre-trained alone": System({"steps": 0.0, "pretrain_steps": 1.0}),
+            CONTROL: SHUFFLED,
+        },
+        (
+            Comparison(
+                "pre-trained, then fine-tuned",
+                "from scratch, as many steps of ground truth",
+                "pre-training before the same fine-tuning",
+            ),
+            Comparison(
+                "pre-trained, then fine-tuned",
+                "from scratch, as many steps in all",
+                "pre-training over the same steps of ground truth",
+            ),
+            Comparison("pre-trained, then fine-tuned", "pre-trained alone", "fine-tuning on ground truth"),
+        ),
+    ),
+    "masking": Question(
+        "e) Mask ratio of pre-training",
+        "Table 7",
+        {
+            f"mask ratio {ratio}": System(PRETRAINED.changes | {"pretrain_mask": ratio})
+            for ratio in (0.0, 0.2, 0.4, 0.6)
+        }
+        | {CONTROL: SHUFFLED},
+        tuple(
+            Comparison("mask ratio 0.4", f"mask ratio {ratio}", f"0.4 over {ratio}") for ratio in (0.0, 0.2, 0.6)
+        ),
+    ),
+    "pooling": Question(
+        "f) Scores pooled over 12 frames",
+        "section 4, supplement C.2",
+        {f"{frames} frames": System(variant=frames) for frames in sorted(POOLS)} | {CONTROL: SHUFFLED},
+        tuple(
+            Comparison("12 frames", f"{frames} frames", f"12 frames over {frames}")
+            for frames in sorted(POOLS)
+            if frames != 12
+        ),
+    ),
+    "parts": Question(
+        "g) What each part of the person-vector brings",
+        "section 3.1, supplement C.2.1",
+        {"all of it": LART}
+        | {
+            name: System({"inputs": name})
+            for name in ("no pose", "no orientation", "no shape", "no place", "pose alone", "place alone")
+        }
+        | {CONTROL: SHUFFLED},
+        tuple(
+            Comparison("all of it", f"no {part}", f"what the {part} brings")
+            for part in ("pose", "orientation", "shape", "place")
+        ),
+    ),
+}
+
+
+def chosen(names: list[str]) -> dict[str, Question]:
+    """The questions of these names, in their order here. Raises BadInput for an unknown one, and for none."""
+    unknown = [name for name in names if name not in QUESTIONS]
+    if unknown or not names:
+        raise BadInput("ablate", "claim", " | ".join(QUESTIONS), unknown[0] if unknown else "none")
+    return {name: question for name, question in QUESTIONS.items() if name in names}

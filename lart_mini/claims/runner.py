@@ -1,0 +1,132 @@
+"""Experiments run side by side, each kept in a small file of its own: the same command goes on where it stopped.
+
+OUT/runs/<digest>.npz   the scores of one run, with its parameters, its data, commit and seconds
+OUT/runs.parquet        a row a run, without the scores
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from joblib import Parallel, delayed, parallel_config
+
+from lart_mini.claims.experiment import Experiment, Scores, run
+from lart_mini.data.mini_ava import linked
+from lart_mini.files import BadInput, atomic_path, locked, process_count, workplace, write_npz
+from lart_mini.progress import progress
+from lart_mini.reading.arrays import open_npz
+from lart_mini.reading.text import parse_json
+from lart_mini.runs.reproduce import commit
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the run of an experiment is kept."""
+
+    experiment: Experiment
+    data: str  # folder of its data set, whose name carries a digest of all that the data depend on
+    path: Path
+
+    @classmethod
+    def of(cls, experiment: Experiment, data: str, out: Path) -> Kept:
+        """In the folder `out`, under a digest of the experiment and its data."""
+        told = json.dumps([asdict(experiment), data], sort_keys=True)
+        return cls(experiment, data, out / "runs" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz")
+
+    def scores(self) -> Scores:
+        """(variants, N, 60). Raises BadInput for a file that is damaged or another's, FileNotFoundError for none."""
+        with open_npz(self.path, "the scores of a run") as archive:
+            self._check(archive)
+            return archive.read("scores", (len(self.experiment.variants()), None, 60), "f")
+
+    def about(self) -> dict[str, Any]:
+        """All that is known of the run but its scores."""
+        with open_npz(self.path, "the scores of a run") as archive:
+            return self._check(archive)
+
+    def _check(self, archive: Any) -> dict[str, Any]:
+        found = parse_json(str(archive.read("about", (), "U")), self.path, "about")
+        wanted = json.loads(json.dumps(asdict(self.experiment) | {"data": self.data}))
+        if not isinstance(found, dict) or {key: found.get(key) for key in wanted} != wanted:
+            raise BadInput(self.path, "about", "the experiment that the file's name is a digest of", "another")
+        return found
+
+
+def keep(kept: Kept, commit_now: str | None) -> None:
+    """Run the experiment, and write its file, whole or not at all."""
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    scores, steps = run(kept.experiment)
+    about = asdict(kept.experiment) | {"data": kept.data, "commit": commit_now, "steps_taken": steps}
+    about |= {"boxes": scores.shape[1], "seconds": round(time.perf_counter() - began, 1)}
+    arrays = {"scores": scores, "about": np.array(json.dumps(about))}
+    write_npz(kept.path, arrays, compress=True)
+
+
+def run_all(
+    experiments: Sequence[Experiment], out: Path, jobs: int = -1, backend: str | None = None
+) -> dict[Experiment, Kept]:
+    """Every experiment's run; those that `out` does not have are run side by side, one thread each.
+
+    `backend`: another of joblib's than its own processes, such as "dask" or "ray" where that is installed and
+    registered. Raises BadInput for a folder that another process works in, and as `mini_ava` does.
+    """
+    jobs = process_count(jobs)
+    names = _compose(experiments, jobs)
+    kept = {one: Kept.of(one, names[one.size, one.data_seed, one.folds, one.fold, one.tracker], out) for one in experiments}
+    with locked(out, "ablation"):
+        # What takes longest first, a fold at a time: a process keeps the fold that it has read.
+        missing = [one for one in kept.values() if not one.path.exists()]
+        missing.sort(key=lambda one: (one.experiment.fold, one.experiment.tracker, -work(one.experiment)))
+        tasks = [delayed(keep)(one, commit(workplace())) for one in missing]
+        with nullcontext() if backend is None else parallel_config(backend=backend):
+            done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+            for _ in progress(done, total=len(tasks), desc="experiments"):
+                pass
+        with atomic_path(out / "runs.parquet") as temporary:
+            _runs(out).write_parquet(temporary)
+    return kept
+
+
+def _runs(out: Path) -> pl.DataFrame:
+    """What is known of every run in a folder, whatever command made it; what is damaged is left out."""
+    found = []
+    for path in sorted((out / "runs").glob("*.npz")):
+        with suppress(BadInput), open_npz(path, "the scores of a run") as archive:
+            about = parse_json(str(archive.read("about", (), "U")), path, "about")
+            found += [{"run": path.stem} | about] if isinstance(about, dict) else []
+    return pl.DataFrame(found)
+
+
+def commits(kept: Iterable[Kept]) -> list[str]:
+    """Those that the runs were made at; `unknown` where there was no git."""
+    return sorted({one.about()["commit"] or "unknown" for one in kept})
+
+
+def work(experiment: Experiment) -> float:
+    """About how long a run takes, in steps of eight tracklets of ground truth."""
+    if experiment.model != "LART":
+        return 0.0
+    return experiment.steps + 1.5 * experiment.pretrain_steps
+
+
+def _compose(experiments: Sequence[Experiment], jobs: int) -> dict[tuple[str, int, int, int, str], str]:
+    """Names of the data sets' folders; what the cache does not hold is composed, each fold's scenes once."""
+    trackers: dict[tuple[str, int, int, int], set[str]] = {}
+    for one in experiments:
+        trackers.setdefault((one.size, one.data_seed, one.folds, one.fold), set()).add(one.tracker)
+    names = {}
+    for (size, seed, folds, fold), wanted in trackers.items():
+        made = linked(size, seed, jobs=jobs, trackers=sorted(wanted), fold=(fold, folds))
+        names |= {(size, seed, folds, fold, tracker): data.path.name for tracker, data in made.items()}
+    return names
