@@ -43,7 +43,7 @@ class Answer:
 
     @property
     def verdict(self) -> str:
-        """Does a claimed difference hold? Where the interval holds 0, it is not settled. Empty for a system."""
+        """Does a claimed difference hold? With 0 in the interval it is not settled. Empty for a system."""
         if self.than is None:
             return ""
         return HOLDS if self.estimate.low > 0 else FAILS if self.estimate.high < 0 else OPEN
@@ -62,9 +62,11 @@ def headline(folds: int) -> tuple[int, ...]:
 
 
 class Judge:
-    """Judges systems on the boxes of all folds; each system and set of boxes is resampled once."""
+    """Judges systems on the boxes of all folds together."""
 
-    def __init__(self, base: Experiment, kept: Mapping[Experiment, Kept], seeds: int, draws: int = 1000) -> None:
+    def __init__(
+        self, base: Experiment, kept: Mapping[Experiment, Kept], seeds: int, draws: int = 1000
+    ) -> None:
         self.base, self.kept, self.seeds = base, kept, seeds
         self.groundtruth = pl.concat(
             _of_fold(replace(base, fold=fold).data().scored().groundtruth, fold) for fold in range(base.folds)
@@ -90,7 +92,9 @@ class Judge:
         keys, common = [*FRAME, *CORNERS], None
         for system in question.systems.values():
             if system.changes.get("tracker") != PERFECT:
-                experiments = [system.experiment(replace(self.base, fold=fold)) for fold in range(self.base.folds)]
+                experiments = [
+                    system.experiment(replace(self.base, fold=fold)) for fold in range(self.base.folds)
+                ]
                 own = pl.concat(_of_fold(one.boxes().table.select(keys), one.fold) for one in experiments)
                 common = own if common is None else common.join(own, on=keys, how="semi")
         assert common is not None
@@ -105,7 +109,9 @@ class Judge:
         boxes = [system.experiment(replace(self.base, fold=fold)).boxes() for fold in range(self.base.folds)]
         tables = [_detections(boxes, own) for own in scores]
         if system.changes.get("tracker") != PERFECT:
-            tables = [one.join(common, on=common.columns, how="semi", maintain_order="left") for one in tables]
+            tables = [
+                one.join(common, on=common.columns, how="semi", maintain_order="left") for one in tables
+            ]
         groundtruth = self.groundtruth
         if system.changes.get("hidden"):  # the question is about people whom a track shows
             shown = pl.concat(_of_fold(one.table, fold) for fold, one in enumerate(boxes))
@@ -131,13 +137,16 @@ def _of_fold(table: pl.DataFrame, fold: int) -> pl.DataFrame:
 
 def _detections(boxes: Sequence[KeyBoxes], scores: Sequence[Scores]) -> pl.DataFrame:
     """AVA detections of all folds, each with its take; a score of 0 is no detection."""
-    rows = [_of_fold(ava_rows(own, values), fold) for fold, (own, values) in enumerate(zip(boxes, scores, strict=True))]
+    rows = [
+        _of_fold(ava_rows(own, values), fold)
+        for fold, (own, values) in enumerate(zip(boxes, scores, strict=True))
+    ]
     wanted = [*FRAME, *CORNERS, "action", "score", "take"]
     return pl.concat(one.select(wanted) for one in rows).filter(pl.col("score") > 0)
 
 
 def _scopes(groundtruth: pl.DataFrame, folds: int) -> dict[str, tuple[int, ...]]:
-    """Classes by scope: headline, all, those of AVA's categories, and each on its own, as far as they are scored."""
+    """Scored classes by scope: headline, all, those of AVA's categories, and each on its own."""
     scored = tuple(action for action in ava.EVALUATED if (groundtruth["action"] == action).any())
     first = headline(folds)
     scopes = {"headline": tuple(action for action in scored if action in first), "all": scored}
@@ -155,24 +164,30 @@ def _answer(name: str, asked: Comparison, scope: str, difference: Estimate) -> A
 # --------------------------------------------------------------------------------------------------- tables
 
 
-def table_of(answers: Sequence[Answer]) -> pl.DataFrame:
-    """One row an answer; value, low and high in mAP points."""
+def table_of(answers: Sequence[Answer], command: str = "") -> pl.DataFrame:
+    """One row an answer; value, low and high in mAP points; `command`: what gives them again."""
     return pl.DataFrame(
         [
             {"question": a.question, "system": a.system, "than": a.than, "scope": a.scope}
             | {"value": 100 * a.estimate.value, "low": 100 * a.estimate.low, "high": 100 * a.estimate.high}
             | {"claim": a.claim, "paper": a.paper, "verdict": a.verdict}
-            | {"command": f"lart-mini ablate {a.question}"}
+            | {"command": command}
             for a in answers
         ],
         schema_overrides={"than": pl.String, "paper": pl.Float64},
     )
 
 
-def write(answers: Sequence[Answer], path: Path) -> None:
-    """The table as parquet."""
+def write(table: pl.DataFrame, path: Path) -> None:
+    """The table as parquet; answers that the file has of other questions stay."""
+    if path.exists():
+        try:
+            before = pl.read_parquet(path)
+            table = pl.concat([before.filter(~pl.col("question").is_in(table["question"].implode())), table])
+        except pl.exceptions.PolarsError as error:
+            raise BadInput(path, "file", "what ablate wrote, or nothing", str(error).split("\n")[0]) from None
     with atomic_path(path) as temporary:
-        table_of(answers).write_parquet(temporary)
+        table.write_parquet(temporary)
 
 
 def text(name: str, question: Question, answers: Sequence[Answer]) -> str:
@@ -193,7 +208,9 @@ def text(name: str, question: Question, answers: Sequence[Answer]) -> str:
 
 
 def _told(one: Estimate, sign: str = "") -> str:
-    return " ".join([f"{100 * one.value:{sign}.1f}", f"({100 * one.low:{sign}.1f} to {100 * one.high:{sign}.1f})"])
+    return " ".join(
+        [f"{100 * one.value:{sign}.1f}", f"({100 * one.low:{sign}.1f} to {100 * one.high:{sign}.1f})"]
+    )
 
 
 def ask(
@@ -217,13 +234,16 @@ def ask(
     whole_number("ablate", "steps", STEPS[size] if steps is None else steps, 1)
     assign(load_library(), folds)
     base = Experiment(size=size, folds=folds, steps=STEPS[size] if steps is None else steps)
-    wanted = dict.fromkeys(one for question in questions.values() for one in question.experiments(base, seeds))
+    wanted = dict.fromkeys(
+        one for question in questions.values() for one in question.experiments(base, seeds)
+    )
     out = out or Path("runs") / f"claims-{size}"
     kept = run_all(list(wanted), out, jobs, backend)
-    judge, answers = Judge(base, kept, seeds), list[Answer]()
+    judge, tables = Judge(base, kept, seeds), []
     for name, question in questions.items():
-        own = list(judge.answers(name, question))
-        answers += own
-        yield text(name, question, own) + "\n"
-    write(answers, out / "answers.parquet")
+        answers = list(judge.answers(name, question))
+        options = f"--size {size} --folds {folds} --seeds {seeds} --steps {base.steps}"
+        tables.append(table_of(answers, f"lart-mini ablate {name} {options}"))
+        yield text(name, question, answers) + "\n"
+    write(pl.concat(tables), out / "answers.parquet")
     yield f"{len(wanted)} runs of commits {', '.join(commits(kept.values()))}: {out / 'answers.parquet'}"

@@ -1,8 +1,8 @@
 """An experiment: parameters → scores at the boxes of one fold, whose takes the model has never seen.
 
-Ladder, hidden frames and all claims are made of these alone. A LART is scored in the window that is centred on
-each box's key frame, pooled over POOLS frames; or, with `hidden`, at the annotations' boxes while the person's
-detections are taken away in HIDDEN frames about the key frame.
+Ladder, hidden frames and all claims are made of these alone. A LART is scored in the window centred on
+each box's key frame, pooled over POOLS frames; or, with `hidden`, at the annotations' boxes while the
+person's detections are taken away in HIDDEN frames about the key frame.
 """
 
 from __future__ import annotations
@@ -85,12 +85,12 @@ class Experiment:
         return scored.annotated if self.hidden else scored.boxes
 
     def variants(self) -> tuple[int, ...]:
-        """What each set of scores is of: frames pooled, or frames hidden; just one where nothing is trained."""
+        """Frames pooled, or frames hidden, of each set of scores; just one set where nothing is trained."""
         return HIDDEN if self.hidden else POOLS if self.model == "LART" else POOLS[:1]
 
 
 def run(experiment: Experiment) -> tuple[Scores, int]:
-    """Scores (variants, N, 60) in 0–1 of the experiment's boxes, and the steps that its model was trained for."""
+    """Scores (variants, N, 60) in 0–1 of the experiment's boxes, and the steps that its model took."""
     held_out, boxes = _given(experiment, experiment.data().tracklets("ava-val")), experiment.boxes()
     if experiment.model == "LART":
         model, stats, steps = trained(experiment)
@@ -132,7 +132,7 @@ def trained(experiment: Experiment) -> tuple[LART, Stats, int]:
 
 @lru_cache(maxsize=1)
 def _taught(fold: Fold) -> list[Tracklet]:
-    """The fold's training tracklets and pre-training clips, with the pseudo labels of a teacher of its own."""
+    """The fold's training tracklets and pre-training clips, with pseudo labels of the fold's own teacher."""
     learnt = fold.tracklets("ava-train")
     return teach(fit_teacher(learnt), learnt + fold.data().tracklets("kinetics-train"))
 
@@ -141,7 +141,9 @@ def _stage(experiment: Experiment, model: LART, stats: Stats, tracklets: list[Tr
     """Train the model in place, for the whole number of epochs that is nearest to the steps wanted."""
     first = stage == "pretrain"
     wanted, mask = (
-        (experiment.pretrain_steps, experiment.pretrain_mask) if first else (experiment.steps, experiment.mask)
+        (experiment.pretrain_steps, experiment.pretrain_mask)
+        if first
+        else (experiment.steps, experiment.mask)
     )
     common: Any = {"batch_size": experiment.batch_size, "lr": experiment.lr, "seed": experiment.seed}
     settings = StageConfig.of(stage, mask_ratio=mask, **common)
@@ -191,8 +193,8 @@ def centred_scores(
 ) -> Scores:
     """Scores (POOLS or HIDDEN, N, 60) in 0–1 of key boxes, each read in the window centred on its key frame.
 
-    At a tracklet's ends the window stays inside it. `hidden`: pooled over 12 frames, with the ego's detections
-    taken away in so many frames about the key frame; a box stays a box, as an annotation would.
+    At a tracklet's ends the window stays inside it. `hidden`: pooled over 12 frames, with the ego's
+    detections taken away in so many frames about the key frame; the box stays, as an annotation's would.
     """
     config = model.config
     samples = samples_of(tracklets, config, stats, assembly_for(config))
@@ -206,7 +208,9 @@ def centred_scores(
     model.eval()
     for rows in np.split(order, range(batch_size, len(order), batch_size)):
         egos = boxes.tracklet[rows].tolist()
-        draws = [Draw(i, samples.others[i], int(starts[row]), None) for i, row in zip(egos, rows, strict=True)]
+        draws = [
+            Draw(i, samples.others[i], int(starts[row]), None) for i, row in zip(egos, rows, strict=True)
+        ]
         batch = samples.batch(draws)
         for number, amount in enumerate(variants):
             if number == 0 or hidden:
@@ -227,6 +231,6 @@ def hide(batch: TokenBatch, at: Sequence[int] | NDArray[np.int64], frames: int) 
 
 
 def _about(scores: Scores, t: int, frames: int) -> Scores:
-    """Mean (60,) of scores (T, 60) over `frames` frames about t, as `key_boxes.pooled`; 1: the key frame's."""
+    """Mean (60,) of scores (T, 60) over `frames` frames about t, as `key_boxes.pooled`; 1: frame t alone."""
     first = max(0, t - frames // 2)
     return scores[first : max(t + frames // 2, t + 1)].mean(axis=0)

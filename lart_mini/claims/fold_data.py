@@ -21,8 +21,8 @@ from lart_mini.tracklets.tracklet import Tracklet
 class FoldBoxes:
     """What is scored in a fold.
 
-    groundtruth: the held-out takes', with a column `take`. boxes: every detection at a key frame of a held-out
-    tracklet; its table names the person that it shows, and that one's take, null for nobody.
+    groundtruth: the held-out takes', with a column `take`. boxes: every detection at a key frame of a
+    held-out tracklet; its table names the person that it shows, and that one's take, null for nobody.
     """
 
     groundtruth: pl.DataFrame

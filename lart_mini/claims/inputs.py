@@ -1,7 +1,7 @@
-"""What a model is given instead of the whole person-vector: parts of it, or 2D keypoints; and bursts of masks.
+"""What a model is given instead of the whole person-vector: parts of it, or 2D keypoints; bursts of masks.
 
-Each input changes the tracklets, never the model: what is taken away never changes, and is normalised to 0. So
-all models of a comparison have one size.
+Each input changes the tracklets, never the model: what is taken away is the same everywhere, and is
+normalised to 0. So all models of a comparison have one size.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ def keypoints_2d(tracklet: Tracklet) -> Tracklet:
     flat = points[..., :2] / np.maximum(points[..., 2:], NEAREST)  # (T, 44, 2)
     height = np.maximum(np.ptp(flat[..., 1], axis=1), 1e-3)  # (T,)
     pose = np.zeros((len(tracklet), 216), np.float32)
-    pose[:, : 2 * POINTS] = ((flat - flat[:, PELVIS : PELVIS + 1]) / height[:, None, None]).reshape(-1, 2 * POINTS)
+    pose[:, : 2 * POINTS] = ((flat - flat[:, PELVIS : PELVIS + 1]) / height[:, None, None]).reshape(
+        -1, 2 * POINTS
+    )
     place = np.concatenate([flat[:, PELVIS], np.log(height)[:, None]], axis=1).astype(np.float32)
-    pose = pose.reshape(-1, 24, 3, 3)
-    return replace(tracklet, pose=pose, betas=np.zeros_like(tracklet.betas), translation=place)
+    numbers = pose.reshape(-1, 24, 3, 3)
+    return replace(tracklet, pose=numbers, betas=np.zeros_like(tracklet.betas), translation=place)
 
 
 def without(tracklet: Tracklet, *parts: str) -> Tracklet:
@@ -82,8 +84,8 @@ class BurstDataset(TrackletDataset):
 def burst_mask(detected: Tensor, ratio: float, burst: int, generator: torch.Generator) -> Tensor:
     """As many of each sample's detected tokens (B, P, T) as `tokens.random_mask` masks, in bursts.
 
-    Each person's frames are cut into pieces of `burst` frames, from a frame drawn, and pieces are masked in an
-    order drawn until enough tokens are; of the last one its first tokens.
+    Each person's frames are cut into pieces of `burst` frames, from a frame drawn, and pieces are masked in
+    an order drawn until enough tokens are; of the last one its first tokens.
     """
     batch, people, frames = detected.shape
     first = torch.randint(burst, (batch, people, 1), generator=generator)

@@ -1,7 +1,7 @@
-"""What is asked: for each question its systems, all made by `experiment.run`, and which is compared with which.
+"""What is asked: for each question its systems, all made by `experiment.run`, and who is compared with whom.
 
-The paper's numbers are AVA's, in mAP points; where it gives none, the claim is in words. No number of a system
-was chosen on the boxes that it is scored on: sizes and steps are those of notebook 08, chosen on training takes.
+The paper's numbers are AVA's, in mAP points; where it gives none, the claim is in words. Model and learning
+rate are notebook 08's, chosen on folds of training takes; no number was chosen on the boxes scored here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SEEDLESS = ("linear", "prior", "true labels")
 
 @dataclass(frozen=True)
 class System:
-    """A row: what of the experiment is changed, and which of its variants is meant (frames pooled or hidden)."""
+    """A row: what of the experiment is changed, and which variant is meant (frames pooled or hidden)."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
     variant: int | None = None  # None: the first
@@ -59,7 +59,7 @@ class Question:
 
     def experiments(self, base: Experiment, seeds: int) -> Iterator[Experiment]:
         """Every run that the question needs, each once: all folds, all seeds."""
-        wanted = {}
+        wanted: dict[Experiment, None] = {}
         for system in self.systems.values():
             for fold in range(base.folds):
                 for seed in range(seeds):
@@ -115,7 +115,11 @@ def _hidden_comparisons() -> Iterator[Comparison]:
         for system, than, claim in (
             ("from scratch, tokens masked", "from scratch, no mask", "masks help from scratch"),
             ("pre-trained so, fine-tuned without", "from scratch, no mask", "masked pre-training helps"),
-            ("pre-trained so, fine-tuned with", "pre-trained so, fine-tuned without", "masks help fine-tuning"),
+            (
+                "pre-trained so, fine-tuned with",
+                "pre-trained so, fine-tuned without",
+                "masks help fine-tuning",
+            ),
             ("from scratch, bursts masked", "from scratch, tokens masked", "bursts help more than tokens"),
         ):
             hides = f"; {frames} hidden"
@@ -172,7 +176,9 @@ QUESTIONS: dict[str, Question] = {
         },
         (
             Comparison("3D pose", "2D keypoints", "3D over 2D (the paper: over JMRN)", paper=10.0),
-            Comparison("3D pose, n = 1", "2D keypoints, n = 1", "3D over 2D, one person (over JMRN)", paper=8.8),
+            Comparison(
+                "3D pose, n = 1", "2D keypoints, n = 1", "3D over 2D, one person (over JMRN)", paper=8.8
+            ),
         ),
     ),
     "pretraining": Question(
@@ -203,12 +209,13 @@ QUESTIONS: dict[str, Question] = {
         "e) Mask ratio of pre-training",
         "Table 7",
         {
-            f"mask ratio {ratio}": System(PRETRAINED.changes | {"pretrain_mask": ratio})
+            f"mask ratio {ratio}": System({**PRETRAINED.changes, "pretrain_mask": ratio})
             for ratio in (0.0, 0.2, 0.4, 0.6)
         }
         | {CONTROL: SHUFFLED},
         tuple(
-            Comparison("mask ratio 0.4", f"mask ratio {ratio}", f"0.4 over {ratio}") for ratio in (0.0, 0.2, 0.6)
+            Comparison("mask ratio 0.4", f"mask ratio {ratio}", f"0.4 over {ratio}")
+            for ratio in (0.0, 0.2, 0.6)
         ),
     ),
     "pooling": Question(

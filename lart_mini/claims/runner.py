@@ -1,4 +1,4 @@
-"""Experiments run side by side, each kept in a small file of its own: the same command goes on where it stopped.
+"""Experiments run side by side, each kept in a small file: the same command goes on where it stopped.
 
 OUT/runs/<digest>.npz   the scores of one run, with its parameters, its data, commit and seconds
 OUT/runs.parquet        a row a run, without the scores
@@ -44,7 +44,7 @@ class Kept:
         return cls(experiment, data, out / "runs" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz")
 
     def scores(self) -> Scores:
-        """(variants, N, 60). Raises BadInput for a file that is damaged or another's, FileNotFoundError for none."""
+        """(variants, N, 60). Raises BadInput for a damaged file or another's, FileNotFoundError for none."""
         with open_npz(self.path, "the scores of a run") as archive:
             self._check(archive)
             return archive.read("scores", (len(self.experiment.variants()), None, 60), "f")
@@ -58,7 +58,9 @@ class Kept:
         found = parse_json(str(archive.read("about", (), "U")), self.path, "about")
         wanted = json.loads(json.dumps(asdict(self.experiment) | {"data": self.data}))
         if not isinstance(found, dict) or {key: found.get(key) for key in wanted} != wanted:
-            raise BadInput(self.path, "about", "the experiment that the file's name is a digest of", "another")
+            raise BadInput(
+                self.path, "about", "the experiment that the file's name is a digest of", "another"
+            )
         return found
 
 
@@ -83,7 +85,10 @@ def run_all(
     """
     jobs = process_count(jobs)
     names = _compose(experiments, jobs)
-    kept = {one: Kept.of(one, names[one.size, one.data_seed, one.folds, one.fold, one.tracker], out) for one in experiments}
+    kept = {
+        one: Kept.of(one, names[one.size, one.data_seed, one.folds, one.fold, one.tracker], out)
+        for one in experiments
+    }
     with locked(out, "ablation"):
         # What takes longest first, a fold at a time: a process keeps the fold that it has read.
         missing = [one for one in kept.values() if not one.path.exists()]
@@ -125,7 +130,7 @@ def _compose(experiments: Sequence[Experiment], jobs: int) -> dict[tuple[str, in
     trackers: dict[tuple[str, int, int, int], set[str]] = {}
     for one in experiments:
         trackers.setdefault((one.size, one.data_seed, one.folds, one.fold), set()).add(one.tracker)
-    names = {}
+    names: dict[tuple[str, int, int, int, str], str] = {}
     for (size, seed, folds, fold), wanted in trackers.items():
         made = linked(size, seed, jobs=jobs, trackers=sorted(wanted), fold=(fold, folds))
         names |= {(size, seed, folds, fold, tracker): data.path.name for tracker, data in made.items()}

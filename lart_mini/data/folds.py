@@ -45,7 +45,7 @@ def _load(shown: dict[str, Counter[int]], fold_of: dict[str, int], fold: int, ac
 
 
 def _frames(library: dict[str, Clip]) -> dict[str, Counter[int]]:
-    """Take → evaluated action → frames in which the take's clips show it; takes that show none are left out."""
+    """Take → evaluated action → frames in which the take's clips show it; without takes that show none."""
     shown: dict[str, Counter[int]] = {}
     for segment in segments({name: replace(clip, split="train") for name, clip in library.items()}, "train"):
         labels = segment.clip.labels[segment.first : segment.last].sum(axis=0)
@@ -55,7 +55,7 @@ def _frames(library: dict[str, Clip]) -> dict[str, Counter[int]]:
 
 
 def split_by_fold(library: dict[str, Clip], fold: Sequence[int]) -> dict[str, Clip]:
-    """The library with the takes of fold k of K (`fold` = (k, K), k from 0 on) for validation, all others to learn.
+    """The library with the takes of fold k of K, `fold` = (k, K), for validation, all others to learn.
 
     Raises BadInput where K is more than the takes allow: where nothing that is held out is shown by others.
     """
@@ -100,15 +100,15 @@ def rests_on(library: dict[str, Clip], folds: int, action: int) -> Rests:
 
 
 def takes_text(folds: int, action: int | None = None) -> str:
-    """Lines to read: each class with what it rests on, then the takes of each fold; or one class's takes alone.
+    """Lines to read: what each class rests on, then the takes of each fold; or one class's takes alone.
 
     Raises BadInput as `assign` and `rests_on` do.
     """
     library = load_library()
     if action is not None:
         rests = rests_on(library, folds, action)
-        lines = [f"fold {fold}  {take}" for take, fold in sorted(rests.takes.items(), key=lambda pair: pair[::-1])]
-        return "\n".join([_told(rests, folds), "", *lines])
+        held = sorted((fold, take) for take, fold in rests.takes.items())
+        return "\n".join([_told(rests, folds), "", *(f"fold {fold}  {take}" for fold, take in held)])
     fold_of = assign(library, folds)
     shown = sorted({action for counts in _frames(library).values() for action in counts})
     lines = [_told(rests_on(library, folds, action), folds) for action in shown]
@@ -120,8 +120,8 @@ def takes_text(folds: int, action: int | None = None) -> str:
 
 def _told(rests: Rests, folds: int) -> str:
     held = Counter(rests.takes.values())
-    counts = "headline" if rests.counts else "apart"
+    name, by_fold = ava.NAMES[rests.action], " ".join(str(held[fold]) for fold in range(folds))
+    takes = f"{len(rests.clips):3d} clips of {len(rests.takes):2d} takes, {len(rests.sources)} sources"
     return (
-        f"{rests.action:3d} {ava.NAMES[rests.action]:42s} {len(rests.clips):3d} clips of {len(rests.takes):2d} takes, "
-        f"{len(rests.sources)} sources; by fold {' '.join(str(held[fold]) for fold in range(folds))}; {counts}"
+        f"{rests.action:3d} {name:42s} {takes}; by fold {by_fold}; {'headline' if rests.counts else 'apart'}"
     )

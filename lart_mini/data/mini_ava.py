@@ -60,6 +60,7 @@ LABELLED = tuple(split for split in SPLITS if split != "kinetics-train")
 FILES = sorted(
     [*(f"{split}.npz" for split in SPLITS), *(f"{split}.csv" for split in LABELLED), "videos.json"]
 )
+CLIP_COLUMNS = ["video", "second", "person", "clip"]
 CLIPS = "clips.csv"  # of a fold: the clip that each of ava-val's ground-truth boxes shows
 FOLD_FILES = sorted([*(file for file in FILES if "ava-test" not in file), CLIPS])
 DIGESTS = "sha256.json"  # of FILES, or of FOLD_FILES
@@ -103,7 +104,7 @@ class MiniAva:
         return self._file(split, "csv")
 
     def clips(self) -> pl.DataFrame:
-        """Of a fold: video, second, person, clip of each ground-truth box of ava-val. BadInput without a fold."""
+        """Of a fold: the clip that each ground-truth box of ava-val shows (CLIP_COLUMNS); else BadInput."""
         if not (self.path / CLIPS).exists():
             raise BadInput(self.path, "clips", f"a fold, which has {CLIPS}", "none")
         return pl.read_csv(self.path / CLIPS)
@@ -318,7 +319,7 @@ def _compose(
 
     A fold validates 2 / K as many videos as the single split: all folds together twice as many.
     """
-    library, chance = clips.load_library(), (seed,)
+    library, chance = clips.load_library(), tuple[int, ...]((seed,))
     if fold is not None:
         library, chance = split_by_fold(library, fold), (seed, *fold)
         size = replace(size, val=max(1, 2 * size.val // fold[1]), test=0)
@@ -336,8 +337,8 @@ def _compose(
             if split in LABELLED:
                 ava_csv.write_groundtruth(groundtruth_of(videos), folder / f"{split}.csv")
             if fold is not None and split == "ava-val":
-                boxes, columns = [row for v in videos for row in v.clips], ["video", "second", "person", "clip"]
-                pl.DataFrame(boxes, schema=columns, orient="row").write_csv(folder / CLIPS)
+                boxes = [row for video in videos for row in video.clips]
+                pl.DataFrame(boxes, schema=CLIP_COLUMNS, orient="row").write_csv(folder / CLIPS)
     for tracker, folder in out.items():
         pl.DataFrame(about[tracker]).write_json(folder / "videos.json")
         digests = {name: sha256(folder / name) for name in (FILES if fold is None else FOLD_FILES)}

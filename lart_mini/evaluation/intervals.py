@@ -1,8 +1,8 @@
-"""How sure a number is: over seeds alone, or over takes and seeds, for a system and for the difference of two.
+"""How sure a number is, over seeds alone or over takes and seeds: a system's, or the difference of two.
 
 The unit of resampling is the take, since boxes of one take are not independent. Each draw gives every take a
-weight (the Bayesian bootstrap, Rubin 1981: no class ever drops out), and draws as many seeds as there are, with
-replacement. All systems see the same draws, so that a difference is resampled as one number.
+weight (the Bayesian bootstrap, Rubin 1981: no class ever drops out), and draws as many seeds as there are,
+with replacement. All systems see the same draws, so that a difference is resampled as one number.
 """
 
 from __future__ import annotations
@@ -89,9 +89,8 @@ def weighted_ap(
     found = np.full((len(weights), len(ava.EVALUATED)), math.nan)
     for column, action in enumerate(ava.EVALUATED):
         counted = np.bincount(true_unit[true_action == action], minlength=len(takes) + 1)
-        if counted.any():
-            rows = slice(*np.searchsorted(scored.action, [action, action + 1]))
-            found[:, column] = _area(scored, rows, unit, padded) / (padded @ counted)
+        rows, truths = slice(*np.searchsorted(scored.action, [action, action + 1])), padded @ counted
+        np.divide(_area(scored, rows, unit, padded), truths, out=found[:, column], where=truths > 0)
     return found
 
 
@@ -150,7 +149,7 @@ def resample(groundtruth: pl.DataFrame, by_seed: Sequence[pl.DataFrame], draws: 
 
 
 def estimate(values: Floats) -> Estimate:
-    """From a statistic (1 + R,): its value on the data, and 2.5 to 97.5 % of the draws, the value among them."""
+    """Of a statistic (1 + R,): its value on the data, and 2.5 to 97.5 % of the draws, the value included."""
     value = float(values[0])
     low, high = np.quantile(values[1:], [0.025, 0.975]) if len(values) > 1 else (value, value)
     return Estimate(value, min(float(low), value), max(float(high), value))

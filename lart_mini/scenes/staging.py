@@ -94,8 +94,8 @@ def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: 
         pieces.append(_joined(pieces[-1], _cut(segment, start, frames - done)))
         takes.append(segment.clip.name)
     pose, translation, labels = (np.concatenate(part) for part in zip(*pieces, strict=True))
-    shown = np.repeat(np.arange(len(takes)), [len(piece[0]) for piece in pieces])
-    return _timed(pose, translation, labels, frames, enters, tuple(takes), shown)
+    of = np.repeat(np.arange(len(takes)), [len(piece[0]) for piece in pieces])
+    return _timed(pose, translation, labels, frames, enters, tuple(takes), of)
 
 
 def _timed(

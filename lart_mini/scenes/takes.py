@@ -41,8 +41,8 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
     learnt = np.ones(ava.CLASS_COUNT, dtype=bool)
     if split != "train":
         shown = [s.clip.labels[s.first : s.last].any(axis=0) for s in segments(library, "train")]
-        learnt = np.any(shown, axis=0)
-        if any(labels[TALK_TO - 1] for labels in shown):  # scenes place listeners before who talks
+        learnt = np.asarray(np.any(shown, axis=0))
+        if learnt[TALK_TO - 1]:  # scenes place listeners before who talks
             learnt[[LISTEN_TO - 1, WATCH - 1]] = True
     found = []
     for clip in library.values():
