@@ -20,7 +20,7 @@ from lart_mini.claims import answers as answering
 from lart_mini.claims import runner
 from lart_mini.claims.answers import FAILS, HOLDS, OPEN, Answer, Judge, ask, table_of, write
 from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment, centred_scores, hide, run, trained
-from lart_mini.claims.inputs import INPUTS, BurstDataset, burst_mask, keypoints_2d
+from lart_mini.claims.inputs import INPUTS, BurstDataset, in_bursts, keypoints_2d
 from lart_mini.claims.questions import QUESTIONS, Comparison, Question, System
 from lart_mini.claims.runner import Kept, run_all
 from lart_mini.data.mini_ava import SIZES
@@ -31,7 +31,7 @@ from lart_mini.evaluation.key_boxes import ava_rows
 from lart_mini.files import BadInput
 from lart_mini.lart.config import assembly_for
 from lart_mini.lart.predict import box_scores, samples_of
-from lart_mini.lart.tokens import random_mask, stats_of
+from lart_mini.lart.tokens import lowest, stats_of
 from lart_mini.tracklets.tracklet import Tracklet
 
 BASE = Experiment(folds=2, steps=2, frames=16)
@@ -118,13 +118,10 @@ def test_what_is_taken_away_says_nothing(held_out: list[Tracklet], name: str) ->
 @settings(max_examples=60, deadline=None)
 def test_bursts_are_as_many_tokens_in_longer_runs(seed: int, ratio: float, burst: int) -> None:
     detected = torch.rand(2, 3, 60, generator=torch.Generator().manual_seed(seed)) < 0.9
-    masks = [
-        mask(torch.Generator().manual_seed(seed + 1))
-        for mask in (
-            lambda generator: burst_mask(detected, ratio, burst, generator),
-            lambda generator: random_mask(detected, ratio, generator),
-        )
-    ]
+    lots = np.random.default_rng(seed).random((2, 3, 60))
+    bursts = np.stack([in_bursts(one, burst) for one in lots])
+    assert (bursts >= 0).all() and (bursts < 1).all()
+    masks = [lowest(torch.from_numpy(drawn), detected, ratio) for drawn in (bursts, lots)]
     assert not (masks[0] & ~detected).any()
     assert (masks[0].flatten(1).sum(1) == masks[1].flatten(1).sum(1)).all()
     # Edges between what is masked and what is not, gaps of detections left out: two a burst at most.

@@ -3,7 +3,7 @@
 from lart_mini.claims.answers import Answer, Judge, headline, table_of, text, write
 from lart_mini.claims.experiment import Experiment, centred_scores, hide, run
 from lart_mini.claims.fold_data import Fold, FoldBoxes
-from lart_mini.claims.inputs import INPUTS, burst_mask, keypoints_2d, without
+from lart_mini.claims.inputs import INPUTS, in_bursts, keypoints_2d, without
 from lart_mini.claims.questions import QUESTIONS, STEPS, Comparison, Question, System, chosen
 from lart_mini.claims.runner import Kept, run_all
 
@@ -20,11 +20,11 @@ __all__ = [
     "Kept",
     "Question",
     "System",
-    "burst_mask",
     "centred_scores",
     "chosen",
     "headline",
     "hide",
+    "in_bursts",
     "keypoints_2d",
     "run",
     "run_all",

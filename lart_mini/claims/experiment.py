@@ -23,10 +23,11 @@ from lart_mini.claims.inputs import INPUTS, BurstDataset
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
 from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig, StageConfig, assembly_for, preset
-from lart_mini.lart.datasets import Draw, EgoDataset
+from lart_mini.lart.datasets import EgoDataset
 from lart_mini.lart.model import LART
 from lart_mini.lart.predict import samples_of
 from lart_mini.lart.recipe import key_labels, shuffled_labels, start_head, train, training_set
+from lart_mini.lart.rows import Draw
 from lart_mini.lart.teacher import fit_teacher, teach
 from lart_mini.lart.tokens import Stats, TokenBatch, stats_of
 from lart_mini.tracklets.tracklet import Tracklet
@@ -206,16 +207,17 @@ def centred_scores(
     # Batches of boxes with equally many people waste nothing on empty slots.
     order = np.argsort([len(samples.others[i]) for i in boxes.tracklet], kind="stable")
     model.eval()
+    device = next(model.parameters()).device
     for rows in np.split(order, range(batch_size, len(order), batch_size)):
         egos = boxes.tracklet[rows].tolist()
         draws = [
             Draw(i, samples.others[i], int(starts[row]), None) for i, row in zip(egos, rows, strict=True)
         ]
-        batch = samples.batch(draws)
+        batch = samples.batch(draws).to(device)
         for number, amount in enumerate(variants):
             if number == 0 or hidden:
                 seen = hide(batch, at[rows], amount) if hidden else batch
-                scores = model(seen)[:, 0].sigmoid().numpy()  # (B, T, 60)
+                scores = model(seen)[:, 0].sigmoid().float().cpu().numpy()  # (B, T, 60)
             frames = POOLED_FRAMES if hidden else amount
             found[number, rows] = [_about(one, t, frames) for one, t in zip(scores, at[rows], strict=True)]
     return found
@@ -226,7 +228,7 @@ def hide(batch: TokenBatch, at: Sequence[int] | NDArray[np.int64], frames: int) 
     since = torch.arange(batch.detected.shape[2]) - torch.as_tensor(at)[:, None]  # (B, T)
     gone = (since >= -(frames // 2)) & (since < frames - frames // 2)
     detected = batch.detected.clone()
-    detected[:, 0] &= ~gone
+    detected[:, 0] &= ~gone.to(detected.device)
     return replace(batch, detected=detected, pose=batch.pose * detected[..., None])
 
 

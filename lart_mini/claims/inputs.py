@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from lart_mini.lart.datasets import Draw, TrackletDataset
+from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.lart.rows import Draw
 from lart_mini.tracklets.tracklet import Tracklet
 
 PELVIS, POINTS = 8, 44  # of a tracklet's 45 joints: the middle of the hips; all but the row of zeros
@@ -73,25 +73,20 @@ class BurstDataset(TrackletDataset):
         super().__init__(*given, **settings)
         self.burst = burst
 
-    def mask(self, detected: Tensor, draw: Draw) -> Tensor | None:
-        """As TrackletDataset's."""
-        if draw.mask_seed is None:
-            return None
-        generator = torch.Generator().manual_seed(draw.mask_seed)
-        return burst_mask(detected, self.mask_ratio, self.burst, generator)
+    def draw(self, index: int) -> Draw:
+        """As TrackletDataset's, but for the lots."""
+        drawn = super().draw(index)
+        return drawn if drawn.lots is None else replace(drawn, lots=in_bursts(drawn.lots, self.burst))
 
 
-def burst_mask(detected: Tensor, ratio: float, burst: int, generator: torch.Generator) -> Tensor:
-    """As many of each sample's detected tokens (B, P, T) as `tokens.random_mask` masks, in bursts.
+def in_bursts(lots: NDArray[np.float64], burst: int) -> NDArray[np.float64]:
+    """Lots (P, T) in [0, 1) that are alike in pieces of `burst` frames, so that `tokens.lowest` masks pieces.
 
-    Each person's frames are cut into pieces of `burst` frames, from a frame drawn, and pieces are masked in
-    an order drawn until enough tokens are; of the last one its first tokens.
+    Each person's frames are cut from a frame drawn on; of the last piece that is masked it is the first tokens.
     """
-    batch, people, frames = detected.shape
-    first = torch.randint(burst, (batch, people, 1), generator=generator)
-    piece = (torch.arange(frames) + first) // burst  # (B, P, T)
-    lots = torch.rand(batch, people, frames // burst + 2, generator=generator, dtype=torch.float64)
-    rank = lots.gather(2, piece).flatten(1).masked_fill(~detected.flatten(1), 2)
-    rank = rank.argsort(dim=1, stable=True).argsort(dim=1)
-    count = (detected.flatten(1).sum(dim=1).double() * ratio).long()
-    return (rank < count[:, None]).view_as(detected)
+    frames = np.arange(lots.shape[1])
+    piece = (frames + (lots[:, :1] * burst).astype(np.int64)) // burst  # (P, T)
+    first = np.take_along_axis(
+        lots, np.minimum(piece * burst, frames[-1]), axis=1
+    )  # its own
+    return first * (1 - 1e-6) + 1e-6 * frames / len(frames)
