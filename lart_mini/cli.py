@@ -284,7 +284,7 @@ def ablate(
     size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "laptop",
     count: Annotated[int, typer.Option("--folds", help="K folds of takes.")] = 4,
     seeds: Annotated[int, typer.Option(help="Models of each system and fold, with seeds 0, 1, …")] = 3,
-    steps: Annotated[int | None, typer.Option(help="Of a training; 600 at the laptop's size.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Of a training; 300 at the laptop's size.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for what is found; ./runs/claims-<size> if not given.")
     ] = None,

@@ -1,4 +1,4 @@
-"""Claims: what an experiment is given and scores, that runs are kept, and that answers are those of kept scores."""
+"""Claims: what an experiment is given and scores; that runs are kept, and answers are made of them alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ PLAIN = Question(
         "LART, averaged": System(averaged=True),
         "LART, one frame pooled": System(variant=1),
     },
-    (Comparison("linear", "prior", "poses say something", paper=3.0), Comparison("prior", "linear", "they do not")),
+    (
+        Comparison("linear", "prior", "poses say something", paper=3.0),
+        Comparison("prior", "linear", "they do not"),
+    ),
 )
 
 
@@ -96,7 +99,12 @@ def test_keypoints_are_where_the_picture_shows_them(held_out: list[Tracklet]) ->
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_what_is_taken_away_says_nothing(held_out: list[Tracklet], name: str) -> None:
-    columns = {"orientation": slice(0, 9), "pose": slice(9, 216), "shape": slice(216, 226), "place": slice(226, 229)}
+    columns = {
+        "orientation": slice(0, 9),
+        "pose": slice(9, 216),
+        "shape": slice(216, 226),
+        "place": slice(226, 229),
+    }
     given = [INPUTS[name](tracklet) for tracklet in held_out]
     plain = np.concatenate([t.vector()[t.detected] for t in held_out])
     normal = stats_of(given).normalise(np.concatenate([t.vector()[t.detected] for t in given]))
@@ -126,17 +134,28 @@ def test_bursts_are_as_many_tokens_in_longer_runs(seed: int, ratio: float, burst
     assert (masks[0].flatten(1).sum(1) == masks[1].flatten(1).sum(1)).all()
     # Edges between what is masked and what is not, gaps of detections left out: two a burst at most.
     for sample, seen in zip(masks[0], detected, strict=True):
-        edges = sum(int((row[there][1:] != row[there][:-1]).sum()) for row, there in zip(sample, seen, strict=True))
+        edges = sum(
+            int((row[there][1:] != row[there][:-1]).sum()) for row, there in zip(sample, seen, strict=True)
+        )
         assert edges <= 2 * (int(sample.sum()) / burst * 2 + 2 * 3 + 1)
 
 
 def test_a_data_set_of_bursts_masks_them(held_out: list[Tracklet]) -> None:
-    common = {"stats": stats_of(held_out), "train": True, "frames": 64, "people": 3, "mask_ratio": 0.4, "seed": 3}
+    common = {
+        "stats": stats_of(held_out),
+        "train": True,
+        "frames": 64,
+        "people": 3,
+        "mask_ratio": 0.4,
+        "seed": 3,
+    }
     dataset = BurstDataset(held_out, burst=13, **common)
     batch = dataset.batch([dataset.draw(index) for index in range(8)])
     masked, detected = batch.masked, batch.detected
     assert masked is not None and 0.3 < float((masked & detected).sum() / detected.sum()) <= 0.4
-    run_lengths = [len(part) for row in masked.flatten(0, 1) for part in "".join("x " [not m] for m in row).split()]
+    run_lengths = [
+        len(part) for row in masked.flatten(0, 1) for part in "".join("x "[not m] for m in row).split()
+    ]
     assert np.mean(run_lengths) > 6
     again = dataset.batch([dataset.draw(index) for index in range(8)]).masked
     assert torch.equal(masked, again)
@@ -154,7 +173,8 @@ def test_boxes_name_who_they_show(held_out: list[Tracklet]) -> None:
     assert (shown["overlap"] >= 0.5).all() and shown["take"].null_count() == 0
     # Whom the tracklet's labels are of is the person whose box it is.
     actions = {
-        key: set(part["action"].to_list()) for key, part in truth.group_by([*FRAME, "person"], maintain_order=True)
+        key: set(part["action"].to_list())
+        for key, part in truth.group_by([*FRAME, "person"], maintain_order=True)
     }
     agree = []
     for row, i, t in zip(table.iter_rows(named=True), scored.boxes.tracklet, scored.boxes.t, strict=True):
@@ -206,7 +226,7 @@ def test_hidden_frames_are_about_the_key_frame_and_the_egos(held_out: list[Track
 
 
 def test_a_hidden_persons_pose_cannot_matter(held_out: list[Tracklet]) -> None:
-    """Whatever the person does in the hidden frames, the scores are the same; with nothing hidden they are not."""
+    """Whatever a person does in hidden frames, the scores are the same; with nothing hidden they are not."""
     model, stats, _ = trained(BASE)
     boxes = replace(BASE, hidden=True).boxes()
     rows = slice(0, 5)
@@ -216,8 +236,20 @@ def test_a_hidden_persons_pose_cannot_matter(held_out: list[Tracklet]) -> None:
         pose = changed[i].pose.copy()
         pose[t - 3 : t + 3] = np.eye(3)
         changed[i] = replace(changed[i], pose=pose)
-    alone = centred_scores(model, stats, [replace(t, name=f"{t.dataset}_{i:011d}_000000_0_1") for i, t in enumerate(held_out)], boxes, True)
-    other = centred_scores(model, stats, [replace(t, name=f"{t.dataset}_{i:011d}_000000_0_1") for i, t in enumerate(changed)], boxes, True)
+    alone = centred_scores(
+        model,
+        stats,
+        [replace(t, name=f"{t.dataset}_{i:011d}_000000_0_1") for i, t in enumerate(held_out)],
+        boxes,
+        True,
+    )
+    other = centred_scores(
+        model,
+        stats,
+        [replace(t, name=f"{t.dataset}_{i:011d}_000000_0_1") for i, t in enumerate(changed)],
+        boxes,
+        True,
+    )
     same = [bool(np.allclose(a, b, atol=1e-6)) for a, b in zip(alone, other, strict=True)]
     assert same == [False, True, True, True] and HIDDEN == (0, 6, 13, 30)
 
@@ -226,13 +258,28 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
     scores, steps = run(BASE)
     assert scores.shape == (len(POOLS), len(BASE.boxes().table), 60) and steps >= BASE.steps
     np.testing.assert_array_equal(scores, run(BASE)[0])
-    for change in ({"seed": 1}, {"shuffled": True}, {"mask": 0.4}, {"pretrain_steps": 2}, {"inputs": "no pose"}, {"people": 1}):
+    for change in (
+        {"seed": 1},
+        {"shuffled": True},
+        {"mask": 0.4},
+        {"pretrain_steps": 2},
+        {"inputs": "no pose"},
+        {"people": 1},
+    ):
         assert not np.array_equal(scores, run(replace(BASE, **change))[0]), change
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"inputs": "smell"}, {"people": 0}, {"folds": 1}, {"mask": 1.5}, {"steps": -1}, {"model": "CNN"}, {"preset": "x"}],
+    [
+        {"inputs": "smell"},
+        {"people": 0},
+        {"folds": 1},
+        {"mask": 1.5},
+        {"steps": -1},
+        {"model": "CNN"},
+        {"preset": "x"},
+    ],
     ids=str,
 )
 def test_what_is_no_experiment_is_refused(change: dict) -> None:
@@ -254,13 +301,17 @@ def kept(out: Path) -> dict[Experiment, Kept]:
     return run_all(list(PLAIN.experiments(BASE, 2)), out, jobs=1)
 
 
-def test_each_run_is_made_once(kept: dict[Experiment, Kept], out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_run_is_made_once(
+    kept: dict[Experiment, Kept], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Two folds: one linear model, prior and true labels each; two seeds of the one LART.
     assert len(kept) == 2 * (3 + 2) == len(list((out / "runs").iterdir()))
     monkeypatch.setattr(runner, "run", lambda _: pytest.fail("ran what is kept"))
     assert run_all(list(kept), out, jobs=1) == kept
     table = pl.read_parquet(out / "runs.parquet")
-    assert len(table) == len(kept) and set(asdict(BASE)) | {"data", "commit", "seconds", "boxes"} <= set(table.columns)
+    assert len(table) == len(kept) and set(asdict(BASE)) | {"data", "commit", "seconds", "boxes"} <= set(
+        table.columns
+    )
 
 
 def test_a_stopped_run_goes_on_with_what_is_missing(
@@ -313,7 +364,9 @@ def answers(kept: dict[Experiment, Kept]) -> list[Answer]:
     return list(Judge(BASE, kept, seeds=2, draws=50).answers("plain", PLAIN))
 
 
-def test_an_answer_is_the_evaluation_of_all_folds_together(kept: dict[Experiment, Kept], answers: list[Answer]) -> None:
+def test_an_answer_is_the_evaluation_of_all_folds_together(
+    kept: dict[Experiment, Kept], answers: list[Answer]
+) -> None:
     for system, number in (("linear", 0), ("LART", 0), ("LART, one frame pooled", 1)):
         model = "linear" if system == "linear" else "LART"
         found = []
@@ -324,7 +377,9 @@ def test_an_answer_is_the_evaluation_of_all_folds_together(kept: dict[Experiment
                 boxes = one.boxes()
                 named = pl.col("video") + f" of {fold}"
                 keys = [*FRAME, *CORNERS, "action", "score"]
-                tables.append(ava_rows(boxes, kept[one].scores()[number]).select(keys).with_columns(video=named))
+                tables.append(
+                    ava_rows(boxes, kept[one].scores()[number]).select(keys).with_columns(video=named)
+                )
                 truths.append(one.data().scored().groundtruth.with_columns(video=named))
             found.append(evaluate(pl.concat(truths), pl.concat(tables)).mean_ap)
         own = next(a for a in answers if (a.system, a.scope) == (system, "all"))
@@ -342,9 +397,12 @@ def test_answers_are_in_order_of_what_is_known(answers: list[Answer]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"), [(0.01, 0.1, HOLDS), (-0.1, -0.01, FAILS), (-0.01, 0.1, OPEN), (0.0, 0.1, OPEN)]
+    ("low", "high", "verdict"),
+    [(0.01, 0.1, HOLDS), (-0.1, -0.01, FAILS), (-0.01, 0.1, OPEN), (0.0, 0.1, OPEN)],
 )
-def test_a_claim_holds_where_its_whole_interval_is_above_nothing(low: float, high: float, verdict: str) -> None:
+def test_a_claim_holds_where_its_whole_interval_is_above_nothing(
+    low: float, high: float, verdict: str
+) -> None:
     answer = Answer("q", "a", "b", "all", Estimate((low + high) / 2, low, high))
     assert answer.verdict == verdict and replace(answer, than=None).verdict == ""
 
@@ -354,12 +412,14 @@ def test_tables_keep_the_answers_to_other_questions(answers: list[Answer], tmp_p
     write(table_of(answers, "first"), path)
     write(table_of([replace(a, question="other") for a in answers], "second"), path)
     write(table_of(answers[:3], "third"), path)
-    counts = dict(pl.read_parquet(path).group_by("question", "command").len().select("command", "len").iter_rows())
+    counts = dict(
+        pl.read_parquet(path).group_by("question", "command").len().select("command", "len").iter_rows()
+    )
     assert counts == {"second": len(answers), "third": 3}
     first = table_of(answers).row(0, named=True)
     assert first["value"] == pytest.approx(100 * answers[0].estimate.value) and first["than"] is None
     path.write_text("no parquet")
-    with pytest.raises(BadInput, match="answers.parquet: file"):
+    with pytest.raises(BadInput, match=r"answers\.parquet: file"):
         write(table_of(answers), path)
 
 
@@ -389,7 +449,10 @@ def test_hidden_systems_are_matched_in_steps() -> None:
 
 
 def test_a_question_is_asked_by_one_command(
-    out: Path, kept: dict[Experiment, Kept], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    out: Path,
+    kept: dict[Experiment, Kept],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(QUESTIONS, "plain", PLAIN)
     monkeypatch.setattr(answering, "Experiment", lambda **given: replace(BASE, **given))
@@ -408,14 +471,32 @@ def test_a_question_is_asked_by_one_command(
     [
         ("ablate telepathy", "lart-mini: ablate: claim: expected ladder | hidden | people"),
         ("ablate people --size huge", "lart-mini: ablate: size: expected smoke | laptop | gpu, found huge"),
-        ("ablate people --folds 97", "lart-mini: folds: number of folds: expected a whole number from 2 to 96, found 97"),
-        ("ablate people --folds 1", "lart-mini: folds: number of folds: expected a whole number from 2 to 96, found 1"),
-        ("ablate people --seeds 0", "lart-mini: ablate: seeds: expected a whole number from 1 to 64, found 0"),
+        (
+            "ablate people --folds 97",
+            "lart-mini: folds: number of folds: expected a whole number from 2 to 96, found 97",
+        ),
+        (
+            "ablate people --folds 1",
+            "lart-mini: folds: number of folds: expected a whole number from 2 to 96, found 1",
+        ),
+        (
+            "ablate people --seeds 0",
+            "lart-mini: ablate: seeds: expected a whole number from 1 to 64, found 0",
+        ),
         ("ablate people --steps 0", "lart-mini: ablate: steps: expected a whole number from 1 on, found 0"),
         ("ablate people --jobs 0", "lart-mini: --jobs: processes: expected a whole number from 1 on"),
-        ("folds --folds 97", "lart-mini: folds: number of folds: expected a whole number from 2 to 96, found 97"),
-        ("folds --class 57", "lart-mini: folds: class 57: expected a take that shows it, found none shows text on"),
-        ("folds --class 90", "lart-mini: folds: class: expected the id of one of AVA's 60 evaluated classes, found 90"),
+        (
+            "folds --folds 97",
+            "lart-mini: folds: number of folds: expected a whole number from 2 to 96, found 97",
+        ),
+        (
+            "folds --class 57",
+            "lart-mini: folds: class 57: expected a take that shows it, found none shows text on",
+        ),
+        (
+            "folds --class 90",
+            "lart-mini: folds: class: expected the id of one of AVA's 60 evaluated classes, found 90",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(
@@ -428,7 +509,9 @@ def test_what_cannot_be_asked_is_one_line(
     assert list(tmp_path.iterdir()) == [], "nothing half-written"
 
 
-def test_ask_gives_what_it_says(out: Path, kept: dict[Experiment, Kept], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ask_gives_what_it_says(
+    out: Path, kept: dict[Experiment, Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(BadInput, match="claim"):
         list(ask([], out=out))
     about = next(iter(kept.values())).about()

@@ -22,7 +22,7 @@ from lart_mini.tracklets.conversion import convert
 from lart_mini.tracklets.released import write_released
 from lart_mini.tracklets.store import Store
 
-COMMANDS = ("reproduce", "evaluate", "info", "convert", "validate", "train", "predict")
+COMMANDS = ("reproduce", "evaluate", "info", "convert", "validate", "train", "folds", "ablate", "predict")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:

@@ -44,7 +44,10 @@ def test_every_take_is_held_out_once_with_its_siblings(library: Library, folds: 
     for number in range(folds):
         parted = split_by_fold(library, (number, folds))
         assert parted.keys() == library.keys()
-        taken = {split: {clip.take for clip in parted.values() if clip.split == split} for split in ("train", "val")}
+        taken = {
+            split: {clip.take for clip in parted.values() if clip.split == split}
+            for split in ("train", "val")
+        }
         assert not taken["train"] & taken["val"]
         held.update(taken["val"])
         for name, clip in parted.items():
@@ -76,7 +79,9 @@ def test_folds_are_alike_in_size(library: Library) -> None:
 
 
 @given(
-    shown=st.lists(st.lists(st.sampled_from(ava.EVALUATED[:6]), min_size=1, max_size=3, unique=True), min_size=2),
+    shown=st.lists(
+        st.lists(st.sampled_from(ava.EVALUATED[:6]), min_size=1, max_size=3, unique=True), min_size=2
+    ),
     data=st.data(),
 )
 @settings(max_examples=60, deadline=None)
@@ -120,7 +125,9 @@ def test_more_folds_than_takes_are_refused(library: Library, folds: int) -> None
 
 def test_a_fold_without_anything_that_others_show_is_refused() -> None:
     library = pretended([[1], [3], [4]])
-    with pytest.raises(BadInput, match="few enough that each holds out what others show, found none in fold 1 of 3"):
+    with pytest.raises(
+        BadInput, match="few enough that each holds out what others show, found none in fold 1 of 3"
+    ):
         split_by_fold(library, (1, 3))
 
 
@@ -156,7 +163,9 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> MiniAva:
 def test_a_composed_fold_shows_its_takes_alone(composed: MiniAva, library: Library) -> None:
     fold_of = assign(library, 4)
     videos = composed.videos()
-    assert videos["split"].to_list() == ["ava-train"] * 5 + ["kinetics-train"] + ["ava-val"] * 5, "2 / K of val"
+    assert videos["split"].to_list() == ["ava-train"] * 5 + ["kinetics-train"] + ["ava-val"] * 5, (
+        "2 / K of val"
+    )
     for row in videos.iter_rows(named=True):
         shown = {library[name.removesuffix("_mirrored")].take for actor in row["takes"] for name in actor}
         held_out = {take for take in shown if fold_of.get(take) == 1}

@@ -29,16 +29,20 @@ def made(seed: int, takes: int = 6, frames: int = 3, noise: float = 1.0) -> tupl
         for second in range(902, 902 + frames):
             for person in range(rng.integers(1, 4)):
                 corner = np.array([0.3 * person, 0.1])
-                box = [*corner, *(corner + [0.2, 0.6])]
+                box = [*corner, corner[0] + 0.2, corner[1] + 0.6]
                 actions = rng.choice(ACTIONS, rng.integers(1, 3), replace=False)
-                truth += [(f"v{take:010d}", second, *box, int(action), person, f"take {take}") for action in actions]
+                truth += [
+                    (f"v{take:010d}", second, *box, int(action), person, f"take {take}") for action in actions
+                ]
                 if rng.random() < 0.9:
                     moved = np.array(box) + rng.uniform(-0.03, 0.03, 4)
                     for action in ACTIONS:
                         score = float(action in actions) + noise * rng.normal()
                         found.append((f"v{take:010d}", second, *moved, action, score, f"take {take}"))
             if rng.random() < 0.3:
-                found += [(f"v{take:010d}", second, 0.9, 0.7, 0.99, 0.95, a, rng.normal(), None) for a in ACTIONS]
+                found += [
+                    (f"v{take:010d}", second, 0.9, 0.7, 0.99, 0.95, a, rng.normal(), None) for a in ACTIONS
+                ]
     head = ["video", "second", "x1", "y1", "x2", "y2", "action"]
     return (
         pl.DataFrame(truth, schema=[*head, "person", "take"], orient="row"),
@@ -126,7 +130,8 @@ def test_the_order_of_boxes_does_not_matter(seed: int) -> None:
 def test_more_takes_make_it_narrower(seed: int) -> None:
     def copies(table: pl.DataFrame, count: int) -> pl.DataFrame:
         return pl.concat(
-            table.with_columns(video=pl.col("video") + f" {i}", take=pl.col("take") + f" {i}") for i in range(count)
+            table.with_columns(video=pl.col("video") + f" {i}", take=pl.col("take") + f" {i}")
+            for i in range(count)
         )
 
     truth, found = made(seed, takes=8)

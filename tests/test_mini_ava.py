@@ -125,7 +125,7 @@ DAMAGES = (
 def test_what_is_not_known_to_be_whole_is_composed_again(
     smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: MiniAva, how: str
 ) -> None:
-    def compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
+    def compose(size: Size, seed: int, out: dict[str, Path], *_: object) -> None:
         shutil.copytree(tiny.path, out["lart"], dirs_exist_ok=True)
 
     monkeypatch.setattr(MODULE, "_compose", compose)
@@ -144,7 +144,7 @@ def test_several_at_once_get_the_same_whole_data_set(
     """With locks one composes and the others wait; on a disk without them the first one's is taken."""
     composed, together = [], threading.Barrier(4)
 
-    def compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
+    def compose(size: Size, seed: int, out: dict[str, Path], *_: object) -> None:
         composed.append(out)
         if not locks:
             together.wait(60)
@@ -184,7 +184,7 @@ def test_seeds_are_whole_numbers_that_generators_take(smallest: str, tmp_path: P
 
 
 def test_nothing_half_composed_stays(smallest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def compose(size: Size, seed: int, out: dict[str, Path], jobs: int) -> None:
+    def compose(size: Size, seed: int, out: dict[str, Path], *_: object) -> None:
         (out["lart"] / "ava-val.npz").write_text("half")
         raise KeyboardInterrupt
 

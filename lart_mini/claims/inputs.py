@@ -82,11 +82,9 @@ class BurstDataset(TrackletDataset):
 def in_bursts(lots: NDArray[np.float64], burst: int) -> NDArray[np.float64]:
     """Lots (P, T) in [0, 1) that are alike in pieces of `burst` frames, so that `tokens.lowest` masks pieces.
 
-    Each person's frames are cut from a frame drawn on; of the last piece that is masked it is the first tokens.
+    Each person's frames are cut from a frame drawn on; of the last piece masked it is the first tokens.
     """
     frames = np.arange(lots.shape[1])
     piece = (frames + (lots[:, :1] * burst).astype(np.int64)) // burst  # (P, T)
-    first = np.take_along_axis(
-        lots, np.minimum(piece * burst, frames[-1]), axis=1
-    )  # its own
+    first = np.take_along_axis(lots, np.minimum(piece * burst, frames[-1]), axis=1)  # its own
     return first * (1 - 1e-6) + 1e-6 * frames / len(frames)

@@ -14,7 +14,7 @@ from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment
 from lart_mini.data.mini_ava import PERFECT
 from lart_mini.files import BadInput
 
-STEPS = {"smoke": 60, "laptop": 600, "gpu": 6000}  # of training on ground truth, by mini_ava's size
+STEPS = {"smoke": 60, "laptop": 300, "gpu": 3000}  # of training on ground truth, by mini_ava's size
 SEEDLESS = ("linear", "prior", "true labels")
 
 

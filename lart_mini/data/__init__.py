@@ -1,5 +1,6 @@
 """Data sets made of the motion library."""
 
+from lart_mini.data.folds import Rests, assign, rests_on, split_by_fold
 from lart_mini.data.mini_ava import (
     SIZES,
     SPLITS,
@@ -17,9 +18,13 @@ __all__ = [
     "SPLITS",
     "TRACKERS",
     "MiniAva",
+    "Rests",
     "Size",
+    "assign",
     "compose_videos",
     "groundtruth_of",
     "linked",
     "mini_ava",
+    "rests_on",
+    "split_by_fold",
 ]

@@ -272,8 +272,9 @@ def _remove(path: Path) -> None:
 
 def _recipe(size: Size, seed: int, tracker: str, fold: tuple[int, int] | None = None) -> str:
     """Digest of all that the data depend on; a data set of another recipe has another folder."""
-    chosen = [VERSION, asdict(size), seed, tracker] + ([] if fold is None else [list(fold)])
-    digest = hashlib.sha256(json.dumps(chosen).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, asdict(size), seed, tracker]).encode())
+    if fold is not None:
+        digest.update(json.dumps(fold).encode())
     for path in sorted(p for p in clips.LIBRARY.glob("*") if p.is_file()):
         digest.update(path.read_bytes())
     model = body.load_body()

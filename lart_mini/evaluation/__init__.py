@@ -23,7 +23,16 @@ from lart_mini.evaluation.frame_map import (
     mean,
     precision_recall,
 )
-from lart_mini.evaluation.intervals import half_interval
+from lart_mini.evaluation.intervals import (
+    Draws,
+    Estimate,
+    Resampled,
+    draw,
+    estimate,
+    half_interval,
+    resample,
+    weighted_ap,
+)
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
 from lart_mini.evaluation.remarks import remarks
 from lart_mini.evaluation.report import report_text
@@ -31,15 +40,20 @@ from lart_mini.evaluation.report import report_text
 __all__ = [
     "CORNERS",
     "POLICIES",
+    "Draws",
+    "Estimate",
     "Evaluation",
     "KeyBoxes",
     "Policy",
+    "Resampled",
     "at_key_boxes",
     "ava_rows",
     "average_precision",
     "compare",
     "csv_schema",
     "diagnose",
+    "draw",
+    "estimate",
     "evaluate",
     "evaluate_files",
     "half_interval",
@@ -54,6 +68,8 @@ __all__ = [
     "read_groundtruth",
     "remarks",
     "report_text",
+    "resample",
+    "weighted_ap",
     "write_detections",
     "write_groundtruth",
 ]

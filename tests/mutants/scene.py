@@ -42,8 +42,8 @@ MUTANTS = [
     Mutant(
         "all splits on one seed",
         DATA,
-        "size.windows, (seed, number), jobs",
-        "size.windows, (seed, 0), jobs",
+        "size.windows, (*chance, number), jobs",
+        "size.windows, (*chance, 0), jobs",
         (SEEDS,),
     ),
     Mutant("the cache does not know the version", DATA, "json.dumps([VERSION, ", "json.dumps([", (RECIPE,)),

@@ -100,7 +100,7 @@ MUTANTS = [
     Mutant(
         "nothing in sha256.json makes a data set whole",
         CACHE,
-        "return digests == {name: sha256(path / name) for name in FILES}",
+        "return digests == {name: sha256(path / name) for name in files}",
         "return all(sha256(path / name) == digest for name, digest in digests.items())",
         (f"{OF_CACHE}::test_what_is_not_known_to_be_whole_is_composed_again",),
     ),
