@@ -289,7 +289,9 @@ def ablate(
         Path | None, typer.Option(help="Folder for what is found; ./runs/claims-<size> if not given.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Trainings side by side, one thread each; -1: one a core.")] = -1,
-    backend: Annotated[str | None, typer.Option(help="Another of joblib's, such as dask or ray.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Elsewhere than in processes here: dask=ADDRESS, or ray.")
+    ] = None,
 ) -> None:
     """Answer the ladder or claims of the paper in folds of takes, with intervals. Stopped, it goes on."""
     from lart_mini.claims.answers import ask

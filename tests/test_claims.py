@@ -18,7 +18,7 @@ from test_cli import run as command
 
 from lart_mini.claims import answers as answering
 from lart_mini.claims import runner
-from lart_mini.claims.answers import FAILS, HOLDS, OPEN, Answer, Judge, ask, table_of, write
+from lart_mini.claims.answers import FAILS, HOLDS, NEVER, OPEN, Answer, Judge, ask, table_of, write
 from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment, centred_scores, hide, run, trained
 from lart_mini.claims.inputs import INPUTS, BurstDataset, in_bursts, keypoints_2d
 from lart_mini.claims.questions import QUESTIONS, Comparison, Question, System
@@ -405,6 +405,7 @@ def test_a_claim_holds_where_its_whole_interval_is_above_nothing(
 ) -> None:
     answer = Answer("q", "a", "b", "all", Estimate((low + high) / 2, low, high))
     assert answer.verdict == verdict and replace(answer, than=None).verdict == ""
+    assert replace(answer, rests=False).verdict == NEVER
 
 
 def test_tables_keep_the_answers_to_other_questions(answers: list[Answer], tmp_path: Path) -> None:
@@ -460,7 +461,7 @@ def test_a_question_is_asked_by_one_command(
     told = "ablate plain --size smoke --folds 2 --seeds 2 --steps 2 --jobs 1 --out".split()
     code, printed, err = command(capsys, *told, out)
     assert (code, err) == (0, "") and printed.splitlines()[0] == "Plain"
-    assert "poses say something (headline): +" in printed and "the paper: +3.0" in printed
+    assert "poses say something: linear - prior, headline\n    +" in printed and "the paper: +3.0" in printed
     table = pl.read_parquet(out / "answers.parquet")
     again = table.filter(pl.col("system") == "linear")["command"][0]
     assert again == "lart-mini ablate plain --size smoke --folds 2 --seeds 2 --steps 2"
@@ -485,6 +486,10 @@ def test_a_question_is_asked_by_one_command(
         ),
         ("ablate people --steps 0", "lart-mini: ablate: steps: expected a whole number from 1 on, found 0"),
         ("ablate people --jobs 0", "lart-mini: --jobs: processes: expected a whole number from 1 on"),
+        (
+            "ablate people --backend pigeon",
+            "lart-mini: --backend: backend: expected loky | dask=ADDRESS | ray",
+        ),
         (
             "folds --folds 97",
             "lart-mini: folds: number of folds: expected a whole number from 2 to 96, found 97",

@@ -15,7 +15,7 @@ import polars as pl
 
 from lart_mini import ava
 from lart_mini.claims.experiment import Experiment, Scores
-from lart_mini.claims.questions import STEPS, Comparison, Question, System, chosen
+from lart_mini.claims.questions import STEPS, Question, System, chosen
 from lart_mini.claims.runner import Kept, commits, run_all
 from lart_mini.data.folds import assign, rests_on
 from lart_mini.data.mini_ava import PERFECT
@@ -26,7 +26,7 @@ from lart_mini.evaluation.key_boxes import KeyBoxes, ava_rows
 from lart_mini.files import BadInput, atomic_path, whole_number
 from lart_mini.people.clips import load_library
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not settled"
+HOLDS, FAILS, OPEN, NEVER = "holds", "does not hold", "not settled", "cannot be asked"
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,18 @@ class Answer:
     estimate: Estimate
     claim: str = ""
     paper: float | None = None  # mAP points
+    rests: bool = True  # on a class of the headline
 
     @property
     def verdict(self) -> str:
-        """Does a claimed difference hold? With 0 in the interval it is not settled. Empty for a system."""
+        """Does a claimed difference hold? With 0 in the interval it is not settled. Empty for a system.
+
+        A scope without any class that rests on enough takes cannot be asked, whatever its number.
+        """
         if self.than is None:
             return ""
+        if not self.rests:
+            return NEVER
         return HOLDS if self.estimate.low > 0 else FAILS if self.estimate.high < 0 else OPEN
 
 
@@ -85,7 +91,9 @@ class Judge:
             pair = resampled[asked.system], resampled[asked.than]
             for scope in dict.fromkeys((asked.scope, "headline", "all")):
                 difference = pair[0].minus(pair[1], self.scopes[scope])
-                yield _answer(name, asked, scope, difference)
+                paper = asked.paper if scope == asked.scope else None
+                rests = bool(set(self.scopes[scope]) & set(self.scopes["headline"]))
+                yield Answer(name, asked.system, asked.than, scope, difference, asked.claim, paper, rests)
 
     def _common(self, question: Question) -> pl.DataFrame:
         """The boxes (video, second, corners) that all systems of a question have."""
@@ -156,11 +164,6 @@ def _scopes(groundtruth: pl.DataFrame, folds: int) -> dict[str, tuple[int, ...]]
     return scopes | {ava.NAMES[action]: (action,) for action in scored}
 
 
-def _answer(name: str, asked: Comparison, scope: str, difference: Estimate) -> Answer:
-    paper = asked.paper if scope == asked.scope else None
-    return Answer(name, asked.system, asked.than, scope, difference, asked.claim, paper)
-
-
 # --------------------------------------------------------------------------------------------------- tables
 
 
@@ -203,7 +206,8 @@ def text(name: str, question: Question, answers: Sequence[Answer]) -> str:
     for a in own:
         if a.than is not None:
             paper = "" if a.paper is None else f"; the paper: {a.paper:+.1f}"
-            lines.append(f"{a.claim} ({a.scope}): {_told(a.estimate, '+')}, {a.verdict}{paper}")
+            lines.append(f"{a.claim}: {a.system} - {a.than}, {a.scope}")
+            lines.append(f"    {_told(a.estimate, '+')}, {a.verdict}{paper}")
     return "\n".join(lines)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from lart_mini.claims.experiment import Experiment, Scores, run
 from lart_mini.data.mini_ava import linked
-from lart_mini.files import BadInput, atomic_path, locked, process_count, workplace, write_npz
+from lart_mini.files import BadInput, atomic_path, locked, optional, process_count, workplace, write_npz
 from lart_mini.progress import progress
 from lart_mini.reading.arrays import open_npz
 from lart_mini.reading.text import parse_json
@@ -64,15 +64,45 @@ class Kept:
         return found
 
 
-def keep(kept: Kept, commit_now: str | None) -> None:
-    """Run the experiment, and write its file, whole or not at all."""
+def made(kept: Kept, commit_now: str | None) -> tuple[Path, dict[str, np.ndarray]]:
+    """Run the experiment: its file, and what that is to hold."""
     torch.set_num_threads(1)
     began = time.perf_counter()
     scores, steps = run(kept.experiment)
     about = asdict(kept.experiment) | {"data": kept.data, "commit": commit_now, "steps_taken": steps}
     about |= {"boxes": scores.shape[1], "seconds": round(time.perf_counter() - began, 1)}
-    arrays = {"scores": scores, "about": np.array(json.dumps(about))}
-    write_npz(kept.path, arrays, compress=True)
+    return kept.path, {"scores": scores, "about": np.array(json.dumps(about))}
+
+
+@contextmanager
+def workers(backend: str | None) -> Iterator[None]:
+    """Where joblib's work is done: its own processes, `dask=ADDRESS` of a scheduler, or `ray`.
+
+    Machines of a cluster compose their own data. Raises BadInput for another backend, for one that is not
+    installed, and where no scheduler answers.
+    """
+    name, address = named(backend)
+    if name == "dask":
+        distributed = optional("distributed", "dask[distributed]", "--backend dask")
+        try:
+            client = distributed.Client(address or None, timeout=20)
+        except (OSError, ValueError) as error:
+            raise BadInput("--backend", "scheduler", "the address of one that answers", error) from None
+        with client, parallel_config("dask"):
+            yield
+        return
+    if name == "ray":
+        optional("ray.util.joblib", "ray", "--backend ray").register_ray()
+    with parallel_config(name):
+        yield
+
+
+def named(backend: str | None) -> tuple[str, str]:
+    """A backend's name and address. Raises BadInput for one that is not known."""
+    name, _, address = (backend or "loky").partition("=")
+    if name not in ("loky", "dask", "ray"):
+        raise BadInput("--backend", "backend", "loky | dask=ADDRESS | ray", backend)
+    return name, address
 
 
 def run_all(
@@ -80,10 +110,11 @@ def run_all(
 ) -> dict[Experiment, Kept]:
     """Every experiment's run; those that `out` does not have are run side by side, one thread each.
 
-    `backend`: another of joblib's than its own processes, such as "dask" or "ray" where that is installed and
-    registered. Raises BadInput for a folder that another process works in, and as `mini_ava` does.
+    `backend` as in `workers`. Raises BadInput for a folder that another process works in, and as `mini_ava`
+    and `workers` do.
     """
     jobs = process_count(jobs)
+    named(backend)
     names = _compose(experiments, jobs)
     kept = {
         one: Kept.of(one, names[one.size, one.data_seed, one.folds, one.fold, one.tracker], out)
@@ -93,11 +124,12 @@ def run_all(
         # What takes longest first, a fold at a time: a process keeps the fold that it has read.
         missing = [one for one in kept.values() if not one.path.exists()]
         missing.sort(key=lambda one: (one.experiment.fold, one.experiment.tracker, -work(one.experiment)))
-        tasks = [delayed(keep)(one, commit(workplace())) for one in missing]
-        with nullcontext() if backend is None else parallel_config(backend=backend):
-            done = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-            for _ in progress(done, total=len(tasks), desc="experiments"):
-                pass
+        now = commit(workplace())
+        with workers(backend):
+            tasks = (delayed(made)(one, now) for one in missing)
+            done = Parallel(jobs, return_as="generator_unordered")(tasks)
+            for path, arrays in progress(done, total=len(missing), desc="experiments"):
+                write_npz(path, arrays, compress=True)
         with atomic_path(out / "runs.parquet") as temporary:
             _runs(out).write_parquet(temporary)
     return kept
