@@ -290,7 +290,7 @@ def ablate(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Trainings side by side, one thread each; -1: one a core.")] = -1,
     backend: Annotated[
-        str | None, typer.Option(help="Elsewhere than in processes here: dask=ADDRESS, or ray.")
+        str | None, typer.Option(help="Trainings on a cluster: dask=ADDRESS of its scheduler.")
     ] = None,
 ) -> None:
     """Answer the ladder or claims of the paper in folds of takes, with intervals. Stopped, it goes on."""

@@ -14,8 +14,8 @@ import torch
 from golden import TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import run as command
 
+from lart_mini import cli
 from lart_mini.claims import answers as answering
 from lart_mini.claims import runner
 from lart_mini.claims.answers import FAILS, HOLDS, NEVER, OPEN, Answer, Judge, ask, table_of, write
@@ -65,6 +65,14 @@ def tiny_folds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def held_out() -> list[Tracklet]:
     return BASE.data().tracklets("ava-val")
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `lart-mini arguments…`."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return int(stopped.value.code or 0), printed.out, printed.err
 
 
 # ------------------------------------------------------------------------------------------------- the inputs
@@ -488,7 +496,7 @@ def test_a_question_is_asked_by_one_command(
         ("ablate people --jobs 0", "lart-mini: --jobs: processes: expected a whole number from 1 on"),
         (
             "ablate people --backend pigeon",
-            "lart-mini: --backend: backend: expected loky | dask=ADDRESS | ray",
+            "lart-mini: --backend: backend: expected dask=ADDRESS of a scheduler, found pigeon",
         ),
         (
             "folds --folds 97",

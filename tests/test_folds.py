@@ -98,6 +98,11 @@ def test_any_library_is_dealt_out_evenly(shown: list[list[int]], data: st.DataOb
     assert assign(backwards, folds) == fold_of, "whatever the library's order"
 
 
+def test_rare_classes_are_dealt_out_before_frequent_ones() -> None:
+    fold_of = assign(pretended([[3, 5], [3, 1], [3, 7], [3, 1]]), 2)
+    assert fold_of["take1"] != fold_of["take3"], "the two takes of class 1"
+
+
 def test_nothing_is_scored_that_the_other_takes_do_not_show(library: Library) -> None:
     for number in range(4):
         parted = split_by_fold(library, (number, 4))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from lart_mini.claims.experiment import Experiment, Scores, run
 from lart_mini.data.mini_ava import linked
-from lart_mini.files import BadInput, atomic_path, locked, optional, process_count, workplace, write_npz
+from lart_mini.files import BadInput, atomic_path, locked, process_count, workplace, write_npz
 from lart_mini.progress import progress
 from lart_mini.reading.arrays import open_npz
 from lart_mini.reading.text import parse_json
@@ -74,35 +74,29 @@ def made(kept: Kept, commit_now: str | None) -> tuple[Path, dict[str, np.ndarray
     return kept.path, {"scores": scores, "about": np.array(json.dumps(about))}
 
 
-@contextmanager
-def workers(backend: str | None) -> Iterator[None]:
-    """Where joblib's work is done: its own processes, `dask=ADDRESS` of a scheduler, or `ray`.
+def workers(backend: str | None) -> AbstractContextManager[Any]:
+    """Where joblib's work is done: as the caller's own `joblib.parallel_config` says (by default in processes
+    here; Ray's after `ray.util.joblib.register_ray()`), or by the Dask scheduler of `dask=ADDRESS`.
 
-    Machines of a cluster compose their own data. Raises BadInput for another backend, for one that is not
-    installed, and where no scheduler answers.
+    A cluster's machines compose their own data. Raises BadInput for another backend, where `distributed` is
+    not installed, and where no scheduler answers.
     """
-    name, address = named(backend)
-    if name == "dask":
-        distributed = optional("distributed", "dask[distributed]", "--backend dask")
-        try:
-            client = distributed.Client(address or None, timeout=20)
-        except (OSError, ValueError) as error:
-            raise BadInput("--backend", "scheduler", "the address of one that answers", error) from None
-        with client, parallel_config("dask"):
-            yield
-        return
-    if name == "ray":
-        optional("ray.util.joblib", "ray", "--backend ray").register_ray()
-    with parallel_config(name):
-        yield
+    if backend is None:
+        return nullcontext()
+    try:
+        return parallel_config("dask", scheduler_host=address_of(backend))
+    except (ImportError, OSError, ValueError) as error:  # joblib says in words what is missing
+        raise BadInput(
+            "--backend", "scheduler", "one that answers, and distributed installed", error
+        ) from None
 
 
-def named(backend: str | None) -> tuple[str, str]:
-    """A backend's name and address. Raises BadInput for one that is not known."""
-    name, _, address = (backend or "loky").partition("=")
-    if name not in ("loky", "dask", "ray"):
-        raise BadInput("--backend", "backend", "loky | dask=ADDRESS | ray", backend)
-    return name, address
+def address_of(backend: str) -> str:
+    """A `dask=ADDRESS` scheduler's address. Raises BadInput for what is none."""
+    name, _, address = backend.partition("=")
+    if name != "dask" or not address:
+        raise BadInput("--backend", "backend", "dask=ADDRESS of a scheduler", backend)
+    return address
 
 
 def run_all(
@@ -114,7 +108,8 @@ def run_all(
     and `workers` do.
     """
     jobs = process_count(jobs)
-    named(backend)
+    if backend is not None:
+        address_of(backend)
     names = _compose(experiments, jobs)
     kept = {
         one: Kept.of(one, names[one.size, one.data_seed, one.folds, one.fold, one.tracker], out)

@@ -27,7 +27,7 @@ MUTANTS = [
         FOLDS,
         "key=lambda action: (count[action], action))",
         "key=lambda action: (-count[action], action))",
-        (f"{IN_FOLDS}test_any_library_is_dealt_out_evenly",),
+        (f"{IN_FOLDS}test_rare_classes_are_dealt_out_before_frequent_ones",),
     ),
     Mutant(
         "a fold is chosen by its frames alone",
