@@ -119,13 +119,13 @@ class Run:
             while waiting or running:
                 self.give_up(waiting)
                 starting = self.ready(waiting, list(running.values()))[: jobs - len(running)]
-                # The cores are shared among those that run now: the first one, alone, has them all. So have
-                # the last ones: when one of them ends, nothing comes after it to use what it leaves.
+                # The cores are shared among those that run now: the first one, alone, has them all. So has
+                # the last one, since nothing comes after it to use what the others leave.
                 every = os.cpu_count() or 1
                 share = max(1, every // max(1, len(running) + len(starting)))
                 for stem in starting:
                     waiting.remove(stem)
-                    cores = share if len(waiting) >= jobs else every
+                    cores = share if waiting else every
                     running[asyncio.create_task(self.one(stem, cores, bar.update))] = stem
                 if running:
                     ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
