@@ -346,3 +346,16 @@ def test_no_process_at_all_is_refused_however_few_the_parts(source: Path, tmp_pa
         with pytest.raises(BadInput, match=r"^--jobs: processes: expected a whole number from 1 on"):
             convert(source, tmp_path / "store", jobs=jobs, part_size=size)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("damage", ["bytes", "columns"])
+def test_a_parts_damaged_list_is_one_line(source: Path, tmp_path: Path, damage: str) -> None:
+    convert(source, tmp_path / "store", jobs=1, part_size=2)
+    (tmp_path / "store" / "index.parquet").unlink()
+    part = sorted((tmp_path / "store" / "parts").iterdir())[0] / "index.parquet"
+    if damage == "bytes":
+        part.write_bytes(part.read_bytes()[:-40] + b"\0" * 40)
+    else:
+        pl.read_parquet(part).drop("length").write_parquet(part)
+    with pytest.raises(BadInput, match=r"index.parquet: (file|columns): expected .*remove its part"):
+        convert(source, tmp_path / "store", jobs=1, part_size=2)

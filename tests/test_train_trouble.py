@@ -19,7 +19,7 @@ from lart_mini.files import BadInput, locked
 from lart_mini.lart.config import StageConfig
 from lart_mini.lart.datasets import TrackletDataset
 from lart_mini.lart.recipe import Recipe
-from lart_mini.training import loop
+from lart_mini.training import loop, resume
 from lart_mini.training.batches import Batches
 from lart_mini.training.config import TrainConfig
 
@@ -161,3 +161,9 @@ def test_the_same_training_is_done_once_at_a_time(
         fit(training_job.model(), data, SHORT, state=tmp_path / "other.state")  # another one beside it
     fit(training_job.model(), data, SHORT, state=state)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.state", "run.state"]
+
+
+def test_tensors_among_the_settings_of_a_state_are_refused() -> None:
+    assert resume._same([0, (0.9, 0.95), None], [0, (0.9, 0.95), None])
+    for odd in ([torch.ones(2)], (0,), [0, 0], [True], [0.0]):
+        assert not resume._same(odd, [0])

@@ -142,7 +142,7 @@ def _check_optimizer(path: Path, found: dict[str, Any], optimizer: torch.optim.O
         if type(theirs) is not dict or theirs.keys() != ours.keys() or type(theirs["lr"]) is not float:
             raise BadInput(path, "optimizer", f"groups of {', '.join(ours)}", "something else")
         for key in ours.keys() - {"lr"}:
-            if type(theirs[key]) is not type(ours[key]) or theirs[key] != ours[key]:
+            if not _same(theirs[key], ours[key]):
                 raise BadInput(path, f"optimizer: {key}", ours[key], "something else")
     weights = {
         number: weight
@@ -156,6 +156,15 @@ def _check_optimizer(path: Path, found: dict[str, Any], optimizer: torch.optim.O
         for name, value in moments.items():
             like = torch.zeros(()) if name == "step" else weights[number]
             _check_tensor(path, f"optimizer: {name} of weight {number}", value, like)
+
+
+def _same(found: Any, own: Any) -> bool:
+    """Is a plain value, or a list or tuple of such, equal to our own, whatever else may stand in it?"""
+    if type(found) is not type(own):
+        return False
+    if isinstance(own, (list, tuple)):
+        return len(found) == len(own) and all(map(_same, found, own))
+    return bool(found == own)
 
 
 class Keeper:
