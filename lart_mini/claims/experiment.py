@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,6 @@ from lart_mini.claims.inputs import INPUTS, BurstDataset
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
 from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig, StageConfig, assembly_for, preset
-from lart_mini.lart.datasets import EgoDataset
 from lart_mini.lart.model import LART
 from lart_mini.lart.predict import samples_of
 from lart_mini.lart.recipe import key_labels, shuffled_labels, start_head, train, training_set
@@ -148,36 +147,13 @@ def _stage(experiment: Experiment, model: LART, stats: Stats, tracklets: list[Tr
     )
     common: Any = {"batch_size": experiment.batch_size, "lr": experiment.lr, "seed": experiment.seed}
     settings = StageConfig.of(stage, mask_ratio=mask, **common)
-    dataset = _dataset(experiment, tracklets, stats, model.config, stage, settings)
+    kind = partial(BurstDataset, burst=experiment.burst) if experiment.burst > 1 else None
+    dataset = training_set(tracklets, stats, model.config, stage, settings, kind)
     epochs = max(1, round(wanted / -(-len(dataset) // experiment.batch_size)))
     settings = replace(settings, epochs=epochs, warmup_epochs=WARMUP * epochs)
     if first or not experiment.pretrain_steps:
         start_head(model, dataset)
     return len(train(model, dataset, settings, progress=False).loss)
-
-
-def _dataset(
-    experiment: Experiment,
-    tracklets: list[Tracklet],
-    stats: Stats,
-    config: LARTConfig,
-    stage: str,
-    settings: StageConfig,
-) -> EgoDataset:
-    if experiment.burst == 1:
-        return training_set(tracklets, stats, config, stage, settings)
-    return BurstDataset(
-        tracklets,
-        burst=experiment.burst,
-        stats=stats,
-        train=True,
-        labels="any" if stage == "pretrain" else "ground truth",
-        profile=assembly_for(config, train=True),
-        frames=config.frames,
-        people=config.people,
-        seed=settings.seed,
-        mask_ratio=settings.mask_ratio,
-    )
 
 
 # -------------------------------------------------------------------------------------------------- scoring

@@ -164,11 +164,7 @@ class TrackletDataset(EgoDataset):
 
     def assemble(self, draws: Sequence[Draw], people: int | None = None) -> TokenBatch:
         """As EgoDataset's."""
-        assert self.rows is not None
-        found = self.seated(draws, people)
-        taken = self.rows.taken(found.pop("rows"))
-        vectors = self.rows.appearance(found.pop("vectors")) if "vectors" in found else {}
-        return TokenBatch(**found, **taken, **vectors)
+        return self._filled(self.seated(draws, people))
 
     def loaded(self, draws: Sequence[Draw]) -> dict[str, Tensor]:
         """Not the rows, but their numbers: the rows themselves lie on the device."""
@@ -176,11 +172,15 @@ class TrackletDataset(EgoDataset):
 
     def place(self, loaded: dict[str, Tensor], device: torch.device) -> TokenBatch:
         """As EgoDataset's."""
-        assert self.rows is not None
         placed = {name: tensor.to(device, non_blocking=True) for name, tensor in loaded.items()}
-        taken = self.rows.taken(placed.pop("rows"), self.workspace)
-        vectors = self.rows.appearance(placed.pop("vectors")) if "vectors" in placed else {}
-        return TokenBatch(**placed, **taken, **vectors)
+        return self._filled(placed, self.workspace)
+
+    def _filled(self, seated: dict[str, Tensor], workspace: dict[str, Tensor] | None = None) -> TokenBatch:
+        """The batch whose rows and vectors these numbers name; what they are is taken from `seated`."""
+        assert self.rows is not None
+        taken = self.rows.taken(seated.pop("rows"), workspace)
+        vectors = self.rows.appearance(seated.pop("vectors")) if "vectors" in seated else {}
+        return TokenBatch(**seated, **taken, **vectors)
 
     def seated(self, draws: Sequence[Draw], people: int | None = None) -> dict[str, Tensor]:
         """Of a batch of these draws: rows (B, P, T), present, detected and masked, which vectors are used."""

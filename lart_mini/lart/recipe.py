@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -244,15 +245,20 @@ def scores_of(
 
 
 def training_set(
-    members: list[Tracklet] | Store, stats: Stats, config: LARTConfig, stage: str, settings: StageConfig
+    members: list[Tracklet] | Store,
+    stats: Stats,
+    config: LARTConfig,
+    stage: str,
+    settings: StageConfig,
+    kind: Callable[..., EgoDataset] | None = None,
 ) -> EgoDataset:
     """Every tracklet once an epoch as ego, put together as the model asks.
 
     Pre-training learns from every label, ground truth before pseudo labels; fine-tuning from ground truth
-    alone.
+    alone. `kind`: the data set's class, if not the members' usual one.
     """
-    kind: Any = StoreDataset if isinstance(members, Store) else TrackletDataset
-    return kind(
+    usual: Any = StoreDataset if isinstance(members, Store) else TrackletDataset
+    return (kind or usual)(
         members,
         stats=stats,
         train=True,

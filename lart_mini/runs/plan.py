@@ -146,16 +146,16 @@ def _check_parameters(shown: str, stem: str, given: Mapping[str, Any], declared:
 
 def _earlier(key: str, notebook: Path, earlier: Collection[str]) -> tuple[str, ...]:
     """The notebooks that another names in its metadata under "needs" or "after"."""
-    return _named(key, notebook, earlier or ("no earlier one",))
+    return _named(key, notebook, earlier, "no earlier one")
 
 
-def _named(key: str, notebook: Path, known: Collection[str]) -> tuple[str, ...]:
-    """What a notebook's metadata lists under a key."""
+def _named(key: str, notebook: Path, known: Collection[str], none: str = "none") -> tuple[str, ...]:
+    """What a notebook's metadata lists under a key, of what is known; `none` says that nothing is."""
     about = read_notebook(notebook).metadata.get("lart_mini", {})
     named = about.get(key, []) if isinstance(about, dict) else about
     if not isinstance(named, list):
         raise BadInput(notebook.name, key, "a list of names", named)
     for name in named:
         if name not in known:
-            raise BadInput(notebook.name, key, f"one of {', '.join(known)}", name)
+            raise BadInput(notebook.name, key, f"one of {', '.join(known) or none}", name)
     return tuple(named)

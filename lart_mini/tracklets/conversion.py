@@ -33,7 +33,7 @@ from lart_mini import ava
 from lart_mini.files import BadInput, atomic_path, locked, os_error, process_count, sweep, whole_number
 from lart_mini.progress import progress as progress_bar
 from lart_mini.reading.text import read_json
-from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name
+from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name, read_index
 from lart_mini.tracklets.released import read_released
 
 FORMAT = 1
@@ -264,7 +264,7 @@ def _finish(source: Path, destination: Path, parts: int, refused: dict[str, str]
     folders = [destination / "parts" / part_name(number) for number in range(parts)]
     for folder in folders:
         refused |= _read_object(folder / "refused.json")
-    index = pl.concat([_read_part(folder / "index.parquet") for folder in folders])
+    index = pl.concat([read_index(folder / "index.parquet", "; remove its part") for folder in folders])
     widths = index.filter(pl.col("appearance_width") > 0)["appearance_width"].value_counts()
     if len(widths) > 1:
         usual = widths.sort("count", "appearance_width", descending=True)["appearance_width"][0]
@@ -280,18 +280,6 @@ def _finish(source: Path, destination: Path, parts: int, refused: dict[str, str]
     with atomic_path(destination / "index.parquet") as temporary:
         index.write_parquet(temporary)
     return Converted(len(index), int(index["length"].sum()), refused)
-
-
-def _read_part(path: Path) -> pl.DataFrame:
-    """A part's list of tracklets. Raises BadInput for a damaged one: without it, the part is made anew."""
-    try:
-        index = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadInput(path, "file", "a parquet table (remove its part)", type(error).__name__) from None
-    if dict(index.schema) != INDEX_SCHEMA or index.null_count().sum_horizontal().sum():
-        wanted = "those that convert writes (remove its part)"
-        raise BadInput(path, "columns", wanted, ", ".join(index.columns)[:80])
-    return index
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,18 @@ INDEX_SCHEMA: dict[str, Any] = {
     "checksum": pl.UInt32,
     "part": pl.Int32,
 }
+
+
+def read_index(path: Path, advice: str = "") -> pl.DataFrame:
+    """The list of a store's tracklets, or of a part's. Raises BadInput for a damaged one, with `advice`."""
+    try:
+        index = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise BadInput(path, "file", f"a parquet table{advice}", type(error).__name__) from None
+    if dict(index.schema) != INDEX_SCHEMA or index.null_count().sum_horizontal().sum():
+        wanted = f"those that convert writes{advice}"
+        raise BadInput(path, "columns", wanted, ", ".join(index.columns)[:80])
+    return index
 
 
 def part_name(number: int) -> str:

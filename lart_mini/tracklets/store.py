@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lart_mini import ava
 from lart_mini.files import BadInput
 from lart_mini.reading.arrays import header
-from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, HalfArray, Packed, part_name, unpack
+from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, HalfArray, Packed, part_name, read_index, unpack
 from lart_mini.tracklets.tracklet import Tracklet
 
 RESIDENT_BYTES = 1 << 30  # looked at before the maps' memory is handed back
@@ -158,10 +158,4 @@ def _read_index(path: Path) -> pl.DataFrame:
     if not file.exists():
         found = "one that is not whole: run convert again" if is_store(path) else "none"
         raise BadInput(path, "store", "a whole one, with index.parquet", found)
-    try:
-        index = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadInput(file, "file", "a parquet table", type(error).__name__) from None
-    if dict(index.schema) != INDEX_SCHEMA or index.null_count().sum_horizontal().sum():
-        raise BadInput(file, "columns", "those that convert writes", ", ".join(index.columns)[:80])
-    return index
+    return read_index(file)
