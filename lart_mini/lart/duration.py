@@ -16,8 +16,8 @@ from lart_mini.lart.tokens import TokenBatch, random_mask
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH
 from lart_mini.training.devices import usual_device
 
-LABELLED = 2.4  # tracklets with labels in a window of mini_ava's training part, at all sizes
-TRACKS = 2.9  # tracklets in a clip without labels
+LABELLED = 2.6  # tracklets with labels in a window of mini_ava's training part, at all sizes
+TRACKS = 3.2  # tracklets in a clip without labels
 SEEN = 0.5  # share of a sample's tokens that are detected
 STEPS = 5  # measured after two that do not count
 
