@@ -7,9 +7,11 @@
 For each preset, in one run on batches of mini_ava's training part (40 % of the detected tokens masked):
 
 - milliseconds a step: the literal version (every token computed, masks written out, AdamW as it comes),
-  packed (only tokens that are read), packed with AdamW as one kernel, and that with compiled blocks;
+  packed (only tokens that are read), packed with AdamW as one kernel; that recorded as a CUDA graph for each
+  size of batch, that with compiled blocks, and that with both;
 - samples a second of the loader alone: one by one, as the kit did it before, and whole batches;
-- `fit` itself: milliseconds a step with everything, and the share of that time in which the GPU computes;
+- `fit` itself, as it comes (recorded) and compiled too: milliseconds a step with everything, and the share
+  of its wall time, first to last, in which the GPU computes;
 - model FLOP/s (matrix products and attention, forward and backward) as a share of a large product's here.
 """
 
@@ -21,7 +23,9 @@ import platform
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +33,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
-from train_step import models, reference, stepper, timed_in_turn
+from train_step import adamw, models, reference, stepper, timed_in_turn
 
 from lart_mini.data import mini_ava
 from lart_mini.lart import (
@@ -38,13 +42,22 @@ from lart_mini.lart import (
     TokenBatch,
     TrackletDataset,
     masked_bce,
+    plan_ahead,
     preset,
     stats_of,
     train,
     training_set,
 )
-from lart_mini.training import BucketSampler
+from lart_mini.training import BucketSampler, recorded
 
+WAYS = (
+    "literal",
+    "packed",
+    "packed, fused",
+    "packed, fused, recorded",
+    "packed, fused, compiled",
+    "packed, fused, compiled, recorded",
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -79,23 +92,24 @@ def flops(model: LART, batch: TokenBatch) -> int:
 
 def step_times(config: Any, batches: Sequence[TokenBatch], options: argparse.Namespace) -> dict[str, float]:
     """Milliseconds a step of each version; those that do not fit into the memory are left out."""
-    kinds: dict[str, dict[str, bool]] = {
-        "literal": {}, "packed": {}, "packed, fused": {"fused": True},
-        "packed, fused, compiled": {"fused": True, "compiled": True},
-    }  # fmt: skip
     found = {}
-    for name, kind in kinds.items():
-        if kind.pop("compiled", False) and options.eager:
+    for name in WAYS:
+        if ("compiled" in name and options.eager) or ("recorded" in name and options.device == "cpu"):
             continue
         model = models(config, options.device)["literal" if name == "literal" else "packed"]
         if "compiled" in name:
             model.compile(dynamic=True)
-        steps = {name: stepper(model, options.device, options.precision, **kind)}
-        try:
-            seconds = timed_in_turn(steps, batches, options.device, options.warm_up)
-        except torch.OutOfMemoryError:
-            continue
-        found[name] = 1000 * seconds[name]
+        optimizer = adamw(model, fused="fused" in name)
+        step: Callable[[TokenBatch], Any] = stepper(model, options.device, options.precision, optimizer)
+        with ExitStack() as stack:
+            if "recorded" in name:
+                step = stack.enter_context(recorded(step, optimizer, torch.device(options.device)))
+            # Twice over all of them: that is when a size is recorded.
+            warm_up = options.warm_up or 2 * len(batches)
+            try:
+                found[name] = 1000 * timed_in_turn({name: step}, batches, options.device, warm_up)[name]
+            except torch.OutOfMemoryError:
+                continue
     return found
 
 
@@ -135,20 +149,30 @@ def covered(spans: Sequence[tuple[float, float]]) -> float:
 def whole_training(
     config: Any, dataset: TrackletDataset, settings: StageConfig, options: argparse.Namespace
 ) -> dict[str, float]:
-    """`train` itself: milliseconds a step, and the share of an epoch's time in which the GPU computes."""
+    """`train` itself: milliseconds a step, and the share of its wall time in which the GPU computes."""
     torch.manual_seed(0)
     model = LART(config)
     train(model, dataset, replace(settings, epochs=1), progress=False)  # what compiles, does so here
     history = train(model, dataset, settings, progress=False)
-    found = {"ms": 1000 * history.seconds / len(history.loss), "tokens/s": history.tokens_per_second}
+    steps = len(history.loss)
+    found = {"ms": 1000 * history.seconds / steps, "tokens/s": history.tokens_per_second}
     activity = ProfilerActivity.CUDA if options.device == "cuda" else ProfilerActivity.CPU
-    began = time.perf_counter()
     with profile(activities=[activity]) as seen:
-        train(model, dataset, replace(settings, epochs=1), progress=False)
-    wall = time.perf_counter() - began
-    spans = [(event.time_range.start, event.time_range.end) for event in seen.events()]
-    inside = (max(end for _, end in spans) - min(start for start, _ in spans)) / 1e6
-    return found | {"busy": covered(spans) / 1e6 / min(wall, inside)}
+        began = time.perf_counter()
+        train(model, dataset, settings, progress=False)
+        wall = time.perf_counter() - began
+    events = seen.profiler.kineto_results.events()
+    spans = [(event.start_ns(), event.start_ns() + event.duration_ns()) for event in events]
+    spent: Counter[str] = Counter()
+    for event in events:
+        spent[event.name()] += event.duration_ns()
+    for name, nanoseconds in spent.most_common(options.kernels):
+        print(f"    {nanoseconds / 1e6 / steps:8.3f} ms a step  {name[:90]}")
+    busy, last = covered(spans) / 1e9, max(end for _, end in spans)
+    half = last - 1e9 * wall / 2  # by then every size of batch has come
+    later = covered([(max(start, half), end) for start, end in spans if end > half]) / 1e9
+    shares = {"busy": busy / wall, "busy, later half": later / (wall / 2)}
+    return found | shares | {"GPU ms": 1000 * busy / steps, "kernels": len(spans) / steps}
 
 
 def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, Any]:
@@ -157,20 +181,26 @@ def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, An
     tracklets = mini_ava(options.size).tracklets("ava-train")
     stats = stats_of(tracklets)
     settings = StageConfig.pretrain(
-        epochs=options.epochs, batch_size=options.batch, warmup_epochs=1, compile=not options.eager
+        epochs=options.epochs, batch_size=options.batch, warmup_epochs=1, compile=True
     )
     dataset = training_set(tracklets, stats, config, "finetune", settings)
     assert isinstance(dataset, TrackletDataset)
     if options.loader:
         return {"loader": loader_rates(dataset, tracklets, stats, options)}
     chosen = whole_batches(dataset, options.batch)[: options.steps]
-    batches = [dataset.batch([dataset.draw(i) for i in indices]).to(options.device) for indices in chosen]
+    batches = []
+    for indices in chosen:
+        placed = dataset.place(plan_ahead(dataset.load(indices), config), torch.device(options.device))
+        batches.append(TokenBatch(**{name: tensor.clone() for name, tensor in placed.tensors().items()}))
     work = sum(flops(LART(config).to(options.device), batch) for batch in batches) / len(batches)
     results: dict[str, Any] = {"steps": step_times(config, batches, options)}
     results |= {"tokens": float(sum(batch.tokens() for batch in batches)) / len(batches), "GFLOP": work / 1e9}
     results["loader"] = loader_rates(dataset, tracklets, stats, options)
-    results["fit"] = whole_training(config, dataset, settings, options)
+    results["fit"] = whole_training(config, dataset, replace(settings, compile=False), options)
     times = {**results["steps"], "fit": results["fit"]["ms"]}
+    if not options.eager:
+        results["fit, compiled"] = whole_training(config, dataset, settings, options)
+        times["fit, compiled"] = results["fit, compiled"]["ms"]
     results["share of the matrix rate"] = {way: work / (ms / 1000) / rate for way, ms in times.items()}
     return results
 
@@ -187,9 +217,11 @@ def told(name: str, found: dict[str, Any]) -> str:
     lines = [f"{name}: {found['tokens']:,.0f} tokens and {found['GFLOP'] / 1000:,.2f} TFLOP a step"]
     first = next(iter(found["steps"].values()))
     for way, share in found["share of the matrix rate"].items():
-        ms = found["fit"]["ms"] if way == "fit" else found["steps"][way]
-        lines.append(f"  {way:<26}{ms:9.1f} ms   x {first / ms:5.2f}   {share:6.1%} of the matrix rate")
-    lines.append(f"  busy in fit {found['fit']['busy']:.0%}, {found['fit']['tokens/s']:,.0f} tokens/s")
+        ms = found[way]["ms"] if way in found else found["steps"][way]
+        lines.append(f"  {way:<33}{ms:9.1f} ms   x {first / ms:5.2f}   {share:6.1%} of the matrix rate")
+    for way in [way for way in found if way.startswith("fit")]:
+        told = "busy {busy:.0%} (later half {busy, later half:.0%}), {GPU ms:.1f} ms , {kernels:,.0f} kernels"
+        lines.append(f"  {way}: {told.format(**found[way])} a step, {found[way]['tokens/s']:,.0f} tokens/s")
     return "\n".join([*lines, *loader])
 
 
@@ -201,10 +233,11 @@ def main() -> None:
     parser.add_argument("--size", default="gpu", help="of mini_ava")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=20, help="steps that are timed")
-    parser.add_argument("--warm-up", type=int, default=5, help="steps before, which do not count")
+    parser.add_argument("--warm-up", type=int, default=0, help="steps before; by default twice as many")
     parser.add_argument("--epochs", type=int, default=2, help="of the whole training")
     parser.add_argument("--loader", action="store_true", help="measure the loader alone")
     parser.add_argument("--eager", action="store_true", help="compile nothing")
+    parser.add_argument("--kernels", type=int, default=0, help="list so many that take longest in `fit`")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -20,7 +20,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -99,25 +99,32 @@ def made_up_batch(size: int, people: int, frames: int, gaps: float) -> TokenBatc
     )
 
 
-def stepper(
-    model: nn.Module, device: str, precision: str, fused: bool = False
-) -> Callable[[TokenBatch], None]:
-    """One training step as a function of the batch."""
+def adamw(model: nn.Module, fused: bool = False) -> torch.optim.Optimizer:
+    """The optimizer, as it comes or as one kernel."""
     settings: dict[str, Any] = {"lr": 1e-4, "betas": (0.9, 0.95), "weight_decay": 0.05}
-    optimizer = torch.optim.AdamW(model.parameters(), **settings, fused=fused or None)
+    return torch.optim.AdamW(model.parameters(), **settings, fused=fused or None)
 
-    def step(batch: TokenBatch) -> None:
+
+def stepper(
+    model: nn.Module, device: str, precision: str, optimizer: torch.optim.Optimizer | None = None
+) -> Callable[[TokenBatch], tuple[Tensor]]:
+    """One training step as a function of the batch, which gives the loss."""
+    optimizer = optimizer or adamw(model)
+
+    def step(batch: TokenBatch) -> tuple[Tensor]:
         optimizer.zero_grad()
         with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
             logits = model(batch)
-        masked_bce(logits, batch).backward()
+        loss = masked_bce(logits, batch)
+        loss.backward()
         optimizer.step()
+        return (loss.detach(),)
 
     return step
 
 
 def timed_in_turn(
-    steps: dict[str, Callable[[TokenBatch], None]], batches: Sequence[TokenBatch], device: str, warm_up: int
+    steps: Mapping[str, Callable[[TokenBatch], Any]], batches: Sequence[TokenBatch], device: str, warm_up: int
 ) -> dict[str, float]:
     """Seconds a step of each version, after `warm_up` steps that do not count.
 

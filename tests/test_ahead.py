@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -26,6 +28,7 @@ from lart_mini.lart.tokens import lowest
 from lart_mini.training import loop
 from lart_mini.training.batches import Batches
 from lart_mini.training.devices import choose_fabric
+from lart_mini.training.graphs import Replayed, Results
 
 CPU = torch.device("cpu")
 SHORT = StageConfig(epochs=3, batch_size=4, warmup_epochs=0)
@@ -128,11 +131,9 @@ def test_a_ruined_step_is_not_taken_though_nobody_looks(monkeypatch: pytest.Monk
     step, count, weights = loop._step, iter(range(100)), []
     model = training_job.model()
 
-    def spoiled(fabric: Any, learner: Any, optimizer: Any, batch: Any, loss: Any, *rest: Any) -> Any:
+    def spoiled(fabric: Any, learner: Any, optimizer: Any, loss: Any, *rest: Any) -> Any:
         bad = next(count) == 2
-        taken = step(
-            fabric, learner, optimizer, batch, lambda *a: loss(*a) * (math.nan if bad else 1), *rest
-        )
+        taken = step(fabric, learner, optimizer, lambda *a: loss(*a) * (math.nan if bad else 1), *rest)
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
         return taken
 
@@ -142,6 +143,38 @@ def test_a_ruined_step_is_not_taken_though_nobody_looks(monkeypatch: pytest.Monk
     assert len(weights) == 4, "an epoch"
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(weights[1], weights[2]) and torch.equal(weights[1], weights[3])
+
+
+def test_recorded_steps_are_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of `graphs.py` but CUDA's own part, for which a recorder stands in that runs the work again."""
+    worked, recorded, played = [], [], []
+
+    def record(work: Callable[[], Results]) -> tuple[Callable[[], None], Results]:
+        recorded.append(True)
+        results = tuple(torch.zeros(()) for _ in range(3))
+
+        def play() -> None:
+            played.append(True)
+            for result, value in zip(results, work(), strict=True):
+                result.copy_(value)
+
+        return play, results
+
+    def replayed(work: loop.Work, *_: Any) -> Any:
+        def counted(batch: Any) -> Results:
+            worked.append(True)
+            return work(batch)
+
+        return nullcontext(Replayed(counted, record))
+
+    wanted, found, data = training_job.model(), training_job.model(), training_job.dataset()
+    expected = training_job.fit(wanted, data, SHORT)
+    monkeypatch.setattr(loop, "_as_chosen", replayed)
+    history = training_job.fit(found, data, SHORT)
+    assert history.loss == expected.loss
+    assert all(map(torch.equal, found.parameters(), wanted.parameters()))
+    assert len(worked) == len(expected.loss)
+    assert 0 < len(recorded) < len(played), "some more than once"
 
 
 # ---------------------------------------------------------------------------------------- what a GPU may lack

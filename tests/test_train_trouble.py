@@ -99,13 +99,13 @@ def diverge(at: int, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """Let the loss, or the gradient alone, be no number in step `at`."""
     step, count = loop._step, iter(range(1000))
 
-    def spoiled(fabric: Any, learner: Any, optimizer: Any, batch: Any, loss: Any, *rest: Any) -> Any:
+    def spoiled(fabric: Any, learner: Any, optimizer: Any, loss: Any, *rest: Any) -> Any:
         if next(count) != at:
-            return step(fabric, learner, optimizer, batch, loss, *rest)
+            return step(fabric, learner, optimizer, loss, *rest)
         if what == "loss":
-            return step(fabric, learner, optimizer, batch, lambda *a: loss(*a) * math.nan, *rest)
+            return step(fabric, learner, optimizer, lambda *a: loss(*a) * math.nan, *rest)
         # The root of 0 is a number, its slope is none.
-        return step(fabric, learner, optimizer, batch, lambda *a: loss(*a) + (0 * loss(*a)).sqrt(), *rest)
+        return step(fabric, learner, optimizer, lambda *a: loss(*a) + (0 * loss(*a)).sqrt(), *rest)
 
     monkeypatch.setattr(loop, "_step", spoiled)
 

@@ -13,7 +13,7 @@ from lart_mini.lart.config import (
 )
 from lart_mini.lart.datasets import TrackletDataset, group_others
 from lart_mini.lart.duration import forecast
-from lart_mini.lart.model import LART, attention_mask, positional_encoding, token_likeness
+from lart_mini.lart.model import LART, attention_mask, plan_ahead, positional_encoding, token_likeness
 from lart_mini.lart.predict import box_scores, dense_scores, samples_of
 from lart_mini.lart.recipe import (
     Recipe,
@@ -76,6 +76,7 @@ __all__ = [
     "masked_bce",
     "new_model",
     "parameter_groups",
+    "plan_ahead",
     "positional_encoding",
     "preset",
     "pretrain",

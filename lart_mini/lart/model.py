@@ -260,10 +260,15 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None, uniform: Tensor | None = None) -> Tensor:
         """(B, L, D) -> (B, L, D); mask and uniform as in Attention."""
         if self.post:
-            x = self.norm1(x + self.branch(self.attention(x, mask, uniform)))
-            return self.norm2(x + self.branch(self.mlp(x)))
+            x = self._normed(self.norm1, x, self.branch(self.attention(x, mask, uniform)))
+            return self._normed(self.norm2, x, self.branch(self.mlp(x)))
         x = x + self.branch(self.attention(self.norm1(x), mask, uniform))
         return x + self.branch(self.mlp(self.norm2(x)))
+
+    @staticmethod
+    def _normed(norm: nn.Module, x: Tensor, branch: Tensor) -> Tensor:
+        # In mixed precision a norm gives float32; its input is of size 1, so that the branch's bf16 will do.
+        return norm(x + branch).to(branch.dtype)
 
     def branch(self, x: Tensor) -> Tensor:
         """Dropout, and drop path: by chance a sample's whole branch is left out, the others scaled up."""

@@ -4,6 +4,7 @@ from lart_mini.training.batches import Batch, Batches, BucketSampler, whole
 from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
 from lart_mini.training.config import TrainConfig, schedule
 from lart_mini.training.devices import choose_fabric
+from lart_mini.training.graphs import recorded
 from lart_mini.training.loop import History, fit
 from lart_mini.training.metrics import Metrics
 
@@ -18,6 +19,7 @@ __all__ = [
     "choose_fabric",
     "fit",
     "load_checkpoint",
+    "recorded",
     "save_checkpoint",
     "schedule",
     "whole",

@@ -31,15 +31,18 @@ class TrainConfig:
     ema: float = 0.0  # decay of the weights' moving average; 0 for none
     ema_warmup: bool = True  # a shorter average at first, so that it forgets the start
     compile: bool = False  # torch.compile the model
+    record: bool = True  # on a single GPU: record a step of each size, and replay it (graphs.py)
     seed: int = 0  # of dropout and the order of the data
 
     def __post_init__(self) -> None:
         check_fields("training", self, BOUNDS)
 
     def decisive(self) -> dict[str, Any]:
-        """The settings that decide the result: how a step is divided or compiled does not."""
-        return {key: value for key, value in asdict(self).items() if key not in ("accumulate", "compile")}
+        """The settings that decide the result: how a step is divided, compiled or recorded does not."""
+        return {key: value for key, value in asdict(self).items() if key not in HOW}
 
+
+HOW = ("accumulate", "compile", "record")  # fields that change how a step is taken, not what it gives
 
 # Of those fields that may be less than all finite numbers from 0 on: least and most.
 BOUNDS: Bounds = {

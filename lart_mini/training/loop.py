@@ -10,8 +10,9 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from lart_mini.progress import progress as progress_bar
 from lart_mini.training.batches import Batch, Batches
 from lart_mini.training.config import TrainConfig, rate_factor
 from lart_mini.training.devices import choose_fabric, summed
+from lart_mini.training.graphs import Results, recorded
 from lart_mini.training.metrics import Metrics
 from lart_mini.training.resume import Keeper, TrainingState, fingerprint_of_weights
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 # loss(output, batch, weight): the mean over the whole batch, whose weight is `weight`; `batch` may be a
 # part of it: the parts' losses then add up to the mean.
 Loss = Callable[[Any, Any, Tensor], Tensor]
+Work = Callable[[Any], Results]  # a step on a batch: loss, norm of the gradient, tokens
 REPORT_EVERY = 25  # steps, on a GPU
 
 
@@ -86,6 +89,7 @@ def fit(
         if config.compile:
             model.compile(dynamic=True)  # sizes depend on the data
         learner, stepper = fabric.setup(_FromTensors(model), optimizer)
+        vars(optimizer)["found_inf"] = torch.zeros((), device=fabric.device)
         went = TrainingState(model, optimizer, average)
         keeper = Keeper(state, save_every, fabric)
         keeper.resume(went, lambda: _identity(model, batches, config))
@@ -94,12 +98,15 @@ def fit(
         shown = progress and fabric.is_global_zero
         steps, taken = config.epochs * per_epoch, []
         learner.train()
-        with progress_bar(total=steps, initial=went.step, desc="training", disable=not shown) as bar:
+        bare: Work = partial(_step, fabric, learner, stepper, loss, config)
+        bar_of_steps = progress_bar(total=steps, initial=went.step, desc="training", disable=not shown)
+        with bar_of_steps as bar, _as_chosen(bare, optimizer, fabric, config) as work:
             for step, batch in enumerate(batches.steps(went.step, steps, fabric.device), went.step):
                 rate = config.lr * rate_factor(config, step, per_epoch)
                 torch.manual_seed(_chance(config.seed, step, fabric.global_rank))
+                _set_rate(optimizer, rate)
                 with _memory_told(config, fabric.device):
-                    taken.append(_step(fabric, learner, stepper, batch, loss, rate, config))
+                    taken.append(Taken(rate, *work(batch)))
                 if average is not None:
                     _average(average, model, _decay(config, step + 1))
                 epoch_done = (step + 1) % per_epoch == 0
@@ -161,22 +168,32 @@ class Taken:
     tokens: Tensor  # of the whole batch
 
 
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        own = rate * group["scale"]
+        if isinstance(group["lr"], Tensor):  # where recorded steps look for it
+            group["lr"].fill_(own)
+        else:
+            group["lr"] = own
+
+
+def _as_chosen(
+    work: Work, optimizer: torch.optim.Optimizer, fabric: Fabric, config: TrainConfig
+) -> AbstractContextManager[Work]:
+    """The work, on a single GPU recorded and replayed if the config wants that."""
+    if config.record and fabric.device.type == "cuda" and fabric.world_size == 1:
+        return recorded(work, optimizer, fabric.device)
+    return nullcontext(work)
+
+
 def _step(
-    fabric: Fabric,
-    learner: Any,
-    optimizer: Any,
-    batch: Batch,
-    loss: Loss,
-    rate: float,
-    config: TrainConfig,
-) -> Taken:
-    """One step on this process's share of a batch, without waiting for what it gives.
+    fabric: Fabric, learner: Any, optimizer: Any, loss: Loss, config: TrainConfig, batch: Batch
+) -> Results:
+    """One step on this process's share of a batch, without waiting for what it gives: loss, norm, tokens.
 
     The loss is the mean over the whole batch, however it is divided among processes and micro-batches. Where
     loss or gradient are not finite, in this step or an earlier one, no process's weights change.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
     optimizer.zero_grad()
     weight, tokens = summed(fabric, torch.stack([batch.weight(), batch.tokens()]))
     size = -(-config.batch_size // (fabric.world_size * config.accumulate))
@@ -192,12 +209,12 @@ def _step(
     most = config.clip or math.inf  # the norm is asked for in any case
     norm: Any = fabric.clip_gradients(learner, optimizer, max_norm=most, error_if_nonfinite=False)
     total = summed(fabric, total)
-    fused = optimizer.optimizer
     ruined = (~(total.isfinite() & norm.isfinite())).float()
     # AdamW's kernel leaves the weights where this is not 0, as torch.amp uses it; nobody has to wait.
-    fused.found_inf = torch.maximum(ruined, getattr(fused, "found_inf", ruined))
+    found = optimizer.optimizer.found_inf
+    found.copy_(torch.maximum(ruined, found))
     optimizer.step()
-    return Taken(rate, total, norm, tokens)
+    return total, norm, tokens
 
 
 def _report(taken: list[Taken], went: TrainingState, metrics: Metrics, per_epoch: int, began: float) -> None:

@@ -66,7 +66,7 @@ class TrainingState:
 
     def save(self, path: Path, identity: dict[str, str]) -> None:
         """Write the state whole, or leave the file as it was. Raises BadInput where there is no room."""
-        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        parts = {"model": self.model.state_dict(), "optimizer": self._optimizer()}
         parts["average"] = {} if self.average is None else self.average.state_dict()
         went = {"loss": self.loss, "lr": self.lr, "tokens": self.tokens, "seconds": self.seconds}
         try:
@@ -75,6 +75,12 @@ class TrainingState:
         except (OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:80]
             raise BadInput(path, "training state", "room and permission to write it", reason) from None
+
+    def _optimizer(self) -> dict[str, Any]:
+        """The optimizer's state as it is where no step is recorded."""
+        parts = self.optimizer.state_dict()
+        plain = [group | {"lr": float(group["lr"]), "capturable": False} for group in parts["param_groups"]]
+        return parts | {"param_groups": plain}
 
     def load(self, path: Path, identity: dict[str, str]) -> None:
         """Go back to a saved state. Raises BadInput for the state of another training, or no state at all."""

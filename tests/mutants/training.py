@@ -127,14 +127,14 @@ MUTANTS = [
     Mutant(
         "a ruined step is taken where nobody looks",
         LOOP,
-        'fused.found_inf = torch.maximum(ruined, getattr(fused, "found_inf", ruined))',
+        'found.copy_(torch.maximum(ruined, found))',
         "pass",
         (AHEAD,),
     ),
     Mutant(
         "steps after a ruined one are taken",
         LOOP,
-        'torch.maximum(ruined, getattr(fused, "found_inf", ruined))',
+        'torch.maximum(ruined, found)',
         "ruined",
         (AHEAD,),
     ),
