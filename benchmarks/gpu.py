@@ -24,13 +24,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from train_step import adamw, models, reference, stepper, timed_in_turn
@@ -161,7 +162,8 @@ def whole_training(
         began = time.perf_counter()
         train(model, dataset, settings, progress=False)
         wall = time.perf_counter() - began
-    events = seen.profiler.kineto_results.events()
+    kind = DeviceType.CUDA if options.device == "cuda" else DeviceType.CPU
+    events = [event for event in seen.profiler.kineto_results.events() if event.device_type() == kind]
     spans = [(event.start_ns(), event.start_ns() + event.duration_ns()) for event in events]
     spent: Counter[str] = Counter()
     for event in events:
@@ -175,8 +177,10 @@ def whole_training(
     return found | shares | {"GPU ms": 1000 * busy / steps, "kernels": len(spans) / steps}
 
 
-def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, Any]:
-    """All that is measured of a preset."""
+def measure(
+    name: str, options: argparse.Namespace, rate: float, results: dict[str, Any]
+) -> Iterator[None]:
+    """All that is measured of a preset, put into `results` step by step."""
     config = preset(name)
     tracklets = mini_ava(options.size).tracklets("ava-train")
     stats = stats_of(tracklets)
@@ -186,23 +190,26 @@ def measure(name: str, options: argparse.Namespace, rate: float) -> dict[str, An
     dataset = training_set(tracklets, stats, config, "finetune", settings)
     assert isinstance(dataset, TrackletDataset)
     if options.loader:
-        return {"loader": loader_rates(dataset, tracklets, stats, options)}
+        results["loader"] = loader_rates(dataset, tracklets, stats, options)
+        yield
+        return
     chosen = whole_batches(dataset, options.batch)[: options.steps]
     batches = []
     for indices in chosen:
         placed = dataset.place(plan_ahead(dataset.load(indices), config), torch.device(options.device))
         batches.append(TokenBatch(**{name: tensor.clone() for name, tensor in placed.tensors().items()}))
     work = sum(flops(LART(config).to(options.device), batch) for batch in batches) / len(batches)
-    results: dict[str, Any] = {"steps": step_times(config, batches, options)}
     results |= {"tokens": float(sum(batch.tokens() for batch in batches)) / len(batches), "GFLOP": work / 1e9}
+    shares = results["share of the matrix rate"] = dict[str, float]()
+    results["steps"] = step_times(config, batches, options)
+    shares |= {way: work / (ms / 1000) / rate for way, ms in results["steps"].items()}
     results["loader"] = loader_rates(dataset, tracklets, stats, options)
-    results["fit"] = whole_training(config, dataset, replace(settings, compile=False), options)
-    times = {**results["steps"], "fit": results["fit"]["ms"]}
-    if not options.eager:
-        results["fit, compiled"] = whole_training(config, dataset, settings, options)
-        times["fit, compiled"] = results["fit, compiled"]["ms"]
-    results["share of the matrix rate"] = {way: work / (ms / 1000) / rate for way, ms in times.items()}
-    return results
+    yield
+    for way in ("fit",) if options.eager else ("fit", "fit, compiled"):
+        how = replace(settings, compile="compiled" in way)
+        results[way] = whole_training(config, dataset, how, options)
+        shares[way] = work / (results[way]["ms"] / 1000) / rate
+        yield
 
 
 def told(name: str, found: dict[str, Any]) -> str:
@@ -220,7 +227,7 @@ def told(name: str, found: dict[str, Any]) -> str:
         ms = found[way]["ms"] if way in found else found["steps"][way]
         lines.append(f"  {way:<33}{ms:9.1f} ms   x {first / ms:5.2f}   {share:6.1%} of the matrix rate")
     for way in [way for way in found if way.startswith("fit")]:
-        told = "busy {busy:.0%} (later half {busy, later half:.0%}), {GPU ms:.1f} ms , {kernels:,.0f} kernels"
+        told = "busy {busy:.0%} (later half {busy, later half:.0%}), {GPU ms:.1f} ms, {kernels:,.0f} kernels"
         lines.append(f"  {way}: {told.format(**found[way])} a step, {found[way]['tokens/s']:,.0f} tokens/s")
     return "\n".join([*lines, *loader])
 
@@ -252,10 +259,11 @@ def main() -> None:
     results |= {"command": " ".join(["python", *sys.argv]), "matrix TFLOP/s": rate / 1e12, "presets": {}}
     print(f"{card}, torch {torch.__version__}: {rate / 1e12:.2f} TFLOP/s in a {options.precision} product")
     for name in options.presets:
-        results["presets"][name] = measure(name, options, rate)
-        print(told(name, results["presets"][name]), flush=True)
-        if options.json:  # what is measured is kept
-            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        found = results["presets"][name] = {}
+        for _ in measure(name, options, rate, found):
+            if options.json:  # what is measured is kept
+                options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(told(name, found), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# All that the kit wants to know of a card, within ten minutes:  sh benchmarks/gpu.sh OUT
+# All that the kit wants to know of a card, in about ten minutes:  sh benchmarks/gpu.sh OUT
 # The same at the smallest size, on a CPU:                       sh benchmarks/gpu.sh OUT smoke
 # OUT/gpu.json: benchmarks/gpu.py. OUT/lesson: notebooks 05 to 07 of the profile, stopped after a minute and
 # gone on with. OUT/lesson.txt: what they said, and the seconds.

@@ -81,8 +81,13 @@ def recorded(
     stream.wait_stream(torch.cuda.current_stream(device))
     for group in optimizer.param_groups:
         group |= {"lr": torch.tensor(group["lr"], device=device), "capturable": True}
-    with torch.cuda.stream(stream):
-        yield Replayed(work, recorder())
-    torch.cuda.current_stream(device).wait_stream(stream)
-    for group in optimizer.param_groups:
-        group |= {"lr": float(group["lr"]), "capturable": False}
+    replayed = Replayed(work, recorder())
+    try:
+        with torch.cuda.stream(stream):
+            yield replayed
+        torch.cuda.current_stream(device).wait_stream(stream)
+    finally:  # the graphs and their memory go, even where an error's traceback still holds this
+        replayed.recorded.clear()
+        optimizer.zero_grad()
+        for group in optimizer.param_groups:
+            group |= {"lr": float(group["lr"]), "capturable": False}
