@@ -72,6 +72,17 @@ def test_a_plan_made_ahead_is_the_one_that_forward_makes() -> None:
             assert torch.equal(model(ahead), model(batch))
 
 
+def test_a_batch_without_gaps_is_planned_too() -> None:
+    """A recorded step cannot ask a GPU whether there are gaps."""
+    model = training_job.model(dropout=0.0)
+    alone = [everywhere(one) for one in scene([(100, 9)])]
+    data = TrackletDataset(alone, train=True, frames=6, people=1, stats=IDENTITY, mask_ratio=0.0)
+    batch = data.batch([data.draw(0), data.draw(0)])
+    assert batch.detected.all() and batch.masked is not None and not batch.masked.any()
+    ahead = replace(batch, **plan_ahead(batch.tensors(), model.config))
+    assert ahead.computed is not None and torch.equal(model(ahead), model(batch))
+
+
 @pytest.mark.parametrize("profile", ["paper", "released"])
 def test_whole_batches_equal_those_put_together_one_by_one(profile: Profile) -> None:
     tracklets = [*scene([(100, 30), (95, 20), (110, 40), (100, 9)]), *scene([(50, 12), (55, 12)], 180)]

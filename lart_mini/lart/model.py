@@ -168,7 +168,10 @@ def plan_ahead(loaded: dict[str, Tensor], config: LARTConfig) -> dict[str, Tenso
         return loaded
     detected, masked = flat(loaded["detected"], config), flat(loaded["masked"], config)
     plan = pack(detected, detected & ~masked)
-    parts = {"computed": plan.tokens, "real": plan.real, "attended": plan.mask}
+    tokens = plan.tokens
+    if tokens is None:  # all of them: said, so that forward does not look
+        tokens = torch.arange(detected.shape[1]).repeat(len(detected), 1)
+    parts = {"computed": tokens, "real": plan.real, "attended": plan.mask}
     return loaded | {name: part for name, part in parts.items() if part is not None}
 
 
