@@ -217,6 +217,7 @@ def test_npz_by_environment(body: Body, tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("changed", "field"), [
     ({"weights": None}, "weights"),
     ({"f": np.zeros((4, 2))}, "f"),
+    ({"f": np.zeros((0, 3), np.int64)}, "f"),
     ({"shapedirs": np.zeros((5, 3, 10))}, "shapedirs"),
     ({"v_template": np.full((5, 3), np.nan)}, "v_template"),
 ])  # fmt: skip

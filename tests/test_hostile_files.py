@@ -37,6 +37,7 @@ from lart_mini.people.body import load_body
 from lart_mini.reading.arrays import open_npz, read_npy
 from lart_mini.reading.pickles import read_pickle
 from lart_mini.reading.torch_files import load_torch
+from lart_mini.tracking.phalp import from_phalp
 from lart_mini.tracklets.npz import load_tracklets
 from lart_mini.tracklets.released import read_released
 
@@ -224,6 +225,21 @@ def test_tensors_that_nobody_needs_are_passed_over_with_one_warning(tmp_path: Pa
         pytest.raises(BadInput, match="camera: expected numbers, found a torch tensor"),
     ):
         read_released(path)
+
+
+def test_a_file_of_nothing_but_a_tensor_is_refused_without_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "ava-train_xxxxxxxxxxx_000001_1_2.pkl"
+    joblib.dump(torch.zeros(3), path)
+    with warnings.catch_warnings(action="error"):
+        for read in (read_released, from_phalp, load_body):
+            with pytest.raises(BadInput, match=r"pickle: expected .*, found a torch tensor"):
+                read(path)
+
+
+def test_a_result_that_is_an_empty_array_is_no_empty_dict(tmp_path: Path) -> None:
+    joblib.dump(np.zeros(0), tmp_path / "result.pkl")
+    with pytest.raises(BadInput, match="expected a dict of frames, found ndarray"):
+        from_phalp(tmp_path / "result.pkl")
 
 
 def test_a_file_of_the_demo_is_told_its_name(tmp_path: Path) -> None:

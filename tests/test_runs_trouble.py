@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from notebook_kit import RECORDING, ROOT, write_notebook, write_project
 from lart_mini import files
 from lart_mini.files import BadInput, locked
 from lart_mini.runs import kernel
+from lart_mini.runs.kept import Kept, Ran, clear
 from lart_mini.runs.plan import NotebookFailed, read_notebook, read_plan
 from lart_mini.runs.record import RESERVED, record, recorded
 from lart_mini.runs.report import results_page, write_report
@@ -263,6 +265,20 @@ def test_whatever_is_recorded_can_be_shown(
     results |= {name: recorded(out, name) for name in ("validation", "ladder", "rest")}
     json.dumps(results, allow_nan=False).encode()
     assert summary(results).encode() and results_page(results).encode()
+
+
+def test_a_part_and_a_run_that_hold_infinity(tmp_path: Path) -> None:
+    """Python's JSON reads what results.json must not hold."""
+    record(tmp_path, "rest", {"loss": 1.5})
+    file = tmp_path / "parts" / "rest.json"
+    file.write_text(file.read_text().replace("1.5", "-1e999"))
+    assert recorded(tmp_path, "rest") == {"loss": None}
+    file.unlink()
+    for seconds in (1.5, math.inf):
+        (tmp_path / "00_first.ipynb").touch()
+        Kept("code", {"00_first": Ran("digest", 1.5, [])}, seconds).write(tmp_path)
+        kept = clear(tmp_path, "code", {"00_first": "digest"})
+        assert (list(kept.notebooks), kept.seconds) == ((["00_first"], 1.5) if seconds == 1.5 else ([], 0.0))
 
 
 def test_names_with_dollars_are_drawn_as_they_are(tmp_path: Path) -> None:

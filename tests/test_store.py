@@ -183,6 +183,19 @@ def test_what_is_no_whole_store_is_refused(copy: Path, tmp_path: Path) -> None:
         Store(copy)
 
 
+def test_a_list_with_a_negative_width_is_named(copy: Path) -> None:
+    index = pl.read_parquet(copy / "index.parquet")
+    name = index["name"][0]
+    wrong = {"appearance_rows": 0, "appearance_width": -1}
+    columns = [
+        pl.when(pl.col("name") == name).then(value).otherwise(pl.col(column)).alias(column)
+        for column, value in wrong.items()
+    ]
+    index.with_columns(columns).cast(dict(index.schema)).write_parquet(copy / "index.parquet")
+    with pytest.raises(BadInput, match=f"appearance of {name}: expected .* from 0 on, found 0 of -1"):
+        Store(copy).tracklet(0)
+
+
 @pytest.mark.parametrize("damage", ["cut", "text", "objects", "gone", "shape"])
 def test_damaged_arrays_are_named(copy: Path, damage: str) -> None:
     file = copy / "parts" / "part-00001" / "frames.npy"

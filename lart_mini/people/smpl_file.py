@@ -160,8 +160,10 @@ def read_smpl_file(path: Path) -> dict[str, np.ndarray]:
     vertices = len(fields["v_template"]) if np.ndim(fields["v_template"]) else 0
     for name in _SHAPES.keys() & fields.keys():
         found, wanted = fields[name].shape, _wanted(name, vertices, fields[name].shape)
-        if found != wanted or not 0 < max(found) <= MOST_VERTICES:
+        if found != wanted:
             raise BadInput(path, name, f"shape {wanted}", found)
+        if min(found) == 0 or max(found) > MOST_VERTICES:
+            raise BadInput(path, name, f"1 to {MOST_VERTICES:,} rows", found)
         if fields[name].dtype.kind not in "biuf":
             raise BadInput(path, name, "numbers", fields[name].dtype)
     fields.setdefault("posedirs", np.zeros((vertices, 3, 207), np.float32))

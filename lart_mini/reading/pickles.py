@@ -295,6 +295,8 @@ def read_pickle(
     except Exception as error:  # a malformed stream fails in as many ways as there are opcodes
         found = f"{type(error).__name__} ({' '.join(str(error).split())[:80]})"
         raise BadInput(path, "pickle", "a joblib pickle of numpy data", found) from None
+    if isinstance(content, PassedOver):
+        raise BadInput(path, "pickle", ALLOWED_CONTENT, content.what)
     skipped = _passed_over(content) if warn and unpickler.skipped else None
     if skipped:
         what = " and ".join(f"{one}s" for one in sorted(set(skipped.values()))).replace("a ", "")

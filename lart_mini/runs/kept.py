@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -126,7 +127,11 @@ def _read(run_dir: Path) -> Kept | None:
     try:
         content = read_json(run_dir / "ran.json")
         ran = {stem: Ran(**one) for stem, one in content["notebooks"].items()}
-        sound = all(type(one.seconds) in (int, float) and isinstance(one.parts, list) for one in ran.values())
-        return Kept(content["code"], ran, float(content["seconds"])) if sound else None
+        seconds = float(content["seconds"])
+        sound = math.isfinite(seconds) and all(
+            type(one.seconds) in (int, float) and math.isfinite(one.seconds) and isinstance(one.parts, list)
+            for one in ran.values()
+        )
+        return Kept(content["code"], ran, seconds) if sound else None
     except (BadInput, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

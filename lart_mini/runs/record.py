@@ -93,6 +93,7 @@ def read_part(file: Path) -> dict[str, Any]:
     for key, kinds in SHOWN.items():
         if not isinstance(part[key], kinds):
             raise BadInput(file, key, " or ".join(kind.__name__ for kind in kinds), part[key])
+    part["values"] = _plain(part["values"], file.stem)  # Python reads NaN and Infinity, too
     check_part(file.stem, part["values"], str(file))
     return part
 

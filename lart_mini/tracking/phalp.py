@@ -37,7 +37,7 @@ def from_phalp(
     path = Path(path)
     content = read_pickle(path, LARGEST_RESULT)
     if not isinstance(content, dict) or not content:
-        found = "an empty dict" if content == {} else type(content).__name__
+        found = "an empty dict" if isinstance(content, dict) else type(content).__name__
         raise BadInput(path, "pickle", "a dict of frames", found)
     rows: dict[int, list[dict[str, Any]]] = {}
     before = -1

@@ -127,6 +127,9 @@ class Store:
         columns = self.columns
         start, width = int(columns["appearance_start"][i]), int(columns["appearance_width"][i])
         count = int(columns["appearance_rows"][i])
+        if min(count, width) < 0:
+            where = f"appearance of {self.index['name'][i]}"
+            raise BadInput(self.path, where, "rows and a width from 0 on", f"{count} of {width}")
         return self._rows(self._part(i).appearance, i, start, count * width).reshape(count, width)
 
     def _part(self, i: int) -> Part:
