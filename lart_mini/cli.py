@@ -279,7 +279,9 @@ def folds(
 def ablate(
     claims: Annotated[
         list[str],
-        typer.Argument(help="ladder, hidden, people, tracking, pose, pretraining, masking, pooling, parts."),
+        typer.Argument(
+            help="ladder, inputs, hidden, people, tracking, pose, pretraining, masking, pooling, parts."
+        ),
     ],
     size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "laptop",
     count: Annotated[int, typer.Option("--folds", help="K folds of takes.")] = 4,

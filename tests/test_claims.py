@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, make_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,15 @@ import torch
 from golden import TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from lart_mini import cli
 from lart_mini.claims import answers as answering
 from lart_mini.claims import runner
 from lart_mini.claims.answers import FAILS, HOLDS, NEVER, OPEN, Answer, Judge, ask, table_of, write
+from lart_mini.claims.augment import MIRRORED_45, AugmentedDataset, BurstDataset, in_bursts, mirrored
 from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment, centred_scores, hide, run, trained
-from lart_mini.claims.inputs import INPUTS, BurstDataset, in_bursts, keypoints_2d
+from lart_mini.claims.inputs import INPUTS, body_vector, keypoints_2d, without_heading
 from lart_mini.claims.questions import QUESTIONS, Comparison, Question, System
 from lart_mini.claims.runner import Kept, run_all
 from lart_mini.data.mini_ava import SIZES
@@ -28,10 +30,13 @@ from lart_mini.evaluation.ava_csv import CORNERS
 from lart_mini.evaluation.frame_map import FRAME, evaluate
 from lart_mini.evaluation.intervals import Estimate
 from lart_mini.evaluation.key_boxes import ava_rows
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, write_npz
 from lart_mini.lart.config import assembly_for
+from lart_mini.lart.datasets import TrackletDataset
 from lart_mini.lart.predict import box_scores, samples_of
-from lart_mini.lart.tokens import lowest, stats_of
+from lart_mini.lart.tokens import TokenBatch, lowest, stats_of
+from lart_mini.people.body import FREE_BODY, forward_kinematics, load_body
+from lart_mini.people.clips import MIRRORED_JOINTS
 from lart_mini.tracklets.tracklet import Tracklet
 
 BASE = Experiment(folds=2, steps=2, frames=16)
@@ -120,7 +125,7 @@ def test_what_is_taken_away_says_nothing(held_out: list[Tracklet], name: str) ->
         part for part in columns
         if name == "person-vector" or (part not in name if name.startswith("no ") else name.startswith(part))
     }  # fmt: skip
-    if name != "2D keypoints":
+    if name not in ("2D keypoints", "body"):
         for part, column in columns.items():
             if part in kept:
                 expected = stats_of(held_out).normalise(plain)[:, column]
@@ -128,6 +133,154 @@ def test_what_is_taken_away_says_nothing(held_out: list[Tracklet], name: str) ->
             else:
                 assert (normal[:, column] == 0).all(), part
     assert normal.shape[1] == 229 and all(t.validate() for t in given)
+
+
+@given(seed=st.integers(0, 100), angle=st.floats(-4, 4))
+@settings(max_examples=20, deadline=None)
+def test_turning_the_world_changes_nothing_but_the_place(
+    held_out: list[Tracklet], seed: int, angle: float
+) -> None:
+    tracklet = held_out[seed % len(held_out)]
+    turn = Rotation.from_rotvec([0, angle, 0]).as_matrix().astype(np.float32)  # about the camera's vertical
+    pose = tracklet.pose.copy()
+    pose[:, 0] = turn @ pose[:, 0]
+    turned = replace(tracklet, pose=pose, translation=tracklet.translation @ turn.T)
+    one, other = (body_vector(t).vector()[tracklet.detected] for t in (tracklet, turned))
+    # Upside down there is no heading; near it rounding is enlarged.
+    orientation = tracklet.pose[tracklet.detected, 0]
+    sure = np.hypot(orientation[:, 0, 0] - orientation[:, 2, 2], orientation[:, 0, 2] + orientation[:, 2, 0])
+    np.testing.assert_allclose(one[sure > 0.05, :226], other[sure > 0.05, :226], atol=1e-3)
+    assert (sure > 0.05).mean() > 0.9
+    expected = tracklet.translation[tracklet.detected] @ turn.T
+    np.testing.assert_allclose(other[:, 226:], expected, atol=1e-5)
+
+
+def test_a_body_is_its_tilt_its_rotations_and_its_joints(held_out: list[Tracklet]) -> None:
+    for tracklet in held_out[:6]:
+        vector = body_vector(tracklet).vector()
+        rotations, joints = vector[:, :144].reshape(-1, 24, 3, 2), vector[:, 144:216].reshape(-1, 24, 3)
+        # Two columns are all of a rotation.
+        whole = np.concatenate([rotations, np.cross(rotations[..., 0], rotations[..., 1])[..., None]], -1)
+        np.testing.assert_allclose(whole[:, 1:], tracklet.pose[:, 1:], atol=1e-3)
+        expected = forward_kinematics(
+            whole, load_body(FREE_BODY).rest_joints(), np.zeros_like(tracklet.translation)
+        )
+        np.testing.assert_allclose(joints, expected, atol=2e-3)
+        other = replace(tracklet, betas=tracklet.betas + 1, joints=tracklet.joints * 2)
+        np.testing.assert_array_equal(vector, body_vector(other).vector())
+        np.testing.assert_array_equal(vector[:, 226:], tracklet.translation)
+
+
+def test_without_a_heading_who_stands_faces_the_camera_and_who_lies_keeps_lying() -> None:
+    facing = np.diag([1.0, -1, -1])
+    angles = np.linspace(-3, 3, 13)
+    headings = Rotation.from_rotvec(angles[:, None] * [0, 1, 0]).as_matrix()
+    np.testing.assert_allclose(
+        without_heading(headings @ facing), np.broadcast_to(facing, (13, 3, 3)), atol=1e-9
+    )
+    for axis in ([1, 0, 0], [0, 0, 1]):  # on back or belly, on either side
+        for angle in (-np.pi / 2, np.pi / 2):
+            lying = facing @ Rotation.from_rotvec(angle * np.array(axis)).as_matrix()
+            np.testing.assert_allclose(without_heading(headings @ lying), [lying] * 13, atol=1e-9)
+
+
+# ------------------------------------------------------------------------------- what training draws beside
+
+
+def test_a_mirrored_person_is_the_mirrored_skeleton(held_out: list[Tracklet]) -> None:
+    rest, flip = load_body(FREE_BODY).rest_joints(), np.array([-1, 1, 1])
+    even = (rest + rest[MIRRORED_JOINTS] * flip) / 2  # the body's own sides differ by millimetres
+    for tracklet in held_out[:6]:
+        other = mirrored(tracklet).validate()
+        joints, found = (forward_kinematics(t.pose, even, t.translation) for t in (tracklet, other))
+        np.testing.assert_allclose(found, joints[:, MIRRORED_JOINTS] * flip, atol=1e-5)
+        np.testing.assert_array_equal(other.labels, tracklet.labels)
+        twice = mirrored(other)
+        for name in ("pose", "translation", "joints", "betas"):
+            np.testing.assert_array_equal(getattr(twice, name), getattr(tracklet, name))
+        np.testing.assert_allclose(twice.box, tracklet.box, atol=1e-3)
+        assert other.scene != tracklet.scene and len(other.scene) > len(tracklet.scene)
+
+
+def test_mirrored_joints_are_those_of_the_mirrored_pose(held_out: list[Tracklet]) -> None:
+    body = load_body(FREE_BODY)
+    alike = np.delete(np.arange(45), [38, 43])  # the highest vertex of the head lies on one side
+    for tracklet in held_out[:3]:
+        plain = replace(tracklet, joints=body.joints45(tracklet.pose))
+        other = mirrored(plain)
+        expected = body.joints45(other.pose)
+        np.testing.assert_allclose(other.joints[:, alike], expected[:, alike], atol=0.03)
+    np.testing.assert_array_equal(MIRRORED_45[MIRRORED_45], np.arange(45))
+
+
+def drawn(tracklets: list[Tracklet], epoch: int = 0, **how: object) -> tuple[AugmentedDataset, list]:
+    """An AugmentedDataset of one scene's people and frame numbers as places, and 40 of its draws."""
+    counted = [
+        replace(t, translation=np.stack([t.frame, t.frame * 0 + i + 1, t.frame], axis=1).astype(np.float32))
+        for i, t in enumerate(tracklets)
+    ]
+    if how.get("mirror"):
+        counted += [mirrored(t) for t in counted]
+    none = replace(stats_of(counted), mean=np.zeros(229, np.float32), std=np.ones(229, np.float32))
+    dataset = AugmentedDataset(counted, stats=none, train=True, frames=32, people=3, seed=5, **how)
+    dataset.set_epoch(epoch)
+    return dataset, [dataset.draw(index % len(dataset)) for index in range(min(40, len(dataset)))]
+
+
+def test_a_window_is_played_at_its_rate_by_all_its_people(held_out: list[Tracklet]) -> None:
+    dataset, draws = drawn(held_out, speed=0.25)
+    rates = np.array([draw.rate for draw in draws])
+    assert 0.8 <= rates.min() < 0.9 and 1.1 < rates.max() <= 1.25
+    batch = dataset.batch(draws)
+    for sample, draw in enumerate(draws):
+        first = held_out[draw.ego].frame[draw.start]
+        wanted = first + np.rint(draw.rate * np.arange(32))
+        for person in range(batch.pose.shape[1]):
+            there = batch.detected[sample, person].numpy()
+            np.testing.assert_array_equal(batch.pose[sample, person, there, 226].numpy(), wanted[there])
+        assert wanted[-1] <= held_out[draw.ego].frame[-1], "no window leaves a tracklet that is long enough"
+
+
+def test_a_mirrored_item_mirrors_everybody_in_it(held_out: list[Tracklet]) -> None:
+    dataset, draws = drawn(held_out, mirror=True)
+    batch = dataset.batch(draws)
+    turned = []
+    for sample, draw in enumerate(draws):
+        there = batch.detected[sample]
+        signs = np.sign(batch.pose[sample, ..., 226][there].numpy())
+        assert (signs == signs[0]).all()
+        turned.append(signs[0] < 0)
+        others = [other % len(held_out) for other in draw.others]
+        scene = held_out[draw.ego % len(held_out)].scene
+        assert all(held_out[other].scene == scene for other in others)
+    assert 0.25 < np.mean(turned) < 0.75
+    assert len(dataset) == len(drawn(held_out)[0]), "an epoch has as many items"
+
+
+def test_what_is_drawn_depends_on_seed_epoch_and_item_alone(held_out: list[Tracklet]) -> None:
+    dataset, draws = drawn(held_out, mirror=True, speed=0.25, burst=4, mask_ratio=0.4)
+    others = drawn(held_out, epoch=1, mirror=True, speed=0.25, burst=4, mask_ratio=0.4)[1]
+    told = [(draw.ego, draw.start, draw.rate) for draw in draws]
+    backwards = [dataset.draw(index) for index in reversed(range(len(draws)))]
+    assert told == [(draw.ego, draw.start, draw.rate) for draw in reversed(backwards)]
+    assert told != [(d.ego, d.start, d.rate) for d in others]
+    whole = dataset.batch(draws)
+    for index in (0, 7, 13):
+        alone = dataset.batch([dataset.draw(index)])
+        people = alone.pose.shape[1]
+        for name, tensor in alone.tensors().items():
+            assert torch.equal(getattr(whole, name)[index : index + 1, :people], tensor), name
+
+
+def test_without_speed_and_mirror_it_is_the_plain_data_set(held_out: list[Tracklet]) -> None:
+    common = {"stats": stats_of(held_out), "train": True, "frames": 32, "people": 3, "mask_ratio": 0.4}
+    plain, other = (kind(held_out, **common) for kind in (TrackletDataset, AugmentedDataset))
+
+    def batch(dataset: TrackletDataset) -> TokenBatch:
+        return dataset.batch([dataset.draw(index) for index in range(12)])
+
+    for name, tensor in batch(plain).tensors().items():
+        assert torch.equal(tensor, batch(other).tensors()[name]), name
 
 
 @given(seed=st.integers(0, 10**6), ratio=st.floats(0, 1), burst=st.integers(2, 20))
@@ -265,6 +418,9 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
         {"mask": 0.4},
         {"pretrain_steps": 2},
         {"inputs": "no pose"},
+        {"inputs": "body"},
+        {"mirror": True},
+        {"speed": 0.25},
         {"people": 1},
     ):
         assert not np.array_equal(scores, run(replace(BASE, **change))[0]), change
@@ -277,6 +433,7 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
         {"people": 0},
         {"folds": 1},
         {"mask": 1.5},
+        {"speed": -0.1},
         {"steps": -1},
         {"model": "CNN"},
         {"preset": "x"},
@@ -355,6 +512,35 @@ def test_other_parameters_and_other_data_have_other_files(tmp_path: Path) -> Non
     names = [Kept.of(one, "data", tmp_path).path for one in experiments]
     names += [Kept.of(BASE, "other data", tmp_path).path]
     assert len(set(names)) == 5
+
+
+def test_a_field_that_comes_later_leaves_kept_runs_where_they_are(
+    kept: dict[Experiment, Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = next(iter(kept.values()))
+    later = make_dataclass("Later", [("smell", float, 0.5)], bases=(Experiment,), frozen=True)
+    monkeypatch.setattr(runner, "DEFAULTS", asdict(later()))
+    same, other = later(**asdict(one.experiment)), later(**asdict(one.experiment), smell=0.7)
+    assert Kept.of(same, one.data, tmp_path).path.name == one.path.name
+    assert Kept.of(other, one.data, tmp_path).path.name != one.path.name
+    np.testing.assert_array_equal(replace(one, experiment=same).scores(), one.scores())
+    with pytest.raises(BadInput, match="another"):
+        replace(one, experiment=other).scores()
+
+
+@pytest.mark.parametrize("change", [{"lr": 1e-3}, {"seed": 7}, {"mirror": True}, {"data": "other"}], ids=str)
+def test_a_file_that_tells_another_value_is_refused(
+    kept: dict[Experiment, Kept], tmp_path: Path, change: dict
+) -> None:
+    one = replace(next(iter(kept.values())), path=tmp_path / "run.npz")
+    arrays = {"scores": next(iter(kept.values())).scores()}
+    about = next(iter(kept.values())).about()
+    assert about.keys() >= asdict(one.experiment).keys(), "the whole experiment, for who reads it"
+    write_npz(one.path, arrays | {"about": np.array(json.dumps(about))})
+    one.scores()
+    write_npz(one.path, arrays | {"about": np.array(json.dumps(about | change))})
+    with pytest.raises(BadInput, match="the experiment that the file's name is a digest of"):
+        one.scores()
 
 
 # ------------------------------------------------------------------------------------------------- answers
@@ -471,7 +657,7 @@ def test_a_question_is_asked_by_one_command(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("ablate telepathy", "lart-mini: ablate: claim: expected ladder | hidden | people"),
+        ("ablate telepathy", "lart-mini: ablate: claim: expected ladder | inputs | hidden | people"),
         ("ablate people --size huge", "lart-mini: ablate: size: expected smoke | laptop | gpu, found huge"),
         (
             "ablate people --folds 97",

@@ -1,9 +1,10 @@
 """Claims: the ladder and the paper's claims asked in leave-takes-out folds, with intervals (08)."""
 
 from lart_mini.claims.answers import Answer, Judge, headline, table_of, text, write
+from lart_mini.claims.augment import in_bursts, mirrored
 from lart_mini.claims.experiment import Experiment, centred_scores, hide, run
 from lart_mini.claims.fold_data import Fold, FoldBoxes
-from lart_mini.claims.inputs import INPUTS, in_bursts, keypoints_2d, without
+from lart_mini.claims.inputs import INPUTS, body_vector, keypoints_2d, without
 from lart_mini.claims.questions import QUESTIONS, STEPS, Comparison, Question, System, chosen
 from lart_mini.claims.runner import Kept, run_all
 
@@ -20,12 +21,14 @@ __all__ = [
     "Kept",
     "Question",
     "System",
+    "body_vector",
     "centred_scores",
     "chosen",
     "headline",
     "hide",
     "in_bursts",
     "keypoints_2d",
+    "mirrored",
     "run",
     "run_all",
     "table_of",

@@ -7,7 +7,7 @@ person's detections are taken away in HIDDEN frames about the key frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from lart_mini import ava
 from lart_mini.baselines import class_prior, fit_linear
+from lart_mini.claims.augment import AugmentedDataset, BurstDataset, mirrored
 from lart_mini.claims.fold_data import Fold, FoldBoxes
-from lart_mini.claims.inputs import INPUTS, BurstDataset
+from lart_mini.claims.inputs import INPUTS
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
 from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig, StageConfig, assembly_for, preset
@@ -35,7 +36,9 @@ from lart_mini.training.config import Bounds, check_fields
 POOLS = (POOLED_FRAMES, 1, 2, 6, 24)  # frames about the key frame whose scores are averaged
 HIDDEN = (0, 6, 13, 30)  # frames about the key frame in which the person is not detected
 WARMUP = 0.15  # share of the steps: Table 7 has 5 of 30 epochs
-LIMITS: Bounds = {"folds": (2, 1000), "mask": (0, 1), "pretrain_mask": (0, 1), "burst": (1, 1000)}
+SHARE = (0.0, 1.0)
+LIMITS: Bounds = {"folds": (2, 1000), "burst": (1, 1000)}
+LIMITS |= {"mask": SHARE, "pretrain_mask": SHARE, "speed": SHARE}
 Scores = NDArray[np.float32]
 
 
@@ -61,6 +64,8 @@ class Experiment:
     pretrain_steps: int = 0  # before them, on the teacher's pseudo labels
     pretrain_mask: float = 0.4  # share of tokens masked in those
     burst: int = 1  # frames that are masked together, in both stages
+    mirror: bool = False  # half of the training items are seen in a mirror
+    speed: float = 0.0  # training items are played up to this share faster, or as much slower
     batch_size: int = 8  # tracklets a step
     lr: float = 2e-3  # at the top of both schedules
     hidden: bool = False  # score with frames hidden, HIDDEN of them, instead of POOLS
@@ -119,14 +124,13 @@ def trained(experiment: Experiment) -> tuple[LART, Stats, int]:
     learnt = experiment.data().tracklets("ava-train")
     model, stats, taken = LART(experiment.config()), stats_of(_given(experiment, learnt)), 0
     if experiment.pretrain_steps:
-        taught = _given(experiment, _taught(experiment.data()))
-        taken += _stage(experiment, model, stats, taught, "pretrain")
+        taken += _stage(experiment, model, stats, _taught(experiment.data()), "pretrain")
     if experiment.steps:
         if experiment.labels == "key frame":
             learnt = key_labels(learnt)
         if experiment.shuffled:
             learnt = shuffled_labels(learnt, experiment.seed)
-        taken += _stage(experiment, model, stats, _given(experiment, learnt), "finetune")
+        taken += _stage(experiment, model, stats, learnt, "finetune")
     return model, stats, taken
 
 
@@ -147,13 +151,23 @@ def _stage(experiment: Experiment, model: LART, stats: Stats, tracklets: list[Tr
     )
     common: Any = {"batch_size": experiment.batch_size, "lr": experiment.lr, "seed": experiment.seed}
     settings = StageConfig.of(stage, mask_ratio=mask, **common)
-    kind = partial(BurstDataset, burst=experiment.burst) if experiment.burst > 1 else None
-    dataset = training_set(tracklets, stats, model.config, stage, settings, kind)
+    if experiment.mirror:
+        tracklets = [*tracklets, *map(mirrored, tracklets)]
+    given = _given(experiment, tracklets)
+    dataset = training_set(given, stats, model.config, stage, settings, _kind(experiment))
     epochs = max(1, round(wanted / -(-len(dataset) // experiment.batch_size)))
     settings = replace(settings, epochs=epochs, warmup_epochs=WARMUP * epochs)
     if first or not experiment.pretrain_steps:
         start_head(model, dataset)
     return len(train(model, dataset, settings, progress=False).loss)
+
+
+def _kind(experiment: Experiment) -> Callable[..., BurstDataset] | None:
+    """What draws the training items; None: the package's own data set, which draws as the paper does."""
+    burst, mirror, speed = experiment.burst, experiment.mirror, experiment.speed
+    if mirror or speed:
+        return partial(AugmentedDataset, burst=burst, mirror=mirror, speed=speed)
+    return partial(BurstDataset, burst=burst) if burst > 1 else None
 
 
 # -------------------------------------------------------------------------------------------------- scoring

@@ -1,4 +1,4 @@
-"""What a model is given instead of the whole person-vector: parts of it, or 2D keypoints; bursts of masks.
+"""What a model is given instead of the whole person-vector: parts of it, 2D keypoints, or the body.
 
 Each input changes the tracklets, never the model: what is taken away is the same everywhere, and is
 normalised to 0. So all models of a comparison have one size.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.lart.rows import Draw
+from lart_mini.people.body import FREE_BODY, forward_kinematics, load_body
 from lart_mini.tracklets.tracklet import Tracklet
 
 PELVIS, POINTS = 8, 44  # of a tracklet's 45 joints: the middle of the hips; all but the row of zeros
@@ -41,6 +40,44 @@ def keypoints_2d(tracklet: Tracklet) -> Tracklet:
     return replace(tracklet, pose=numbers, betas=np.zeros_like(tracklet.betas), translation=place)
 
 
+def body_vector(tracklet: Tracklet) -> Tracklet:
+    """The tracklet with its person-vector written about the body instead of the camera.
+
+    The pose's 216 numbers are 6 for the pelvis' tilt, 138 for the 23 local rotations (of each matrix the
+    first two columns, which give the third) and 72 for the 24 joints, metres about the pelvis. The heading is
+    taken out of all: whichever way a person faces, the same movement gives the same numbers. The joints are
+    those of the free body's mean shape, and betas are 0. The place stays as it is.
+    """
+    turned = np.concatenate([without_heading(tracklet.pose[:, 0])[:, None], tracklet.pose[:, 1:]], axis=1)
+    joints = forward_kinematics(turned, _mean_body(), np.zeros_like(tracklet.translation))  # (T, 24, 3)
+    rotations = turned[..., :2].reshape(len(tracklet), 144)
+    numbers = np.concatenate([rotations, joints.reshape(-1, 72)], axis=1, dtype=np.float32)
+    return replace(tracklet, pose=numbers.reshape(-1, 24, 3, 3), betas=np.zeros_like(tracklet.betas))
+
+
+def without_heading(orientation: np.ndarray) -> np.ndarray:
+    """Orientations (T,3,3) in the camera frame, turned about the camera's vertical until all face the camera.
+
+    A rotation is one about the vertical after one about a level axis; the first is the heading. It is well
+    defined for who lies down as well, unlike the direction that the pelvis' front points to. The camera's
+    vertical is the world's but for the angle at which it looks down.
+    """
+    # Upright and facing the camera is diag(1, -1, -1), since y runs down and z away from it.
+    sine = -orientation[:, 0, 2] - orientation[:, 2, 0]
+    angle = np.arctan2(sine, orientation[:, 0, 0] - orientation[:, 2, 2])
+    turn = np.zeros_like(orientation)
+    turn[:, 0, 0] = turn[:, 2, 2] = np.cos(angle)
+    turn[:, 2, 0] = np.sin(angle)
+    turn[:, 0, 2] = -turn[:, 2, 0]
+    turn[:, 1, 1] = 1
+    return turn @ orientation
+
+
+@lru_cache(maxsize=1)
+def _mean_body() -> np.ndarray:
+    return load_body(FREE_BODY).rest_joints()
+
+
 def without(tracklet: Tracklet, *parts: str) -> Tracklet:
     """The tracklet without some of: pose (the 23 joints), orientation, shape, place."""
     pose, changes = tracklet.pose.copy(), dict[str, Any]()
@@ -56,6 +93,7 @@ def without(tracklet: Tracklet, *parts: str) -> Tracklet:
 
 INPUTS: dict[str, Callable[[Tracklet], Tracklet]] = {
     "person-vector": lambda tracklet: tracklet,
+    "body": body_vector,
     "2D keypoints": keypoints_2d,
     "no pose": lambda tracklet: without(tracklet, "pose"),
     "no orientation": lambda tracklet: without(tracklet, "orientation"),
@@ -64,27 +102,3 @@ INPUTS: dict[str, Callable[[Tracklet], Tracklet]] = {
     "pose alone": lambda tracklet: without(tracklet, "orientation", "shape", "place"),
     "place alone": lambda tracklet: without(tracklet, "pose", "orientation", "shape"),
 }
-
-
-class BurstDataset(TrackletDataset):
-    """A TrackletDataset that masks bursts of `burst` frames of a person instead of single tokens."""
-
-    def __init__(self, *given: Any, burst: int, **settings: Any) -> None:
-        super().__init__(*given, **settings)
-        self.burst = burst
-
-    def draw(self, index: int) -> Draw:
-        """As TrackletDataset's, but for the lots."""
-        drawn = super().draw(index)
-        return drawn if drawn.lots is None else replace(drawn, lots=in_bursts(drawn.lots, self.burst))
-
-
-def in_bursts(lots: NDArray[np.float64], burst: int) -> NDArray[np.float64]:
-    """Lots (P, T) in [0, 1) that are alike in pieces of `burst` frames, so that `tokens.lowest` masks pieces.
-
-    Each person's frames are cut from a frame drawn on; of the last piece masked it is the first tokens.
-    """
-    frames = np.arange(lots.shape[1])
-    piece = (frames + (lots[:, :1] * burst).astype(np.int64)) // burst  # (P, T)
-    first = np.take_along_axis(lots, np.minimum(piece * burst, frames[-1]), axis=1)  # its own
-    return first * (1 - 1e-6) + 1e-6 * frames / len(frames)

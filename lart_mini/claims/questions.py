@@ -126,8 +126,39 @@ def _hidden_comparisons() -> Iterator[Comparison]:
             yield Comparison(system + hides, than + hides, f"{claim}, {frames} frames hidden")
 
 
+DRAWN: Mapping[str, Any] = {"mirror": True, "speed": 0.25}
+BODY: Mapping[str, Any] = {"inputs": "body"}
+INPUT = Question(
+    "Inputs and augmentation: which part of the gain is input, which is model",
+    "section 3.1",
+    {
+        "person-vector": LART,
+        "body": System(BODY),
+        "person-vector, mirror and speed": System(DRAWN),
+        "body, mirror and speed": System({**BODY, **DRAWN}),
+        "body, one frame": System({**BODY, **ONE_FRAME.changes}, variant=1),
+        "linear model of the key frame, person-vector": System({"model": "linear"}),
+        "linear model of the key frame, body": System({"model": "linear", **BODY}),
+        CONTROL: SHUFFLED,
+    },
+    (
+        Comparison("body", "person-vector", "the body's own numbers help the sequence model"),
+        Comparison(
+            "linear model of the key frame, body",
+            "linear model of the key frame, person-vector",
+            "they help a linear model",
+        ),
+        Comparison("person-vector, mirror and speed", "person-vector", "mirror and speed help"),
+        Comparison("body, mirror and speed", "body", "mirror and speed help beside the body's own numbers"),
+        Comparison("body, mirror and speed", "person-vector", "both together help"),
+        Comparison("body", "linear model of the key frame, body", "LART beats a linear model of one frame"),
+        Comparison("body", "body, one frame", "time matters to the same network"),
+    ),
+)
+
 QUESTIONS: dict[str, Question] = {
     "ladder": LADDER,
+    "inputs": INPUT,
     "hidden": Question(
         "A person hidden about the key frame: where masks matter (equal sizes and steps)",
         "section 3.1, supplement C.2",

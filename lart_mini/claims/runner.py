@@ -28,6 +28,13 @@ from lart_mini.reading.arrays import open_npz
 from lart_mini.reading.text import parse_json
 from lart_mini.runs.reproduce import commit
 
+DEFAULTS = asdict(Experiment())
+
+
+def changed(experiment: Experiment) -> dict[str, Any]:
+    """The experiment's fields that are not at their defaults."""
+    return {name: value for name, value in asdict(experiment).items() if value != DEFAULTS[name]}
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -39,8 +46,13 @@ class Kept:
 
     @classmethod
     def of(cls, experiment: Experiment, data: str, out: Path) -> Kept:
-        """In the folder `out`, under a digest of the experiment and its data."""
-        told = json.dumps([asdict(experiment), data], sort_keys=True)
+        """In the folder `out`, under a digest of the data and of the fields that differ from their defaults.
+
+        So a field that Experiment gets later, with a default, leaves kept runs where they are. A default that
+        is changed later gives a file's name to another experiment: the file tells every value that it was
+        made with, so it is refused then, not taken for the other's; do not change defaults.
+        """
+        told = json.dumps([changed(experiment), data], sort_keys=True)
         return cls(experiment, data, out / "runs" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz")
 
     def scores(self) -> Scores:
@@ -56,8 +68,9 @@ class Kept:
 
     def _check(self, archive: Any) -> dict[str, Any]:
         found = parse_json(str(archive.read("about", (), "U")), self.path, "about")
-        wanted = json.loads(json.dumps(asdict(self.experiment) | {"data": self.data}))
-        if not isinstance(found, dict) or {key: found.get(key) for key in wanted} != wanted:
+        wanted = asdict(self.experiment) | {"data": self.data}
+        # A field that the file does not tell is younger than the file, and was at its default.
+        if not isinstance(found, dict) or {key: (DEFAULTS | found).get(key) for key in wanted} != wanted:
             raise BadInput(
                 self.path, "about", "the experiment that the file's name is a digest of", "another"
             )

@@ -30,6 +30,7 @@ STORED_JOINTS = 22  # no source has fingers: SMPL's two hand joints stay unturne
 MIRRORED_JOINTS = np.array(
     [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
 )
+FLIP = np.array([-1, 1, 1], np.float32)  # what a mirror does to x, y, z
 # What a clip takes from the manifest, and of which types.
 ENTRY: dict[str, tuple[type, ...]] = {
     "frames": (int,),
@@ -62,13 +63,20 @@ class Clip:
 
 def mirror(clip: Clip) -> Clip:
     """The clip in a mirror: x turned over, left and right joints exchanged; a sibling of the original."""
-    flip = np.array([-1, 1, 1], np.float32)
-    # M R M for M = diag(-1,1,1): rows and columns of x change sign.
-    pose = (flip[:, None] * clip.pose * flip)[:, MIRRORED_JOINTS]
     partner = None if clip.partner is None else _mirrored_name(clip.partner)
     return replace(
-        clip, name=_mirrored_name(clip.name), partner=partner, pose=pose, translation=clip.translation * flip
+        clip,
+        name=_mirrored_name(clip.name),
+        partner=partner,
+        pose=mirror_pose(clip.pose),
+        translation=clip.translation * FLIP,
     )
+
+
+def mirror_pose(pose: np.ndarray) -> np.ndarray:
+    """Local rotations (…,24,3,3) in a mirror: x turned over, left and right joints exchanged."""
+    # M R M for M = diag(FLIP): rows and columns of x change sign.
+    return (FLIP[:, None] * pose * FLIP)[..., MIRRORED_JOINTS, :, :]
 
 
 def _mirrored_name(name: str) -> str:
