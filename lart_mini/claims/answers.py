@@ -6,7 +6,8 @@ have; people seen as they are have boxes of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,14 +20,13 @@ from lart_mini.claims.questions import STEPS, Question, System, chosen
 from lart_mini.claims.runner import Kept, commits, run_all
 from lart_mini.data.folds import assign, rests_on
 from lart_mini.data.mini_ava import PERFECT
+from lart_mini.evaluation.answers import ANSWERS, FAILS, HOLDS, NEVER, OPEN, read_answers
 from lart_mini.evaluation.ava_csv import CORNERS
 from lart_mini.evaluation.frame_map import FRAME
 from lart_mini.evaluation.intervals import MOST_SEEDS, Draws, Estimate, Resampled, draw, resample
 from lart_mini.evaluation.key_boxes import KeyBoxes, ava_rows
 from lart_mini.files import BadInput, atomic_path, whole_number
 from lart_mini.people.clips import load_library
-
-HOLDS, FAILS, OPEN, NEVER = "holds", "does not hold", "not settled", "cannot be asked"
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Answer:
     claim: str = ""
     paper: float | None = None  # mAP points
     rests: bool = True  # on a class of the headline
+    clips: int | None = None  # of motion that a class rests on; None for other scopes
 
     @property
     def verdict(self) -> str:
@@ -79,21 +80,33 @@ class Judge:
         )
         self.draws: Draws = draw(self.groundtruth, draws)
         self.scopes = _scopes(self.groundtruth, base.folds)
+        library = load_library()
+        self.clips = {  # class → clips of motion that it rests on
+            scope: len(rests_on(library, base.folds, classes[0]).clips)
+            for scope, classes in self.scopes.items()
+            if scope == ava.NAMES[classes[0]]
+        }
 
     def answers(self, name: str, question: Question) -> Iterator[Answer]:
-        """Every system in every scope, every scored class of its own, then the comparisons."""
+        """Every system in every scope, every scored class of its own, then the comparisons in the same."""
         common = self._common(question)
         resampled = {row: self._resampled(system, common) for row, system in question.systems.items()}
         for row, one in resampled.items():
             for scope, classes in self.scopes.items():
-                yield Answer(name, row, None, scope, one.estimate(classes))
+                rests, clips = self._rests(scope), self.clips.get(scope)
+                yield Answer(name, row, None, scope, one.estimate(classes), rests=rests, clips=clips)
         for asked in question.comparisons:
             pair = resampled[asked.system], resampled[asked.than]
-            for scope in dict.fromkeys((asked.scope, "headline", "all")):
+            for scope in dict.fromkeys((asked.scope, "headline", "all", *self.clips)):
                 difference = pair[0].minus(pair[1], self.scopes[scope])
                 paper = asked.paper if scope == asked.scope else None
-                rests = bool(set(self.scopes[scope]) & set(self.scopes["headline"]))
-                yield Answer(name, asked.system, asked.than, scope, difference, asked.claim, paper, rests)
+                rests, clips = self._rests(scope), self.clips.get(scope)
+                about = asked.claim, paper, rests, clips
+                yield Answer(name, asked.system, asked.than, scope, difference, *about)
+
+    def _rests(self, scope: str) -> bool:
+        """Has a scope a class of the headline?"""
+        return bool(set(self.scopes[scope]) & set(self.scopes["headline"]))
 
     def _common(self, question: Question) -> pl.DataFrame:
         """The boxes (video, second, corners) that all systems of a question have."""
@@ -167,28 +180,28 @@ def _scopes(groundtruth: pl.DataFrame, folds: int) -> dict[str, tuple[int, ...]]
 # --------------------------------------------------------------------------------------------------- tables
 
 
-def table_of(answers: Sequence[Answer], command: str = "") -> pl.DataFrame:
-    """One row an answer; value, low and high in mAP points; `command`: what gives them again."""
+def table_of(answers: Sequence[Answer], command: str = "", commit: str = "", data: str = "") -> pl.DataFrame:
+    """One row an answer, columns as in ANSWERS; value, low and high in mAP points.
+
+    command: what gives them again. commit, data: what the runs were made at and of.
+    """
     return pl.DataFrame(
         [
             {"question": a.question, "system": a.system, "than": a.than, "scope": a.scope}
             | {"value": 100 * a.estimate.value, "low": 100 * a.estimate.low, "high": 100 * a.estimate.high}
-            | {"claim": a.claim, "paper": a.paper, "verdict": a.verdict}
-            | {"command": command}
+            | {"claim": a.claim, "paper": a.paper, "verdict": a.verdict, "rests": a.rests, "clips": a.clips}
+            | {"command": command, "commit": commit, "data": data}
             for a in answers
         ],
-        schema_overrides={"than": pl.String, "paper": pl.Float64},
+        schema=ANSWERS,
     )
 
 
 def write(table: pl.DataFrame, path: Path) -> None:
     """The table as parquet; answers that the file has of other questions stay."""
     if path.exists():
-        try:
-            before = pl.read_parquet(path)
-            table = pl.concat([before.filter(~pl.col("question").is_in(table["question"].implode())), table])
-        except pl.exceptions.PolarsError as error:
-            raise BadInput(path, "file", "what ablate wrote, or nothing", str(error).split("\n")[0]) from None
+        others = ~pl.col("question").is_in(table["question"].implode())
+        table = pl.concat([read_answers(path).filter(others), table])
     with atomic_path(path) as temporary:
         table.write_parquet(temporary)
 
@@ -204,11 +217,16 @@ def text(name: str, question: Question, answers: Sequence[Answer]) -> str:
         lines.append(f"{row:{width}s}" + "".join(f"{_told(value[row, scope]):>21s}" for scope in shown))
     lines.append("")
     for a in own:
-        if a.than is not None:
+        if a.than is not None and a.clips is None:
             paper = "" if a.paper is None else f"; the paper: {a.paper:+.1f}"
             lines.append(f"{a.claim}: {a.system} - {a.than}, {a.scope}")
             lines.append(f"    {_told(a.estimate, '+')}, {a.verdict}{paper}")
     return "\n".join(lines)
+
+
+def data_digest(kept: Iterable[Kept]) -> str:
+    """Of the data sets that runs were made of: each one's name carries a digest of all that it depends on."""
+    return hashlib.sha256("\n".join(sorted({one.data for one in kept})).encode()).hexdigest()[:12]
 
 
 def _told(one: Estimate, sign: str = "") -> str:
@@ -247,7 +265,9 @@ def ask(
     for name, question in questions.items():
         answers = list(judge.answers(name, question))
         options = f"--size {size} --folds {folds} --seeds {seeds} --steps {base.steps}"
-        tables.append(table_of(answers, f"lart-mini ablate {name} {options}"))
+        own = [kept[one] for one in question.experiments(base, seeds)]
+        command = f"lart-mini ablate {name} {options}"
+        tables.append(table_of(answers, command, ", ".join(commits(own)), data_digest(own)))
         yield text(name, question, answers) + "\n"
     write(pl.concat(tables), out / "answers.parquet")
     yield f"{len(wanted)} runs of commits {', '.join(commits(kept.values()))}: {out / 'answers.parquet'}"

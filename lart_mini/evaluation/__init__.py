@@ -1,5 +1,6 @@
 """Evaluation: AVA's files, the boxes that are scored, frame mAP, and what is wrong with a file (07)."""
 
+from lart_mini.evaluation.answers import ANSWERS, asked, read_answers
 from lart_mini.evaluation.ava_csv import (
     CORNERS,
     csv_schema,
@@ -38,6 +39,7 @@ from lart_mini.evaluation.remarks import remarks
 from lart_mini.evaluation.report import report_text
 
 __all__ = [
+    "ANSWERS",
     "CORNERS",
     "POLICIES",
     "Draws",
@@ -46,6 +48,7 @@ __all__ = [
     "KeyBoxes",
     "Policy",
     "Resampled",
+    "asked",
     "at_key_boxes",
     "ava_rows",
     "average_precision",
@@ -62,6 +65,7 @@ __all__ = [
     "mean",
     "pooled",
     "precision_recall",
+    "read_answers",
     "read_classes",
     "read_detections",
     "read_excluded",

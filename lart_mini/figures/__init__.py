@@ -1,6 +1,18 @@
 """Figures of one look: people, what a model does, and sliders."""
 
-from lart_mini.figures.base import CYCLE, LEFT, MIDDLE, MISSING, PALETTE, RIGHT, new_figure, show, to_png
+from lart_mini.figures.base import (
+    CYCLE,
+    LEFT,
+    MIDDLE,
+    MISSING,
+    PALETTE,
+    RIGHT,
+    new_figure,
+    show,
+    to_html,
+    to_png,
+)
+from lart_mini.figures.claims import class_gains, forest, hidden_curve, interval_text, people_curve
 from lart_mini.figures.model import (
     attention_maps,
     attention_masks,
@@ -45,6 +57,7 @@ __all__ = [
     "attention_over_time",
     "class_bars",
     "class_counts",
+    "class_gains",
     "detection_timeline",
     "differences",
     "draw_mesh",
@@ -52,17 +65,22 @@ __all__ = [
     "draw_timeline",
     "draw_video_frame",
     "explore",
+    "forest",
+    "hidden_curve",
+    "interval_text",
     "ladder",
     "loss_curves",
     "mesh_strip",
     "movie",
     "new_figure",
+    "people_curve",
     "positional_encoding",
     "precision_recall",
     "rotate_y",
     "scene_from_above",
     "show",
     "skeleton_strip",
+    "to_html",
     "to_png",
     "tracklet_strip",
     "upright",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from html import escape
 from typing import Any
 
 from IPython.display import display
@@ -46,6 +48,12 @@ def to_png(figure: Figure, dpi: int = 80) -> bytes:
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=dpi, facecolor="white")
     return _few_colours(raw, 256)
+
+
+def to_html(figure: Figure, alt: str) -> str:
+    """The figure inside a page that needs no other file, with its alt text."""
+    picture = base64.b64encode(to_png(figure)).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{picture}">'
 
 
 def _few_colours(picture: io.BytesIO, colours: int) -> bytes:

@@ -12,11 +12,10 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from lart_mini.figures import model
-from lart_mini.figures.base import to_png
+from lart_mini.figures.base import to_html
 from lart_mini.files import atomic_path
+from lart_mini.runs.answers import FOLDS, answers_of, answers_page
 from lart_mini.runs.plan import read_notebook
 from lart_mini.runs.record import percent
 
@@ -39,7 +38,7 @@ h3 { font-size: 18px; margin: 28px 0 6px; }
 table { border-collapse: collapse; margin: 12px 0; font-size: 14px; }
 caption { text-align: left; color: var(--soft); }
 th, td { padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); text-align: left; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.paper td { color: var(--soft); font-style: italic; }
 img { max-width: 100%; height: auto; }
 .headline { display: flex; flex-wrap: wrap; gap: 16px; margin: 20px 0; }
@@ -71,7 +70,10 @@ def write_report(results: Mapping[str, Any], notebooks: Sequence[Path], path: Pa
         place, body = escape(notebook.stem), notebook_body(notebook)
         contents += f'<a href="#{place}">{escape(heading(body) or notebook.stem)}</a>'
         sections += f'<section class="notebook" id="{place}">{body}</section>'
-    title = f"lart_mini: {results['profile']} run"
+    title, found = f"lart_mini: {results['profile']} run", answers_of(path.parent)
+    if found is not None:
+        sections = f'<section class="notebook" id="folds">{answers_page(*found)}</section>{sections}'
+        contents = f'<a href="#folds">{FOLDS}</a>{contents}'
     page = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -138,7 +140,7 @@ def ladder_section(rungs: Sequence[Mapping[str, Any]]) -> str:
     )
     alt = "Bars of mAP: " + ", ".join(f"{rung['name']} {percent(rung['mAP'])}" for rung in rungs)
     return (
-        f"<h2>Ladder</h2>{image(figure, alt)}<table><tr><th>method</th><th class='number'>mAP</th>"
+        f"<h2>Ladder</h2>{to_html(figure, alt)}<table><tr><th>method</th><th class='number'>mAP</th>"
         f"<th class='number'>interval</th><th></th></tr>{rows}</table>"
     )
 
@@ -211,13 +213,6 @@ def _cell(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     kind = ' class="number"' if re.match(r"-?[\d.]+( %| \()", text) else ""
     return f"<td{kind}>{escape(text)}</td>"
-
-
-def image(figure: Figure, alt: str) -> str:
-    """A figure inside the page, with its alt text."""
-    return (
-        f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(to_png(figure)).decode()}">'
-    )
 
 
 def notebook_body(path: Path) -> str:
