@@ -76,7 +76,8 @@ class Judge:
         for category in ava.CATEGORIES:
             own = [action for action in scopes["mAP"] if ava.CLASSES[action - 1].category == category]
             scopes |= {category: own} if own else {}
-        told: dict[str, Any] = {"boxes": len(self.boxes.table), "interval": INTERVAL}
+        boxes = self.groundtruth.select(*FRAME, "person").n_unique()
+        told: dict[str, Any] = {"boxes": boxes, "interval": INTERVAL}
         for scope, actions in scopes.items():
             told[scope] = {key: round(value, 4) for key, value in asdict(found.estimate(actions)).items()}
         told["classes"] = {
