@@ -1,4 +1,4 @@
-"""The weights that ship: whole, small, fit for today's code, as good as their cards say, and made anew alike."""
+"""The weights that ship: whole, small, of today's code, as good as their cards say, made anew alike."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from lart_mini import ava
 from lart_mini.baselines import class_prior
 from lart_mini.build import __main__ as build
 from lart_mini.build import weights
-from lart_mini.data import mini_ava as composing
-from lart_mini.data.mini_ava import SIZES, MiniAva
+from lart_mini.data.mini_ava import SIZES, MiniAva, _recipe
 from lart_mini.evaluation.ava_csv import read_groundtruth
 from lart_mini.evaluation.frame_map import evaluate
 from lart_mini.evaluation.key_boxes import at_key_boxes, ava_rows, key_boxes
@@ -34,7 +33,7 @@ from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet
 
 NAMES = ("small-finetuned", "small-pretrained")
 MOST_BYTES = 2_000_000
-AGAIN = "train them anew: python -m lart_mini.build weights (then notebooks 00 and 04, data_samples/README.md)"
+AGAIN = "train them anew: python -m lart_mini.build weights (then 00, 04 and data_samples/README.md)"
 Card = dict[str, Any]
 
 
@@ -69,7 +68,7 @@ def test_they_are_of_todays_preset_and_data(name: str) -> None:
     model, _, card = load_shipped(name)
     assert not model.training and card["name"] == name
     assert model.config == preset(card["recipe"]["preset"]), f"the preset has changed: {AGAIN}"
-    recipe = composing._recipe(SIZES["laptop"], 0, "lart")[:12]
+    recipe = _recipe(SIZES["laptop"], 0, "lart")[:12]
     assert card["data"]["name"] == f"mini_ava-laptop-0-{recipe}", f"mini_ava has changed: {AGAIN}"
     assert card["recipe"] == asdict(weights.RECIPE), f"the recipe has changed: {AGAIN}"
 
@@ -137,7 +136,7 @@ def test_no_other_weights_than_the_cards(copied: Path) -> None:
         load_shipped("small-finetuned", copied)
     load_shipped("small-pretrained", copied)
     path.unlink()
-    with pytest.raises(BadInput, match="sha256: .* found no file"):
+    with pytest.raises(BadInput, match=r"sha256: .* found no file"):
         load_shipped("small-finetuned", copied)
 
 
