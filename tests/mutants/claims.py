@@ -166,7 +166,7 @@ MUTANTS = [
     ),
     Mutant(
         "bursts are single tokens",
-        INPUTS,
+        "lart_mini/claims/augment.py",
         "np.minimum(piece * burst, frames[-1])",
         "np.minimum(frames + 0 * piece, frames[-1])",
         (f"{IN_CLAIMS}test_a_data_set_of_bursts_masks_them",),
@@ -238,8 +238,8 @@ MUTANTS = [
     Mutant(
         "runs of other data pass for these",
         RUNNER,
-        "told = json.dumps([asdict(experiment), data], sort_keys=True)",
-        "told = json.dumps([asdict(experiment)], sort_keys=True)",
+        "told = json.dumps([changed(experiment), data], sort_keys=True)",
+        "told = json.dumps([changed(experiment)], sort_keys=True)",
         (f"{IN_CLAIMS}test_other_parameters_and_other_data_have_other_files",),
     ),
     Mutant(

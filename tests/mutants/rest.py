@@ -53,8 +53,8 @@ MUTANTS = [
     Mutant(
         "a mirrored clip keeps its left and right joints",
         "lart_mini/people/clips.py",
-        "(flip[:, None] * clip.pose * flip)[:, MIRRORED_JOINTS]",
-        "flip[:, None] * clip.pose * flip",
+        "(FLIP[:, None] * pose * FLIP)[..., MIRRORED_JOINTS, :, :]",
+        "FLIP[:, None] * pose * FLIP",
         ("tests/test_mocap.py::test_mirrored_kinematics",),
     ),
     Mutant(
