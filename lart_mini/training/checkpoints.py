@@ -30,11 +30,27 @@ def save_checkpoint(
     beside: Mapping[str, Tensor] | None = None,
     meta: dict[str, Any] | None = None,
 ) -> None:
-    """Write a model's weights, its `config` (a dataclass), tensors that go with it, and `meta` (JSON)."""
+    """Write a model's weights, its `config` (a dataclass), tensors that go with it, and `meta` (JSON).
+
+    The same content gives the same bytes.
+    """
     tensors = {f"model.{name}": x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
     header = {"format": FORMAT, "config": json.dumps(asdict(config)), "meta": json.dumps(meta or {})}
     with atomic_path(path) as temporary:
         save_file(tensors | dict(beside or {}), temporary, header)
+        _sort_header(temporary)
+
+
+def _sort_header(path: Path) -> None:
+    """Put a safetensors file's notes in order: its writer has them in another order each time."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        told = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        assert len(told) == length, "the same header in another order"
+        file.seek(8)
+        file.write(told)
 
 
 def load_checkpoint(
