@@ -2,6 +2,7 @@
 
 from lart_mini.claims.answers import Answer, Judge, headline, table_of, text, write
 from lart_mini.claims.augment import in_bursts, mirrored
+from lart_mini.claims.direction import DIRECTED, backwards, told_right
 from lart_mini.claims.experiment import Experiment, centred_scores, hide, run
 from lart_mini.claims.fold_data import Fold, FoldBoxes
 from lart_mini.claims.inputs import INPUTS, body_vector, keypoints_2d, without
@@ -9,6 +10,7 @@ from lart_mini.claims.questions import QUESTIONS, STEPS, Comparison, Question, S
 from lart_mini.claims.runner import Kept, run_all
 
 __all__ = [
+    "DIRECTED",
     "INPUTS",
     "QUESTIONS",
     "STEPS",
@@ -21,6 +23,7 @@ __all__ = [
     "Kept",
     "Question",
     "System",
+    "backwards",
     "body_vector",
     "centred_scores",
     "chosen",
@@ -33,6 +36,7 @@ __all__ = [
     "run_all",
     "table_of",
     "text",
+    "told_right",
     "without",
     "write",
 ]

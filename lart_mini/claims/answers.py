@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from lart_mini import ava
+from lart_mini.claims.direction import accuracy
 from lart_mini.claims.experiment import Experiment, Scores
 from lart_mini.claims.questions import STEPS, Question, System, chosen
 from lart_mini.claims.runner import Kept, commits, run_all
@@ -31,7 +32,7 @@ from lart_mini.people.clips import load_library
 
 @dataclass(frozen=True)
 class Answer:
-    """One number of a question, fractions: a system's mAP, or with `than` the difference of two."""
+    """One number of a question, fractions: a system's mAP or accuracy, or with `than` a difference."""
 
     question: str
     system: str
@@ -79,7 +80,8 @@ class Judge:
             _of_fold(replace(base, fold=fold).data().scored().groundtruth, fold) for fold in range(base.folds)
         )
         self.draws: Draws = draw(self.groundtruth, draws)
-        self.scopes = _scopes(self.groundtruth, base.folds)
+        self.firm = headline(base.folds)
+        self.scopes = _scopes(self.groundtruth, self.firm)
         library = load_library()
         self.clips = {  # class → clips of motion that it rests on
             scope: len(rests_on(library, base.folds, classes[0]).clips)
@@ -97,7 +99,8 @@ class Judge:
                 yield Answer(name, row, None, scope, one.estimate(classes), rests=rests, clips=clips)
         for asked in question.comparisons:
             pair = resampled[asked.system], resampled[asked.than]
-            for scope in dict.fromkeys((asked.scope, "headline", "all", *self.clips)):
+            wanted = dict.fromkeys((asked.scope, "headline", "all", *self.clips))
+            for scope in [one for one in wanted if one in self.scopes]:
                 difference = pair[0].minus(pair[1], self.scopes[scope])
                 paper = asked.paper if scope == asked.scope else None
                 rests, clips = self._rests(scope), self.clips.get(scope)
@@ -106,7 +109,7 @@ class Judge:
 
     def _rests(self, scope: str) -> bool:
         """Has a scope a class of the headline?"""
-        return bool(set(self.scopes[scope]) & set(self.scopes["headline"]))
+        return bool(set(self.scopes[scope]) & set(self.firm))
 
     def _common(self, question: Question) -> pl.DataFrame:
         """The boxes (video, second, corners) that all systems of a question have."""
@@ -122,12 +125,7 @@ class Judge:
         return common
 
     def _resampled(self, system: System, common: pl.DataFrame) -> Resampled:
-        experiments = [system.experiment(replace(self.base, seed=seed)) for seed in range(self.seeds)]
-        seeds = list(dict.fromkeys(one.seed for one in experiments))
-        scores = [self._scores(system, seed) for seed in seeds]
-        if system.averaged:
-            scores = [[np.mean(of_fold, axis=0) for of_fold in zip(*scores, strict=True)]]
-        boxes = [system.experiment(replace(self.base, fold=fold)).boxes() for fold in range(self.base.folds)]
+        boxes, scores = self._boxes(system), self._by_seed(system)
         tables = [_detections(boxes, own) for own in scores]
         if system.changes.get("tracker") != PERFECT:
             tables = [
@@ -140,6 +138,18 @@ class Judge:
             groundtruth = groundtruth.join(shown.select(keys), on=keys, how="semi", maintain_order="left")
         return resample(groundtruth, tables, self.draws)
 
+    def _boxes(self, system: System) -> list[KeyBoxes]:
+        """Each fold's."""
+        return [system.experiment(replace(self.base, fold=fold)).boxes() for fold in range(self.base.folds)]
+
+    def _by_seed(self, system: System) -> list[list[Scores]]:
+        """Each seed's scores of each fold; of one seed where there is but one, or they are averaged."""
+        experiments = [system.experiment(replace(self.base, seed=seed)) for seed in range(self.seeds)]
+        scores = [self._scores(system, seed) for seed in dict.fromkeys(one.seed for one in experiments)]
+        if system.averaged:
+            return [[np.mean(of_fold, axis=0) for of_fold in zip(*scores, strict=True)]]
+        return scores
+
     def _scores(self, system: System, seed: int) -> list[Scores]:
         """Scores (N, 60) of each fold."""
         found = []
@@ -149,6 +159,32 @@ class Judge:
             number = 0 if system.variant is None else variants.index(system.variant)
             found.append(self.kept[experiment].scores()[number])
         return found
+
+
+class DirectionJudge(Judge):
+    """Judges who tells forwards from backwards: accuracy over the pieces takes the place of mAP.
+
+    Its headline is all pieces, whatever their class.
+    """
+
+    def __init__(
+        self, base: Experiment, kept: Mapping[Experiment, Kept], seeds: int, draws: int = 1000
+    ) -> None:
+        super().__init__(replace(base, task="direction"), kept, seeds, draws)
+        found = pl.concat(own.table.select("take", "actions") for own in self._boxes(System()))
+        self.draws, shown = draw(found, draws), set(found["actions"].explode())
+        wanted = {scope: tuple(a for a in classes if a in shown) for scope, classes in self.scopes.items()}
+        wanted["headline"] = wanted.pop("all")
+        self.scopes = {scope: classes for scope, classes in wanted.items() if classes}
+
+    def _common(self, question: Question) -> pl.DataFrame:
+        return self.groundtruth  # all systems have the same pieces
+
+    def _resampled(self, system: System, common: pl.DataFrame) -> Resampled:
+        return accuracy(self._boxes(system), self._by_seed(system), self.draws)
+
+
+JUDGES = {"mAP": Judge, "accuracy": DirectionJudge}
 
 
 def _of_fold(table: pl.DataFrame, fold: int) -> pl.DataFrame:
@@ -166,10 +202,9 @@ def _detections(boxes: Sequence[KeyBoxes], scores: Sequence[Scores]) -> pl.DataF
     return pl.concat(one.select(wanted) for one in rows).filter(pl.col("score") > 0)
 
 
-def _scopes(groundtruth: pl.DataFrame, folds: int) -> dict[str, tuple[int, ...]]:
-    """Scored classes by scope: headline, all, those of AVA's categories, and each on its own."""
+def _scopes(groundtruth: pl.DataFrame, first: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Scored classes by scope: headline (those of `first`), all, AVA's categories, and each on its own."""
     scored = tuple(action for action in ava.EVALUATED if (groundtruth["action"] == action).any())
-    first = headline(folds)
     scopes = {"headline": tuple(action for action in scored if action in first), "all": scored}
     for category in ava.CATEGORIES:
         scopes[category] = tuple(action for action in scored if ava.CLASSES[action - 1].category == category)
@@ -181,7 +216,7 @@ def _scopes(groundtruth: pl.DataFrame, folds: int) -> dict[str, tuple[int, ...]]
 
 
 def table_of(answers: Sequence[Answer], command: str = "", commit: str = "", data: str = "") -> pl.DataFrame:
-    """One row an answer, columns as in ANSWERS; value, low and high in mAP points.
+    """One row an answer, columns as in ANSWERS; value, low and high in mAP points, or % of accuracy.
 
     command: what gives them again. commit, data: what the runs were made at and of.
     """
@@ -212,7 +247,7 @@ def text(name: str, question: Question, answers: Sequence[Answer]) -> str:
     shown = [scope for scope in ("headline", "all", *ava.CATEGORIES) if any(a.scope == scope for a in own)]
     value = {(a.system, a.scope): a.estimate for a in own if a.than is None}
     width = max(map(len, question.systems))
-    lines = [question.title, "", f"{'mAP':{width}s}" + "".join(f"{scope:>21s}" for scope in shown)]
+    lines = [question.title, "", f"{question.measure:{width}s}" + "".join(f"{scope:>21s}" for scope in shown)]
     for row in question.systems:
         lines.append(f"{row:{width}s}" + "".join(f"{_told(value[row, scope]):>21s}" for scope in shown))
     lines.append("")
@@ -261,9 +296,12 @@ def ask(
     )
     out = out or Path("runs") / f"claims-{size}"
     kept = run_all(list(wanted), out, jobs, backend)
-    judge, tables = Judge(base, kept, seeds), []
+    judges: dict[str, Judge] = {}
+    tables = []
     for name, question in questions.items():
-        answers = list(judge.answers(name, question))
+        if question.measure not in judges:
+            judges[question.measure] = JUDGES[question.measure](base, kept, seeds)
+        answers = list(judges[question.measure].answers(name, question))
         options = f"--size {size} --folds {folds} --seeds {seeds} --steps {base.steps}"
         own = [kept[one] for one in question.experiments(base, seeds)]
         command = f"lart-mini ablate {name} {options}"

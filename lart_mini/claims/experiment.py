@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lart_mini import ava
 from lart_mini.baselines import class_prior, fit_linear
 from lart_mini.claims.augment import AugmentedDataset, BurstDataset, mirrored
+from lart_mini.claims.direction import both_ways, pieces
 from lart_mini.claims.fold_data import Fold, FoldBoxes
 from lart_mini.claims.inputs import INPUTS
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
@@ -52,6 +53,7 @@ class Experiment:
     fold: int = 0  # whose takes are held out
     seed: int = 0  # of weights, crops, masks, dropout and exchanged labels
     model: Literal["LART", "linear", "prior", "true labels"] = "LART"
+    task: Literal["actions", "direction"] = "actions"  # what is told of a person
     tracker: str = "lart"  # who links the detections; "perfect": people as they are
     inputs: str = "person-vector"  # one of INPUTS
     labels: Literal["second", "key frame"] = "second"  # how far a key frame's labels reach
@@ -74,6 +76,9 @@ class Experiment:
         check_fields("experiment", self, LIMITS)
         if self.inputs not in INPUTS:
             raise BadInput("experiment", "inputs", " | ".join(INPUTS), self.inputs)
+        if self.task == "direction" and (self.model != "LART" or self.pretrain_steps):
+            expected = "actions for baselines and where pseudo labels are learnt"
+            raise BadInput("experiment", "task", expected, self.task)
         self.config()
 
     def config(self) -> LARTConfig:
@@ -84,9 +89,16 @@ class Experiment:
         """The fold."""
         return Fold(self.size, self.data_seed, self.folds, self.fold, self.tracker)
 
+    def tracklets(self, split: str) -> list[Tracklet]:
+        """The fold's of a split, with the labels that the task asks for."""
+        tracklets: list[Tracklet] = self.data().tracklets(split)
+        return both_ways(tracklets) if self.task == "direction" else tracklets
+
     def boxes(self) -> KeyBoxes:
         """The boxes that are scored."""
         scored: FoldBoxes = self.data().scored()
+        if self.task == "direction":
+            return pieces(scored.boxes, scored.groundtruth, self.tracklets("ava-val"))
         return scored.annotated if self.hidden else scored.boxes
 
     def variants(self) -> tuple[int, ...]:
@@ -96,11 +108,11 @@ class Experiment:
 
 def run(experiment: Experiment) -> tuple[Scores, int]:
     """Scores (variants, N, 60) in 0–1 of the experiment's boxes, and the steps that its model took."""
-    held_out, boxes = _given(experiment, experiment.data().tracklets("ava-val")), experiment.boxes()
+    held_out, boxes = _given(experiment, experiment.tracklets("ava-val")), experiment.boxes()
     if experiment.model == "LART":
         model, stats, steps = trained(experiment)
         return centred_scores(model, stats, held_out, boxes, experiment.hidden), steps
-    learnt = _given(experiment, experiment.data().tracklets("ava-train"))
+    learnt = _given(experiment, experiment.tracklets("ava-train"))
     if experiment.model == "true labels":
         pairs = zip(boxes.tracklet, boxes.t, strict=True)
         scores = ava.to_evaluated(np.stack([held_out[i].labels[t] for i, t in pairs]))
@@ -121,7 +133,7 @@ def _given(experiment: Experiment, tracklets: list[Tracklet]) -> list[Tracklet]:
 def trained(experiment: Experiment) -> tuple[LART, Stats, int]:
     """A LART trained on the fold's other takes, its statistics, and the steps that it took in all."""
     torch.manual_seed(experiment.seed)
-    learnt = experiment.data().tracklets("ava-train")
+    learnt = experiment.tracklets("ava-train")
     model, stats, taken = LART(experiment.config()), stats_of(_given(experiment, learnt)), 0
     if experiment.pretrain_steps:
         taken += _stage(experiment, model, stats, _taught(experiment.data()), "pretrain")

@@ -101,4 +101,5 @@ INPUTS: dict[str, Callable[[Tracklet], Tracklet]] = {
     "no place": lambda tracklet: without(tracklet, "place"),
     "pose alone": lambda tracklet: without(tracklet, "orientation", "shape", "place"),
     "place alone": lambda tracklet: without(tracklet, "pose", "orientation", "shape"),
+    "nothing": lambda tracklet: without(tracklet, "pose", "orientation", "shape", "place"),
 }

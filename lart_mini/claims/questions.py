@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
+from lart_mini.claims.direction import PIECE
 from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment
 from lart_mini.data.mini_ava import PERFECT
 from lart_mini.files import BadInput
@@ -56,6 +57,7 @@ class Question:
     source: str  # in the paper
     systems: dict[str, System]
     comparisons: tuple[Comparison, ...]
+    measure: Literal["mAP", "accuracy"] = "mAP"  # accuracy: the share of pieces whose direction is told right
 
     def experiments(self, base: Experiment, seeds: int) -> Iterator[Experiment]:
         """Every run that the question needs, each once: all folds, all seeds."""
@@ -156,9 +158,31 @@ INPUT = Question(
     ),
 )
 
+WAYS: Mapping[str, Any] = {"task": "direction", "frames": PIECE}
+DIRECTION = Question(
+    "Forwards or backwards? Getting up, picking up, putting down and crouching",
+    "not in the paper",
+    {
+        "LART, many frames": System(WAYS),
+        "LART, many frames, body": System({**WAYS, **BODY}),
+        "LART, one frame": System({**WAYS, **ONE_FRAME.changes}),
+        "LART, where detections are missing (control)": System({**WAYS, "inputs": "nothing"}),
+        CONTROL: System({**WAYS, "shuffled": True}),
+    },
+    (
+        Comparison(MANY, "LART, one frame", "time can be read"),
+        Comparison("LART, many frames, body", "LART, one frame", "time can be read"),
+        Comparison("LART, many frames, body", MANY, "the body's own numbers help"),
+        Comparison(MANY, "LART, where detections are missing (control)", "it is motion that is read"),
+        Comparison(MANY, CONTROL, "it is the labels that are learnt"),
+    ),
+    measure="accuracy",
+)
+
 QUESTIONS: dict[str, Question] = {
     "ladder": LADDER,
     "inputs": INPUT,
+    "direction": DIRECTION,
     "hidden": Question(
         "A person hidden about the key frame: where masks matter (equal sizes and steps)",
         "section 3.1, supplement C.2",
