@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 import yaml
 from golden import TINY
 from notebook_kit import ROOT
@@ -176,12 +175,9 @@ def test_the_command_makes_them_alike_each_time(quick: Recipe, tiny: MiniAva, tm
     cards = [weights.write_weights(tmp_path / folder, quick) for folder in ("a", "b")]
     assert [card["name"] for card in cards[0]] == ["small-pretrained", "small-finetuned"]
     for first, second in zip(*cards, strict=True):
-        # safetensors writes the keys of a file's metadata in any order.
-        own = {"seconds": 0, "commit": "", "sha256": ""}
+        own = {"seconds": 0, "commit": ""}
         assert first | own == second | own
         model, stats, card = load_shipped(first["name"], tmp_path / "a")
-        again, _, _ = load_shipped(first["name"], tmp_path / "b")
-        assert all(map(torch.equal, model.parameters(), again.parameters()))
         assert card == json.loads(json.dumps(first)) and card["data"]["name"] == tiny.path.name
         tracklets = tiny.tracklets("ava-val")
         dense = dense_scores(model, samples_of(tracklets, model.config, stats, "paper"), progress=False)

@@ -92,7 +92,7 @@ def _claims(compared: pl.DataFrame) -> str:
         return ""
     shown = ""
     for title, part in (
-        ("Differences of two systems on the same boxes", compared.filter(pl.col("question") != "hidden")),
+        ("Differences of two systems", compared.filter(pl.col("question") != "hidden")),
         ("Masks, where the person is hidden about the key frame", compared.filter(question="hidden")),
     ):
         if len(part):
