@@ -8,10 +8,14 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
-.PHONY: reproduce test check units nbval fuzz lab clean
+.PHONY: reproduce course test check units nbval fuzz lab clean
 
 reproduce: $(READY)
 	$(BIN)/lart-mini reproduce --profile $(PROFILE)
+
+# ./course: the notebooks for students, for instructors, and for nbgrader.
+course: $(READY)
+	$(BIN)/lart-mini course
 
 # The two long ones side by side: each has use for one core most of the time.
 test: check

@@ -304,6 +304,21 @@ def ablate(
 
 
 @app.command()
+def course(
+    out: Annotated[Path, typer.Option(help="Folder of the course.")] = Path("course"),
+    notebooks: Annotated[
+        Path | None, typer.Option(help="Folder of the notebooks, if not this project's.")
+    ] = None,
+) -> None:
+    """Write the notebooks' editions for students, instructors and nbgrader."""
+    from lart_mini.course.editions import write_course
+    from lart_mini.runs.plan import find_notebooks
+
+    for line in write_course(find_notebooks(notebooks), out):
+        typer.echo(line)
+
+
+@app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Of train (.safetensors), or LART's published one.")],
     tracklets: Annotated[Path, typer.Option(help="A folder of released tracklets, a store, or an .npz.")],

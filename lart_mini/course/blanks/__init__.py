@@ -1,0 +1,1 @@
+"""The blanks of each notebook, a module each: what its reader writes, and where that often goes wrong."""

@@ -1,0 +1,266 @@
+"""Blanks, their checks, and the editions that nbgrader makes and grades."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from mistakes import MISTAKES
+from notebook_kit import NOTEBOOKS
+
+from lart_mini.course import BLANKS, Blank, NotAttempted, Slip, Wrong, check, hold_against
+from lart_mini.course.editions import KEPT_BACK, is_blank, is_check, nbgrader_in, tags, write_course
+from lart_mini.course.grading import GRADING, imports_of
+from lart_mini.files import BadInput
+
+MASTERS = {path.stem: nbformat.read(path, as_version=4) for path in NOTEBOOKS}
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+FORMED = [stem for stem, master in MASTERS.items() if any(map(is_blank, master.cells))]
+
+
+def solutions() -> dict[str, tuple[str, str]]:
+    """Blank → the imports of its notebook, and the cell that solves it."""
+    found = {}
+    for master in MASTERS.values():
+        code = [cell for cell in master.cells if cell.cell_type == "code"]
+        imports = "\n".join(imports_of(cell.source) for cell in code)
+        found |= {cell.metadata.nbgrader.grade_id: (imports, cell.source) for cell in code if is_blank(cell)}
+    return found
+
+
+SOLUTIONS = solutions()
+
+
+def written(name: str, old: str = "", new: str = "") -> Callable[..., Any]:
+    """The solution of a blank as a function, with every `old` in it replaced: imports and the cell alone."""
+    imports, source = SOLUTIONS[name]
+    assert old in source
+    namespace: dict[str, Any] = {}
+    exec(imports, namespace)
+    exec(source.replace(old, new) if old else source, namespace)
+    return namespace[name]
+
+
+def stub(source: str) -> str:
+    """A cell as a student gets it."""
+    before, rest = source.split(BEGIN)
+    return before + "raise NotImplementedError" + rest.split(END)[1]
+
+
+def test_blanks_of_notebooks_and_of_the_kit_are_the_same() -> None:
+    assert set(SOLUTIONS) == set(BLANKS)
+    assert set(MISTAKES) == set(BLANKS)
+    for stem in FORMED:
+        own = [cell.metadata.nbgrader.grade_id for cell in MASTERS[stem].cells if is_blank(cell)]
+        assert len(own) >= 3, stem
+        assert {BLANKS[name].notebook for name in own} == {stem}
+        checks = [cell.source.strip() for cell in MASTERS[stem].cells if is_check(cell)]
+        assert checks == [f"check({name})" for name in own]
+
+
+@pytest.mark.parametrize("name", BLANKS)
+def test_the_solution_is_right_and_the_stub_is_not_attempted(name: str) -> None:
+    assert "right" in hold_against(BLANKS[name], written(name))
+    imports, source = SOLUTIONS[name]
+    namespace: dict[str, Any] = {}
+    exec(imports, namespace)
+    exec(stub(source), namespace)
+    with pytest.raises(NotAttempted, match="not attempted"):
+        hold_against(BLANKS[name], namespace[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [(name, *mistake) for name, mistakes in MISTAKES.items() for mistake in mistakes],
+)
+def test_a_mistake_is_told_by_its_cause(name: str, old: str, new: str, says: str) -> None:
+    with pytest.raises(Wrong) as wrong:
+        hold_against(BLANKS[name], written(name, old, new))
+    assert says in str(wrong.value), str(wrong.value)
+
+
+def test_every_blank_has_two_mistakes_whose_cause_is_named() -> None:
+    for name, mistakes in MISTAKES.items():
+        causes = {slip.cause for slip in BLANKS[name].slips}
+        told = {cause for cause in causes for _, _, says in mistakes if says in cause}
+        assert len(told) >= 2, f"{name}: {told}"
+
+
+# --------------------------------------------------------------------------------------- what a check says
+
+
+def doubled(x: Any) -> Any:
+    """A blank of the tests' own: twice x."""
+    return 2 * x
+
+
+DOUBLED = Blank("doubled", "test", doubled, lambda: [(np.arange(6.0).reshape(2, 3),)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda x: None, "None (is there a return?)"),
+        (lambda x: x + "2", "raises UFuncTypeError"),
+        (lambda x: 2 * x.T, "shape (3, 2), expected (2, 3)"),
+        (lambda x: 2 * x.T, "axes 0 and 1 have changed places"),
+        (lambda x: (2 * x).ravel(), "their shape is not"),
+        (lambda x: -2 * x, "the sign is turned round"),
+        (lambda x: 3 * x, "1.5 times what it should be"),
+        (lambda x: 2 * x + 7, "7 too large"),
+        (lambda x: np.roll(2 * x, -1, axis=1), "one place too early along axis 1"),
+        (lambda x: np.flip(2 * x, axis=0), "axis 0 runs the wrong way"),
+        (lambda x: np.where(x == 4, 0, 2 * x), "first at [1, 1]: it gives 0, expected 8; 1 of 6 differ"),
+        (lambda x: (2 * x) > 3, "bool (2, 3)"),
+        (lambda x: [2 * x], "gives shape (1, 2, 3)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_answer_is_told_where_and_how(answer: Callable[..., Any], says: str) -> None:
+    with pytest.raises(Wrong) as wrong:
+        hold_against(DOUBLED, answer)
+    assert says in str(wrong.value), str(wrong.value)
+
+
+def test_answers_of_several_parts() -> None:
+    blank = Blank("parts", "test", lambda x: {"a": [x, 2 * x]}, lambda: [(np.arange(3.0),)])
+    assert "right" in hold_against(blank, lambda x: {"a": (x, 2 * x + 1e-9)})
+    for answer, says in (
+        (lambda x: {"b": 0}, "keys are ['b'], expected ['a']"),
+        (lambda x: {"a": [x]}, "part 'a': it gives 1 part(s), expected 2"),
+        (lambda x: {"a": [x, x]}, "part 'a': part 1: first at [1]"),
+        (lambda x: 3, "it gives 3, expected a dict"),
+    ):
+        with pytest.raises(Wrong) as wrong:
+            hold_against(blank, answer)
+        assert says in str(wrong.value), str(wrong.value)
+
+
+def test_a_slip_that_cannot_judge_an_answer_is_passed_over() -> None:
+    slips = (Slip("never", lambda got, wanted, x: got.no_such_thing), Slip("always", lambda *_: True))
+    blank = Blank("doubled", "test", doubled, lambda: [(1.0,)], slips)
+    with pytest.raises(Wrong, match="always"):
+        hold_against(blank, lambda x: 0.0)
+
+
+def test_an_answer_cannot_change_what_it_is_held_against() -> None:
+    def in_place(x: Any) -> Any:
+        x *= 2
+        return x
+
+    assert "right" in hold_against(DOUBLED, in_place)
+
+
+def test_a_function_that_is_no_blank() -> None:
+    with pytest.raises(BadInput, match="one of the blanks, under its own name, found doubled"):
+        check(doubled)
+
+
+# ------------------------------------------------------------------------------------------------ editions
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("course")
+    lines = list(write_course(NOTEBOOKS[0].parent, out))
+    assert len(lines) == len(FORMED)
+    return out
+
+
+def edition(course: Path, stem: str) -> nbformat.NotebookNode:
+    return nbformat.read(course / "student" / stem / f"{stem}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("stem", FORMED)
+def test_a_student_gets_blanks_and_no_solutions(course: Path, stem: str) -> None:
+    master, own = MASTERS[stem], edition(course, stem)
+    nbformat.validate(own)
+    text = "\n".join(cell.source for cell in own.cells)
+    assert BEGIN not in text and END not in text
+    blanks = [cell for cell in own.cells if is_blank(cell)]
+    for cell in blanks:
+        assert "raise NotImplementedError" in cell.source
+        solution = SOLUTIONS[cell.metadata.nbgrader.grade_id][1].split(BEGIN)[1].split(END)[0]
+        assert solution.strip() not in text
+    assert len(blanks) == len(list(filter(is_blank, master.cells)))
+    assert not any(cell.get("outputs") for cell in own.cells)
+    assert not any(KEPT_BACK & tags(cell) for cell in own.cells)
+    shown = [cell for cell in own.cells if cell.id.endswith("-expected")]
+    assert len(shown) == sum("expected" in tags(cell) for cell in master.cells)
+
+
+@pytest.mark.parametrize("stem", FORMED)
+def test_an_instructor_gets_all_of_it_with_solutions_folded(course: Path, stem: str) -> None:
+    own = nbformat.read(course / "instructor" / f"{stem}.ipynb", as_version=4)
+    nbformat.validate(own)
+    assert [cell.source for cell in own.cells] == [cell.source for cell in MASTERS[stem].cells]
+    assert all(cell.metadata.jupyter.source_hidden for cell in own.cells if is_blank(cell))
+
+
+def submit(course: Path, stem: str, student: str, written: Mapping[str, str]) -> Path:
+    """A submission in which these blanks are written; the others are as the student got them."""
+    own = edition(course, stem)
+    for cell in filter(is_blank, own.cells):
+        cell.source = written.get(cell.metadata.nbgrader.grade_id, cell.source)
+    path = course / "submitted" / student / stem / f"{stem}.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(own, path)
+    return path
+
+
+def points(course: Path, stem: str, student: str) -> float:
+    api = nbgrader_in(course)
+    graded = api.autograde(stem, student, force=True, create=True)
+    assert graded["success"], graded["log"]
+    return api.get_submission(stem, student)["score"]
+
+
+@pytest.mark.parametrize("stem", FORMED)
+def test_nbgrader_gives_full_no_and_partial_points(course: Path, stem: str) -> None:
+    solved = {name: SOLUTIONS[name][1] for name in SOLUTIONS if BLANKS[name].notebook == stem}
+    name = next(iter(solved))
+    old, new, _ = MISTAKES[name][0]
+    for student, written, expected in (
+        ("solved", solved, len(solved)),
+        ("empty", {}, 0),
+        ("wrong", {**solved, name: solved[name].replace(old, new)}, len(solved) - 1),
+    ):
+        submit(course, stem, student, written)
+        assert points(course, stem, student) == expected, student
+
+
+def test_a_bad_submission_harms_nothing(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell that is no Python, one that never ends, one that removes files, and one that is right."""
+    monkeypatch.setitem(GRADING.ExecuteGraded, "timeout", 5)
+    stem, precious = "04_masked_transformer", tmp_path / "precious.txt"
+    precious.write_text("marks of the others")
+    removing = f"import shutil\nshutil.rmtree({str(tmp_path)!r})\nshutil.rmtree('../..')\n"
+    submit(
+        course,
+        stem,
+        "bad",
+        {
+            "encode_places": "def encode_places(people, frames, D:\n",
+            "may_attend": removing + SOLUTIONS["may_attend"][1],
+            "attend": "def attend(Q, K, V, allowed):\n    while True:\n        pass\n",
+            "likeness": SOLUTIONS["likeness"][1],
+        },
+    )
+    before = sorted(course.rglob("*"))
+    assert points(course, stem, "bad") == 1
+    assert precious.read_text() == "marks of the others"
+    assert set(before) <= {*course.rglob("*")}
+
+
+def test_a_submission_under_another_name_has_no_points(course: Path) -> None:
+    stem = "04_masked_transformer"
+    solved = {name: SOLUTIONS[name][1] for name in SOLUTIONS if BLANKS[name].notebook == stem}
+    path = submit(course, stem, "renamed", solved)
+    path.rename(path.with_name("mine.ipynb"))
+    graded = nbgrader_in(course).autograde(stem, "renamed", force=True, create=True)
+    assert not graded["success"] and "No notebooks found" in graded["log"]
