@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
-from lart_mini.course.blanks import masked_transformer
+from lart_mini.course import blanks
 from lart_mini.course.check import Blank, hold_against
 from lart_mini.files import BadInput
 
-BLANKS: dict[str, Blank] = {blank.name: blank for blank in (*masked_transformer.BLANKS,)}
+BLANKS: dict[str, Blank] = {
+    blank.name: blank
+    for module in iter_modules(blanks.__path__)
+    for blank in import_module(f"{blanks.__name__}.{module.name}").BLANKS
+}
 
 
 def check(answer: Callable[..., Any]) -> None:

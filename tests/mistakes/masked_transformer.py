@@ -1,7 +1,4 @@
-"""Typical mistakes by blank: what a student writes instead, and a word of what the check says of it.
-
-Each is an edit of the solution in the master notebook: the text that is there, the text written instead.
-"""
+"""Mistakes in the blanks of 04_masked_transformer."""
 
 from __future__ import annotations
 
