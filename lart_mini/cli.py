@@ -280,8 +280,8 @@ def ablate(
     claims: Annotated[
         list[str],
         typer.Argument(
-            help="ladder, inputs, direction, hidden, people, tracking, pose, pretraining, masking, pooling, "
-            "parts."
+            help="ladder, inputs, direction, hidden, scenes, people, tracking, pose, pretraining, masking, "
+            "pooling, parts."
         ),
     ],
     size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "laptop",

@@ -30,8 +30,17 @@ from lart_mini.claims.answers import (
     write,
 )
 from lart_mini.claims.direction import DIRECTED, PIECE, accuracy, backwards, told_right
-from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment, centred_scores, hide, run, trained
-from lart_mini.claims.questions import QUESTIONS, Comparison, Question, System
+from lart_mini.claims.experiment import (
+    HIDDEN,
+    POOLS,
+    Experiment,
+    _taught,
+    centred_scores,
+    hide,
+    run,
+    trained,
+)
+from lart_mini.claims.questions import MORE_SCENES, QUESTIONS, Comparison, Question, System
 from lart_mini.claims.runner import Kept, run_all
 from lart_mini.data.mini_ava import SIZES
 from lart_mini.evaluation.ava_csv import CORNERS
@@ -185,6 +194,7 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
         {"mirror": True},
         {"speed": 0.25},
         {"people": 1},
+        {"scenes": 3},
     ):
         assert not np.array_equal(scores, run(replace(BASE, **change))[0]), change
 
@@ -201,6 +211,7 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
         {"task": "direction", "pretrain_steps": 1},
         {"task": "direction", "model": "linear"},
         {"steps": -1},
+        {"scenes": -1},
         {"model": "CNN"},
         {"preset": "x"},
     ],
@@ -209,6 +220,21 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
 def test_what_is_no_experiment_is_refused(change: dict) -> None:
     with pytest.raises(BadInput):
         replace(BASE, **change)
+
+
+def test_the_first_scenes_are_learnt_from_alone() -> None:
+    whole, few = BASE.tracklets("ava-train"), replace(BASE, scenes=3)
+    first = few.tracklets("ava-train")
+    assert {one.video for one in first} == {f"train{number:06d}" for number in range(3)}
+    assert first == whole[: len(first)], "and those that the whole has of them"
+    assert few.tracklets("ava-val") == BASE.tracklets("ava-val")
+    # The teacher, too, has seen nothing of the others.
+    taught = [one for one in _taught(few.data(), few.scenes) if one.dataset == "ava-train"]
+    assert [one.name for one in taught] == [one.name for one in first]
+    every = replace(BASE, scenes=10)
+    np.testing.assert_array_equal(run(every)[0], run(BASE)[0])
+    with pytest.raises(BadInput, match="scenes: expected at most the 10 that there are, found 11"):
+        replace(BASE, scenes=11).tracklets("ava-train")
 
 
 # ------------------------------------------------------------------------------------ forwards or backwards
@@ -498,6 +524,41 @@ def test_hidden_systems_are_matched_in_steps() -> None:
         for one in [system.experiment(Experiment(steps=100))]
     }
     assert totals == {200}
+
+
+def test_systems_of_more_scenes_are_matched_in_steps_and_in_what_they_validate() -> None:
+    laptop = [one.experiment(Experiment("laptop", steps=300)) for one in QUESTIONS["scenes"].systems.values()]
+    assert [one.scenes for one in laptop] == [60, 120, 300, 600, 1200, 1200]
+    assert {(one.size, one.steps) for one in laptop} == {("many", 780)}
+    assert SIZES["many"] == replace(SIZES["laptop"], train=1200)
+    for size, most in (("smoke", 10), ("gpu", 1200)):
+        other = [one.experiment(Experiment(size)) for one in QUESTIONS["scenes"].systems.values()]
+        assert {one.size for one in other} == {size} and other[-1].scenes == most
+        assert all(one.scenes for one in other), "0 would be all"
+
+
+def test_a_system_may_learn_from_more_scenes_and_not_be_scored_on_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has a size of its own is judged on the base's ground truth, or not at all."""
+    linear = {"model": "linear"}
+    for size, sizes in (("more", {"train": 12}), ("other", {"val": 6})):
+        monkeypatch.setitem(SIZES, size, replace(SIZES["smoke"], **sizes))
+    question = Question(
+        "Sizes",
+        "nowhere",
+        {"base": System(linear), "as many": System({**linear, "scenes": 10 / 12})}
+        | {"more": System({**linear, "size": "more"})},
+        (),
+    )
+    monkeypatch.setitem(MORE_SCENES, "smoke", "more")
+    kept = run_all(list(question.experiments(BASE, 1)), tmp_path, jobs=1)
+    judge = Judge(BASE, kept, seeds=1, draws=20)
+    value = {a.system: a.estimate.value for a in judge.answers("sizes", question) if a.scope == "all"}
+    assert value["base"] == value["as many"] != value["more"]
+    other = replace(question, systems={"other": System({**linear, "size": "other"})})
+    with pytest.raises(BadInput, match="sizes: other: expected the ground truth of size smoke"):
+        list(judge.answers("sizes", other))
 
 
 def test_a_question_is_asked_by_one_command(

@@ -178,6 +178,22 @@ def test_a_composed_fold_shows_its_takes_alone(composed: MiniAva, library: Libra
     assert not (composed.path / "ava-test.npz").exists()
 
 
+def test_more_training_scenes_come_after_the_same_first_ones(
+    composed: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else, the boxes that are scored among it, is the same to the last byte."""
+    monkeypatch.setitem(SIZES, "more", replace(TINY, train=7, kinetics=1, val=10))
+    more = mini_ava("more", 0, tmp_path, jobs=1, fold=(1, 4))
+    for name in ("ava-val.npz", "ava-val.csv", "clips.csv", "kinetics-train.npz"):
+        assert (more.path / name).read_bytes() == (composed.path / name).read_bytes(), name
+    few, many = (data.tracklets("ava-train") for data in (composed, more))
+    assert len({one.video for one in many}) == 7
+    for one, other in zip(few, many, strict=False):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.vector(), other.vector())
+        np.testing.assert_array_equal(one.labels, other.labels)
+
+
 def test_every_scored_box_names_the_clip_that_it_shows(composed: MiniAva, library: Library) -> None:
     truth = ava_csv.read_groundtruth(composed.groundtruth("ava-val"))
     keys = ["video", "second", "person"]

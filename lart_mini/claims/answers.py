@@ -90,7 +90,11 @@ class Judge:
         }
 
     def answers(self, name: str, question: Question) -> Iterator[Answer]:
-        """Every system in every scope, every scored class of its own, then the comparisons in the same."""
+        """Every system in every scope, every scored class of its own, then the comparisons in the same.
+
+        Raises BadInput for a system of data with another ground truth.
+        """
+        self._check_truth(name, question)
         common = self._common(question)
         resampled = {row: self._resampled(system, common) for row, system in question.systems.items()}
         for row, one in resampled.items():
@@ -106,6 +110,15 @@ class Judge:
                 rests, clips = self._rests(scope), self.clips.get(scope)
                 about = asked.claim, paper, rests, clips
                 yield Answer(name, asked.system, asked.than, scope, difference, *about)
+
+    def _check_truth(self, name: str, question: Question) -> None:
+        """A system may learn from other scenes, and must be scored on the same."""
+        for row, system in question.systems.items():
+            folds = [system.experiment(replace(self.base, fold=fold)) for fold in range(self.base.folds)]
+            truth = pl.concat(_of_fold(one.data().scored().groundtruth, one.fold) for one in folds)
+            if not truth.equals(self.groundtruth):
+                expected = f"the ground truth of size {self.base.size}"
+                raise BadInput(name, row, expected, f"another, of size {folds[0].size}")
 
     def _rests(self, scope: str) -> bool:
         """Has a scope a class of the headline?"""

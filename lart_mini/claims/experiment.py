@@ -20,7 +20,7 @@ from lart_mini import ava
 from lart_mini.baselines import class_prior, fit_linear
 from lart_mini.claims.augment import AugmentedDataset, BurstDataset, mirrored
 from lart_mini.claims.direction import both_ways, pieces
-from lart_mini.claims.fold_data import Fold, FoldBoxes
+from lart_mini.claims.fold_data import Fold, FoldBoxes, first_scenes
 from lart_mini.claims.inputs import INPUTS
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
 from lart_mini.files import BadInput
@@ -55,6 +55,7 @@ class Experiment:
     model: Literal["LART", "linear", "prior", "true labels"] = "LART"
     task: Literal["actions", "direction"] = "actions"  # what is told of a person
     tracker: str = "lart"  # who links the detections; "perfect": people as they are
+    scenes: int = 0  # training videos learnt from, the first so many; 0: all
     inputs: str = "person-vector"  # one of INPUTS
     labels: Literal["second", "key frame"] = "second"  # how far a key frame's labels reach
     shuffled: bool = False  # control: every tracklet learns the labels of another one
@@ -90,8 +91,10 @@ class Experiment:
         return Fold(self.size, self.data_seed, self.folds, self.fold, self.tracker)
 
     def tracklets(self, split: str) -> list[Tracklet]:
-        """The fold's of a split, with the labels that the task asks for."""
+        """The fold's of a split, of training the first scenes', with the labels that the task asks for."""
         tracklets: list[Tracklet] = self.data().tracklets(split)
+        if split == "ava-train":
+            tracklets = first_scenes(tracklets, self.scenes)
         return both_ways(tracklets) if self.task == "direction" else tracklets
 
     def boxes(self) -> KeyBoxes:
@@ -136,7 +139,7 @@ def trained(experiment: Experiment) -> tuple[LART, Stats, int]:
     learnt = experiment.tracklets("ava-train")
     model, stats, taken = LART(experiment.config()), stats_of(_given(experiment, learnt)), 0
     if experiment.pretrain_steps:
-        taken += _stage(experiment, model, stats, _taught(experiment.data()), "pretrain")
+        taken += _stage(experiment, model, stats, _taught(experiment.data(), experiment.scenes), "pretrain")
     if experiment.steps:
         if experiment.labels == "key frame":
             learnt = key_labels(learnt)
@@ -147,9 +150,9 @@ def trained(experiment: Experiment) -> tuple[LART, Stats, int]:
 
 
 @lru_cache(maxsize=1)
-def _taught(fold: Fold) -> list[Tracklet]:
+def _taught(fold: Fold, scenes: int) -> list[Tracklet]:
     """The fold's training tracklets and pre-training clips, with pseudo labels of the fold's own teacher."""
-    learnt = fold.tracklets("ava-train")
+    learnt = first_scenes(fold.tracklets("ava-train"), scenes)
     return teach(fit_teacher(learnt), learnt + fold.data().tracklets("kinetics-train"))
 
 

@@ -13,6 +13,7 @@ from lart_mini.data.mini_ava import MiniAva, mini_ava
 from lart_mini.evaluation.ava_csv import CORNERS, read_groundtruth
 from lart_mini.evaluation.frame_map import FRAME, IOU_THRESHOLD
 from lart_mini.evaluation.key_boxes import KeyBoxes, key_boxes
+from lart_mini.files import BadInput
 from lart_mini.people.clips import load_library
 from lart_mini.tracklets.tracklet import Tracklet
 
@@ -69,6 +70,17 @@ class Fold:
         groundtruth = groundtruth.join(clips, on=keys, how="left", maintain_order="left")
         boxes = key_boxes(self.tracklets("ava-val"))
         return FoldBoxes(groundtruth, replace(boxes, table=named(boxes.table, groundtruth)))
+
+
+def first_scenes(tracklets: list[Tracklet], scenes: int) -> list[Tracklet]:
+    """The tracklets of the first so many videos; 0: all. Raises BadInput where there are fewer videos."""
+    if not scenes:
+        return tracklets
+    videos = list(dict.fromkeys(tracklet.video for tracklet in tracklets))
+    if scenes > len(videos):
+        raise BadInput("experiment", "scenes", f"at most the {len(videos)} that there are", scenes)
+    wanted = set(videos[:scenes])
+    return [tracklet for tracklet in tracklets if tracklet.video in wanted]
 
 
 def named(table: pl.DataFrame, groundtruth: pl.DataFrame) -> pl.DataFrame:

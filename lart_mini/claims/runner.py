@@ -129,9 +129,9 @@ def run_all(
         for one in experiments
     }
     with locked(out, "ablation"):
-        # What takes longest first, a fold at a time: a process keeps the fold that it has read.
+        # What takes longest first, a data set at a time: a process keeps the fold that it has read.
         missing = [one for one in kept.values() if not one.path.exists()]
-        missing.sort(key=lambda one: (one.experiment.fold, one.experiment.tracker, -work(one.experiment)))
+        missing.sort(key=lambda one: (one.data, -work(one.experiment)))
         now = commit(workplace())
         with workers(backend):
             tasks = (delayed(made)(one, now) for one in missing)
@@ -149,7 +149,7 @@ def _runs(out: Path) -> pl.DataFrame:
     for path in sorted((out / "runs").glob("*.npz")):
         with suppress(BadInput), open_npz(path, "the scores of a run") as archive:
             about = parse_json(str(archive.read("about", (), "U")), path, "about")
-            found += [{"run": path.stem} | about] if isinstance(about, dict) else []
+            found += [{"run": path.stem} | DEFAULTS | about] if isinstance(about, dict) else []
     return pl.DataFrame(found)
 
 

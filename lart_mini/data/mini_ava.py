@@ -87,6 +87,8 @@ SIZES = {
     "laptop": Size(train=120, kinetics=60, val=72, test=24, windows=2),
     "gpu": Size(train=1200, kinetics=600, val=720, test=240, windows=2),
 }
+# The laptop's size, validation and all, with ten times the videos to learn from: its own 120 come first.
+SIZES["many"] = replace(SIZES["laptop"], train=1200)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def mini_ava(
     tracker: str = "lart",
     fold: tuple[int, int] | None = None,
 ) -> MiniAva:
-    """The data set of a size ("smoke", "laptop", "gpu") and seed, composed if the cache does not hold it yet.
+    """The data set of a size (one of SIZES) and seed, composed if the cache does not hold it yet.
 
     `tracker` says who links the detections, which are the same for all (see `video_of`). `fold` (k, K): the
     takes of fold k of K, from 0 on, are `ava-val`, and all others are learnt from (`folds.assign`); other

@@ -214,6 +214,20 @@ MUTANTS = [
         (f"{IN_CLAIMS}test_an_experiment_depends_on_its_parameters_alone",),
     ),
     Mutant(
+        "the teacher sees all scenes",
+        EXPERIMENT,
+        'learnt = first_scenes(fold.tracklets("ava-train"), scenes)',
+        'learnt = fold.tracklets("ava-train")',
+        (f"{IN_CLAIMS}test_the_first_scenes_are_learnt_from_alone",),
+    ),
+    Mutant(
+        "scenes are counted as tracklets",
+        BOXES,
+        "videos = list(dict.fromkeys(tracklet.video for tracklet in tracklets))",
+        "videos = [tracklet.video for tracklet in tracklets]",
+        (f"{IN_CLAIMS}test_the_first_scenes_are_learnt_from_alone",),
+    ),
+    Mutant(
         "any overlap names a person",
         BOXES,
         'pl.col("overlap") >= IOU_THRESHOLD',
@@ -270,6 +284,13 @@ MUTANTS = [
         "HOLDS if self.estimate.low > 0",
         "HOLDS if self.estimate.value > 0",
         (f"{IN_CLAIMS}test_a_claim_holds_where_its_whole_interval_is_above_nothing",),
+    ),
+    Mutant(
+        "a size of other boxes is judged beside the base's",
+        ANSWERS,
+        "if not truth.equals(self.groundtruth):",
+        "if False:",
+        (f"{IN_CLAIMS}test_a_system_may_learn_from_more_scenes_and_not_be_scored_on_others",),
     ),
     Mutant(
         "masked systems are trained for longer",
