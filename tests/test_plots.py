@@ -254,7 +254,8 @@ def test_counts_stand_in_their_row_and_zeros_nowhere() -> None:
     counts = {"train": np.array([3, 0, 4]), "val": np.array([5, 6, 7])}
     axes = model.class_counts(counts, ["x", "y", "z"], title="t").axes[0]
     drawn = [line.get_xydata().tolist() for line in axes.lines]
-    assert drawn == [[[3, 0], [4, 2]], [[5, 0], [6, 1], [7, 2]]]
+    for points, expected in zip(drawn, ([[3, 0], [4, 2]], [[5, 0], [6, 1], [7, 2]]), strict=True):
+        np.testing.assert_allclose(points, expected, atol=0.2)  # beside each other in their row
 
 
 def test_each_part_of_a_vector_has_a_panel_with_its_own_numbers() -> None:

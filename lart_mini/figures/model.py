@@ -221,13 +221,21 @@ def class_counts(
     figure = new_figure(7, 1.3 + 0.24 * len(names), title)
     axes = figure.subplots()
     rows, most = np.arange(len(names)), max(int(np.max(values)) for values in counts.values())
+    shift = -0.11 * (len(counts) - 1)  # so that equal counts do not hide each other
     for (split, values), colour, marker in zip(counts.items(), CYCLE, "os^Dv", strict=False):
         seen = np.asarray(values) > 0
         axes.plot(
-            np.asarray(values)[seen], rows[seen], marker, color=colour, markersize=6.5, label=literal(split)
+            np.asarray(values)[seen],
+            (rows + shift)[seen],
+            marker,
+            color=colour,
+            markersize=6,
+            label=literal(split),
         )
+        shift += 0.22
     ticks = [one * 10**power for power in range(7) for one in (1, 2, 5) if one * 10**power <= 1.5 * most]
     axes.set(xlabel=literal(f"{unit} (logarithmic)"), xscale="log", ylim=(len(names) - 0.4, -0.6))
+    axes.set_xlim(left=0.85)
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.set_xticks([], minor=True)
     axes.set_yticks(rows, list(map(literal, names)), fontsize=9)

@@ -194,8 +194,8 @@ def scene_from_above(
         colour, heading = CYCLE[person % len(CYCLE)], np.asarray(directions)[:, [0, 2]]
         path, heading = (uniform_filter1d(x.astype(float), smooth, axis=0) for x in (ground, heading))
         heading *= arrow / (np.linalg.norm(heading, axis=1, keepdims=True) + 1e-9)
-        axes.plot(*ground.T, color=colour, linewidth=0.8, alpha=0.45)
-        axes.plot(*path.T, color=colour, linewidth=2.2)
+        axes.plot(*ground.T, color=colour, linewidth=0.7, alpha=0.4)
+        axes.plot(*path.T, color=colour, linewidth=1.8)
         axes.quiver(
             *path[::every].T, *heading[::every].T, color=colour, angles="xy", scale_units="xy", scale=1,
             width=0.006, zorder=3,
