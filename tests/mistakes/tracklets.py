@@ -26,7 +26,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         (" + 900", "", "seconds count from 900"),
         ("x + w, y + h", "w, h", "no corners"),
         ("[width, height, width, height]", "[height, width, height, width]", "the height first"),
-        ("np.clip(np.array([x, y, x + w, y + h]) / scale, 0, 1)", "np.array([x, y, x + w, y + h]) / scale", "cut at 0 and 1"),
+        ("/ scale, 0, 1)", "/ scale, -9, 9)", "cut at 0 and 1"),
         ("detected & ", "", "without a detection"),
         (" & (frame >= 60)", "", "second 902"),
     ],
@@ -37,7 +37,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         (
             "nearest = (number + 15) // 30 * 30",
             "nearest = min(key_labels, key=lambda key: (abs(key - number), -key))",
-            "another key frame's",
+            "do not count",
         ),
     ],
 }  # fmt: skip

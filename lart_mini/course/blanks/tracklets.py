@@ -175,13 +175,19 @@ BLANKS = (
             ),
             Slip(
                 "frames without a detection are among them: what stands in their box means nothing",
-                gives(lambda frame, detected, box, size: _unscored(
-                    (frame % 30 == 0) & (frame >= 60), frame, box, size)),
+                gives(
+                    lambda frame, detected, box, size: _unscored(
+                        (frame % 30 == 0) & (frame >= 60), frame, box, size
+                    )
+                ),
             ),
             Slip(
                 "second 902 is the first that AVA asks about: frames before 60 are not scored",
-                gives(lambda frame, detected, box, size: _unscored(
-                    (frame % 30 == 0) & detected, frame, box, size)),
+                gives(
+                    lambda frame, detected, box, size: _unscored(
+                        (frame % 30 == 0) & detected, frame, box, size
+                    )
+                ),
             ),
         ),
     ),
@@ -192,7 +198,7 @@ BLANKS = (
         _labelled,
         (
             Slip(
-                "these are the labels of the last key frame, not of the nearest: they hold 15 frames to either side",
+                "these are the labels of the last key frame, not of the nearest, to either side",
                 gives(lambda frame, labels, n: _by_key(frame, frame // 30 * 30, labels, n)),
             ),
             Slip(
@@ -204,9 +210,9 @@ BLANKS = (
                 gives(lambda frame, labels, n: _by_key(frame, (frame + 14) // 30 * 30, labels, n)),
             ),
             Slip(
-                "where the nearest key frame has no labels the frame has none: another key frame's are not its own",
+                "the nearest key frame has no labels, so the frame has none: another's do not count",
                 lambda got, wanted, *_: bool((got != wanted)[~wanted.any(axis=1)].any()),
             ),
         ),
     ),
-)  # fmt: skip
+)
