@@ -254,7 +254,7 @@ def person_vectors(
     parts: name → its width and the names of some of its rows, in the vectors' order; each has a panel, and
     narrow ones get rows that are high enough to be read.
     """
-    heights = [0.09 * width if width < 30 else 0.016 * width for width, _ in parts.values()]
+    heights = [0.13 * width if width < 30 else 0.015 * width for width, _ in parts.values()]
     figure = new_figure(8, 1.3 + sum(heights) + 0.1 * len(parts), title)
     panels = figure.subplots(len(parts), sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     first = 0

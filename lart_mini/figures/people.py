@@ -220,7 +220,7 @@ def _mark_camera(axes: Axes, low: NDArray, high: NDArray) -> None:
         axes.annotate("camera", (0, 0), (10, -4), textcoords="offset points", fontsize=9)
     else:
         axes.text(
-            0.5, 0.02, f"▼ the camera is at (0, 0), {low[1]:.0f} m below this edge",
+            0.5, 0.02, f"▼ camera, {low[1]:.0f} m below this edge",
             transform=axes.transAxes, ha="center", va="bottom", fontsize=9, color=MIDDLE,
         )  # fmt: skip
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
