@@ -55,6 +55,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "ladder": model.ladder([a, "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
         "differences": model.differences(changes, [x, "y"], {a: 3.0, "b": None}, limit=5, title=t),
         "counts": model.class_counts({a: np.array([3, 4])}, [x, "y"], title=t),
+        "vectors": model.person_vectors(RNG.normal(size=(9, 5)), {a: (2, {0: x}), "b": (3, {})}, title=t),
     }  # fmt: skip
 
 
@@ -249,9 +250,20 @@ def test_the_ladder_draws_intervals_in_percent_beside_their_bars() -> None:
     assert list(interval.get_xdata()) == pytest.approx([20, 40]) and list(interval.get_ydata()) == [1, 1]
 
 
-def test_counts_stand_beside_their_split() -> None:
-    axes = model.class_counts({"train": np.array([3, 4]), "val": np.array([5, 6])}, ["x", "y"], title="t")
-    assert [bar.get_width() for bar in axes.axes[0].patches] == [3, 4, 5, 6]
+def test_counts_stand_in_their_row_and_zeros_nowhere() -> None:
+    counts = {"train": np.array([3, 0, 4]), "val": np.array([5, 6, 7])}
+    axes = model.class_counts(counts, ["x", "y", "z"], title="t").axes[0]
+    drawn = [line.get_xydata().tolist() for line in axes.lines]
+    for points, expected in zip(drawn, ([[3, 0], [4, 2]], [[5, 0], [6, 1], [7, 2]]), strict=True):
+        np.testing.assert_allclose(points, expected, atol=0.2)  # beside each other in their row
+
+
+def test_each_part_of_a_vector_has_a_panel_with_its_own_numbers() -> None:
+    values = RNG.normal(size=(9, 5))
+    figure = model.person_vectors(values, {"a": (2, {1: "q"}), "b": (3, {})}, title="t")
+    first, second = (axes.images[0].get_array() for axes in figure.axes[:2])
+    np.testing.assert_array_equal(np.concatenate([first, second]), values.T)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["q"]
 
 
 def test_the_timeline_is_filled_where_somebody_was_detected() -> None:
@@ -269,7 +281,27 @@ def test_seen_from_above_depth_runs_upwards() -> None:
     axes = people.scene_from_above([places], [facing], ["ego"], title="t", every=1).axes[0]
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), places[:, [0, 2]])
     (arrows,) = axes.collections
-    np.testing.assert_allclose(np.stack([arrows.U, arrows.V], 1), [[0, -1], [1, 0]], atol=1e-6)
+    drawn = np.stack([arrows.U, arrows.V], 1)
+    np.testing.assert_allclose(drawn, np.linalg.norm(drawn[0]) * np.array([[0, -1], [1, 0]]), atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [1.0, 9.0])
+def test_seen_from_above_people_fill_the_picture_and_the_camera_is_told(depth: float) -> None:
+    places = np.array([[0.0, 1, depth], [2, 1, depth + 1]])
+    axes = people.scene_from_above([places], [places], ["ego"], title="t").axes[0]
+    (left, right), (near, far) = axes.get_xlim(), axes.get_ylim()
+    assert left < 0 and right > 2 and near < depth and far > depth + 1
+    assert (near < 0) == (depth < 3)
+    assert any("camera" in text.get_text() for text in axes.texts)
+    assert ("below this edge" in " ".join(text.get_text() for text in axes.texts)) == (depth > 3)
+
+
+def test_a_smoothed_path_keeps_the_one_it_is_a_mean_of() -> None:
+    places = np.stack([np.arange(6.0), np.ones(6), 5 + np.array([0, 1, 0, 1, 0, 1.0])], axis=1)
+    axes = people.scene_from_above([places], [places], ["ego"], title="t", smooth=4).axes[0]
+    raw, path = (np.asarray(line.get_ydata()) for line in axes.lines[:2])
+    np.testing.assert_array_equal(raw, places[:, 2])
+    assert np.ptp(path[2:-1]) < 1e-9 < np.ptp(raw)
 
 
 def test_a_video_frame_has_its_origin_above_and_no_box_where_nobody_was_seen() -> None:

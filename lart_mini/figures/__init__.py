@@ -22,6 +22,7 @@ from lart_mini.figures.model import (
     differences,
     ladder,
     loss_curves,
+    person_vectors,
     positional_encoding,
     precision_recall,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "movie",
     "new_figure",
     "people_curve",
+    "person_vectors",
     "positional_encoding",
     "precision_recall",
     "rotate_y",

@@ -217,17 +217,55 @@ def ladder(
 def class_counts(
     counts: Mapping[str, NDArray], names: Sequence[str], *, title: str, unit: str = "boxes"
 ) -> Figure:
-    """How often each class occurs: split → (C,) counts, one bar a split, on a logarithmic axis."""
-    figure = new_figure(7.5, 1.3 + 0.3 * len(names), title)
+    """How often each class occurs: split → (C,) counts, a dot each, on a logarithmic axis; none for 0."""
+    figure = new_figure(7, 1.3 + 0.24 * len(names), title)
     axes = figure.subplots()
-    height = 0.8 / len(counts)
-    for place, ((split, values), colour) in enumerate(zip(counts.items(), CYCLE, strict=False)):
-        rows = np.arange(len(names)) + (place + 0.5) * height - 0.4
-        axes.barh(rows, values, height=height, color=colour, label=literal(split))
-    axes.set_yticks(range(len(names)), list(map(literal, names)), fontsize=9)
+    rows, most = np.arange(len(names)), max(int(np.max(values)) for values in counts.values())
+    shift = -0.11 * (len(counts) - 1)  # so that equal counts do not hide each other
+    for (split, values), colour, marker in zip(counts.items(), CYCLE, "os^Dv", strict=False):
+        seen = np.asarray(values) > 0
+        axes.plot(
+            np.asarray(values)[seen],
+            (rows + shift)[seen],
+            marker,
+            color=colour,
+            markersize=6,
+            label=literal(split),
+        )
+        shift += 0.22
+    ticks = [one * 10**power for power in range(7) for one in (1, 2, 5) if one * 10**power <= 1.5 * most]
     axes.set(xlabel=literal(f"{unit} (logarithmic)"), xscale="log", ylim=(len(names) - 0.4, -0.6))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9, frameon=False)
+    axes.set_xlim(left=0.85)
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.set_xticks([], minor=True)
+    axes.set_yticks(rows, list(map(literal, names)), fontsize=9)
+    axes.grid(color="#E5E5E5")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.legend(fontsize=9, loc="lower right")
+    return figure
+
+
+def person_vectors(
+    values: NDArray, parts: Mapping[str, tuple[int, Mapping[int, str]]], *, title: str
+) -> Figure:
+    """A tracklet as the model reads it: normalised vectors (T, D), nan where nobody was detected.
+
+    parts: name → its width and the names of some of its rows, in the vectors' order; each has a panel, and
+    narrow ones get rows that are high enough to be read.
+    """
+    heights = [0.13 * width if width < 30 else 0.015 * width for width, _ in parts.values()]
+    figure = new_figure(8, 1.3 + sum(heights) + 0.1 * len(parts), title)
+    panels = figure.subplots(len(parts), sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    first = 0
+    for axes, (name, (width, ticks)) in zip(panels, parts.items(), strict=True):
+        rows = values[:, first : first + width].T  # (width, T)
+        image = axes.imshow(rows, aspect="auto", cmap="PuOr", vmin=-3, vmax=3, interpolation="nearest")
+        axes.set_yticks(list(ticks), [literal(row) for row in ticks.values()], fontsize=8)
+        axes.set_title(literal(f"{name} ({width})"), fontsize=9, loc="left", pad=3)
+        first += width
+    panels[-1].set_xlabel("frame of the tracklet (white: no detection)")
+    figure.colorbar(image, ax=list(panels), label="standard deviations from the mean", extend="both")
     return figure
 
 

@@ -21,6 +21,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter1d
 
 from lart_mini.figures.base import (
     CYCLE,
@@ -171,28 +172,58 @@ def scene_from_above(
     *,
     title: str,
     every: int = 15,
+    smooth: int = 1,
 ) -> Figure:
-    """Who stands where and looks which way, seen from above.
+    """Who stands where and looks which way, seen from above; the picture holds the people.
 
     translations: per person (T, 3) metres in the camera frame. facing: per person (T, 3), where the
-    pelvis faces in the same frame. A dot at the start, an arrow every `every` frames.
+    pelvis faces in the same frame. The path as it is stands pale behind its mean over `smooth` rows, which
+    has an arrow every `every` rows. Where the camera is not in the picture, a line says where it is.
     """
-    figure = new_figure(6.2, 4.6, title)
+    grounds = [np.asarray(places)[:, [0, 2]] for places in translations]
+    low, high = (
+        np.min([g.min(axis=0) for g in grounds], axis=0),
+        np.max([g.max(axis=0) for g in grounds], axis=0),
+    )
+    arrow = 0.1 * max(2.0, *(high - low))  # metres
+    low, high = low - 1.6 * arrow, high + 1.6 * arrow
+    wide, deep = high - low
+    figure = new_figure(6.6, float(np.clip(5.8 * deep / wide, 1.6, 5)) + 1.1, title)
     axes = figure.subplots()
-    for person, (places, directions, name) in enumerate(zip(translations, facing, names, strict=True)):
-        colour = CYCLE[person % len(CYCLE)]
-        ground, heading = np.asarray(places)[:, [0, 2]], np.asarray(directions)[:, [0, 2]]
-        heading = heading / (np.linalg.norm(heading, axis=1, keepdims=True) + 1e-9)
-        axes.plot(*ground.T, color=colour, linewidth=1.5, label=literal(name))
-        axes.quiver(*ground[::every].T, *heading[::every].T, color=colour, angles="xy", scale=11, width=0.006)
-        axes.plot(*ground[0], marker="o", color=colour, markersize=7)
-    axes.plot(0, 0, marker="^", markersize=12, color=MIDDLE, linestyle="none", label="camera")
-    axes.set(xlabel="to the right of the camera (m)", ylabel="away from the camera (m)")
-    axes.axis("equal")
+    for person, (ground, directions, name) in enumerate(zip(grounds, facing, names, strict=True)):
+        colour, heading = CYCLE[person % len(CYCLE)], np.asarray(directions)[:, [0, 2]]
+        path, heading = (uniform_filter1d(x.astype(float), smooth, axis=0) for x in (ground, heading))
+        heading *= arrow / (np.linalg.norm(heading, axis=1, keepdims=True) + 1e-9)
+        axes.plot(*ground.T, color=colour, linewidth=0.7, alpha=0.4)
+        axes.plot(*path.T, color=colour, linewidth=1.8)
+        axes.quiver(
+            *path[::every].T, *heading[::every].T, color=colour, angles="xy", scale_units="xy", scale=1,
+            width=0.006, zorder=3,
+        )  # fmt: skip
+        axes.plot(*path[0], marker="o", color=colour, markersize=7)
+        top = ground[ground[:, 1].argmax()]
+        axes.annotate(
+            literal(name), top, (0, 7), textcoords="offset points", ha="center", color=colour, fontsize=9
+        )
+    _mark_camera(axes, low, high)
+    axes.set(xlabel="to the right of the camera (m)", ylabel="away from the camera (m)", aspect="equal")
     axes.grid(color="#E5E5E5")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _mark_camera(axes: Axes, low: NDArray, high: NDArray) -> None:
+    """The camera at (0, 0), or where it lies from the lower edge; low, high: the picture's corners (2,)."""
+    if low[1] < 3:  # not far: let it be in the picture
+        low, high = np.minimum(low, -0.3), np.maximum(high, 0.3)
+        axes.plot(0, 0, marker="^", markersize=12, color=MIDDLE, linestyle="none")
+        axes.annotate("camera", (0, 0), (10, -4), textcoords="offset points", fontsize=9)
+    else:
+        axes.text(
+            0.5, 0.02, f"▼ camera, {low[1]:.0f} m below this edge",
+            transform=axes.transAxes, ha="center", va="bottom", fontsize=9, color=MIDDLE,
+        )  # fmt: skip
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
 
 
 def draw_timeline(axes: Axes, detected: NDArray, row: float, frame: NDArray | None = None) -> None:

@@ -98,7 +98,7 @@ def film(actors: list[Performance], camera: Camera, body: Body) -> list[Filmed]:
         place = np.einsum("tij,tj->ti", camera.rotation, actor.translation - camera.position)
         place = place.astype(np.float32)
         points = body.points(pose, actor.betas, place, body.spread())
-        seen.append((pose, place, points, _project(points, camera)))
+        seen.append((pose, place, points, project(points, camera)))
     boxes = [np.concatenate([pixels.min(axis=1), pixels.max(axis=1)], axis=1) for *_, pixels in seen]
     filmed = []
     for i, (actor, (pose, place, points, pixels)) in enumerate(zip(actors, seen, strict=True)):
@@ -110,7 +110,8 @@ def film(actors: list[Performance], camera: Camera, body: Body) -> list[Filmed]:
     return filmed
 
 
-def _project(points: Array, camera: Camera) -> Array:
+def project(points: Array, camera: Camera) -> Array:
+    """Points (…,3) metres in the camera's frame -> (…,2) pixels; nearer than 0.1 m counts as 0.1 m."""
     height, width = camera.size
     depth = np.maximum(points[..., 2:], 0.1)
     pixels = points[..., :2] / depth * camera.focal + np.array([width / 2, height / 2], np.float32)
