@@ -208,7 +208,8 @@ def ladder(
             end = max(value, top)
         axes.text(100 * end + 1.2, row, f"{100 * value:.1f}", va="center", fontsize=9)
     axes.set_yticks(range(count), list(map(literal, names)), fontsize=9)
-    axes.set(xlabel="mAP (%), lines: interval; hollow: paper, not run here", xlim=(0, 108))
+    hollow = "; hollow: paper, not run here" if any(paper) else ""
+    axes.set(xlabel=f"mAP (%), lines: interval{hollow}", xlim=(0, 108))
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure
