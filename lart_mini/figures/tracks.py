@@ -76,7 +76,7 @@ def track_rows(
     cut: the first frame of another shot. Lines bridge gaps, pale parts are in no track.
     """
     actors = np.unique(actor[actor >= 0])
-    figure = new_figure(8.5, 1.1 + len(ids) * (0.35 + 0.4 * len(actors)), title)
+    figure = new_figure(8.5, 1.1 + len(ids) * (0.35 + 0.3 * len(actors)), title)
     panels = figure.subplots(len(ids), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, own) in zip(panels, ids.items(), strict=True):
         known = np.unique(own[own >= 0]).tolist()
