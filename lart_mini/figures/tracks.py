@@ -101,8 +101,8 @@ def _one_row(axes: Axes, row: int, frame: NDArray, ids: NDArray, known: list[int
         if one >= 0:
             axes.plot([frames[0], frames[-1]], [row, row], color=colour, linewidth=1)
             ink = MIDDLE if colour == IDS[-1] else "white"
-            place = {"va": "center", "fontsize": 8, "fontweight": "bold", "clip_on": True}
-            axes.text(frames[0] + 1, row, str(one), color=ink, **place)
+            text = axes.text(frames[0] + 1, row, str(one), color=ink, fontsize=8, va="center", clip_on=True)
+            text.set_fontweight("bold")
 
 
 def tracker_dots(
