@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lart_mini import progress
-from lart_mini.figures import base, model, people, widgets
+from lart_mini.figures import base, model, people, tracks, widgets
 from lart_mini.people import body
 from lart_mini.people.body import load_body
 
@@ -30,6 +30,9 @@ POINTS = JOINTS[..., :2] * 100 + 100
 MASK = RNG.random((8, 8)) < 0.5
 WEIGHTS = RNG.dirichlet(np.ones(8), size=(3, 8))
 DIFFERENCES = {"a": np.array([1.0, -2]), "b": np.array([30.0])}
+COSTS = np.array([[1.0, -20, 3], [4, 5, 30]])
+ONES = np.ones((2, 1))
+HELD = np.array([1, 1, 2, 3, -1, -1])
 HALF = {"a": 3.0, "b": None}
 
 
@@ -54,6 +57,9 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "classes": model.class_bars(bars, [x, "y"], ["PM", "PI"], title=t),
         "ladder": model.ladder([a, "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
         "differences": model.differences(changes, [x, "y"], {a: 3.0, "b": None}, limit=5, title=t),
+        "costs": tracks.cost_tables({a: COSTS, "b": COSTS}, [a, "b"], [x, "y", "z"], [(0, 1)], title=t),
+        "held": tracks.track_rows(np.arange(6), np.array([0, 0, 0, 1, 1, -1]), {a: HELD}, title=t, cut=3),
+        "trackers": tracks.tracker_dots({"switches": ONES, "IDF1": ONES}, [a], ["k"], title=t),
         "counts": model.class_counts({a: np.array([3, 4])}, [x, "y"], title=t),
         "vectors": model.person_vectors(RNG.normal(size=(9, 5)), {a: (2, {0: x}), "b": (3, {})}, title=t),
     }  # fmt: skip
@@ -108,6 +114,28 @@ def test_differences_draw_mean_seeds_and_interval_and_name_what_is_far_off() -> 
     drawn = [np.asarray(line.get_xdata()).tolist() for line in axes.lines]
     assert [-3.5, 2.5] in drawn and [1, -2] in drawn and [-0.5] in drawn
     assert [text.get_text() for text in axes.texts] == ["+30.0 ▸"] and axes.texts[0].get_position()[0] == 5
+
+
+def test_costs_are_summed_and_their_pairs_framed() -> None:
+    figure = tracks.cost_tables({"a": COSTS, "b": COSTS}, ["k", "l"], ["x", "y", "z"], [(0, 1)], title="t")
+    assert [text.get_text() for text in figure.axes[2].texts] == ["2", "-40", "6", "8", "10", "60"]
+    assert [patch.get_xy() for patch in figure.axes[2].patches] == [(0.53, -0.47)]
+
+
+def test_a_row_of_a_track_has_a_colour_and_a_number_for_each_id() -> None:
+    frame, actor = np.arange(6), np.array([0, 0, 0, 1, 1, -1])
+    axes = tracks.track_rows(frame, actor, {"a": HELD}, title="t").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1", "2", "3"]
+    colours = [tuple(bars.get_facecolor()[0][:3]) for bars in axes.collections]
+    assert len(colours) == len({*colours}) == 4  # three ids, and what is in no track
+
+
+def test_detections_fill_the_panel() -> None:
+    axes = Figure().subplots()
+    boxes = np.array([[100.0, 50, 60, 200], [300, 80, 40, 100]])
+    tracks.draw_detections(axes, boxes, np.stack([POINTS[0]] * 2), ["k", "r"], margin=10)
+    assert axes.get_xlim() == (90, 350) and axes.get_ylim() == (260, 40)
+    assert [patch.get_bbox().bounds for patch in axes.patches] == [tuple(box) for box in boxes]
 
 
 def test_ladder_draws_its_interval_from_end_to_end_and_the_number_beyond_it() -> None:

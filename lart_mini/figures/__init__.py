@@ -42,6 +42,7 @@ from lart_mini.figures.people import (
     tracklet_strip,
     upright,
 )
+from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, tracker_dots
 from lart_mini.figures.widgets import explore
 
 __all__ = [
@@ -59,8 +60,10 @@ __all__ = [
     "class_bars",
     "class_counts",
     "class_gains",
+    "cost_tables",
     "detection_timeline",
     "differences",
+    "draw_detections",
     "draw_mesh",
     "draw_skeleton",
     "draw_timeline",
@@ -84,6 +87,8 @@ __all__ = [
     "skeleton_strip",
     "to_html",
     "to_png",
+    "track_rows",
+    "tracker_dots",
     "tracklet_strip",
     "upright",
 ]

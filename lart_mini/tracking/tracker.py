@@ -201,6 +201,13 @@ def costs(tracks: Tracks, seen: Measured, config: TrackerConfig) -> dict[str, ND
     return found
 
 
+def least_cost(total: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of least total (K,n), rows and columns; one of 0 or more is worth as much as none: never made."""
+    rows, columns = linear_sum_assignment(np.minimum(total, 0))
+    made = total[rows, columns] < 0
+    return rows[made], columns[made]
+
+
 def _place_noise(config: TrackerConfig) -> NDArray[np.float64]:
     return np.array([config.place_noise, config.place_noise, config.depth_noise])
 
@@ -285,10 +292,7 @@ class Tracker:
         assert self.tracks is not None
         shape = len(self.tracks), len(seen.place)
         total = sum(costs(self.tracks, seen, self.config).values(), np.zeros(shape)) - self.config.gate
-        # A pair beyond the gate is worth as much as no pair at all.
-        rows, columns = linear_sum_assignment(np.minimum(total, 0))
-        made = total[rows, columns] < 0
-        rows, columns = rows[made], columns[made]
+        rows, columns = least_cost(total)
         return (rows, columns), np.setdiff1d(np.arange(shape[1]), columns)
 
     def _correct(
