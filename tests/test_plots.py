@@ -21,6 +21,8 @@ from PIL import Image
 
 from lart_mini import progress
 from lart_mini.figures import base, model, people, widgets
+from lart_mini.figures.diagram import lart_diagram
+from lart_mini.lart.config import LARTConfig
 from lart_mini.people import body
 from lart_mini.people.body import load_body
 
@@ -49,6 +51,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "meshes": people.mesh_strip(body.v_template[None], body.faces, [a], title=t),
         "timeline": people.detection_timeline([DETECTED, ~DETECTED], [a, "b"], title=t, keyframes=[30]),
         "tracklet": people.tracklet_strip(POINTS, BOX, DETECTED, (360, 640), title=t),
+        "diagram": lart_diagram(LARTConfig.mini(), title=t),
         "encoding": model.positional_encoding(RNG.uniform(-1, 1, (2, 5, 8))),
         "masks": model.attention_masks({a: MASK, "two": ~MASK}, 2, 4, title=t),
         "maps": model.attention_maps(WEIGHTS, [a, "b", "c"], 2, 4, title=t),
@@ -266,6 +269,30 @@ def test_the_encoding_is_drawn_over_time_and_over_people() -> None:
     over_time, over_people = model.positional_encoding(encoding).axes[:2]
     np.testing.assert_array_equal(over_time.images[0].get_array(), encoding[0].T)
     np.testing.assert_array_equal(over_people.images[0].get_array(), encoding[:, 0].T)
+
+
+def test_the_diagram_has_the_shapes_of_its_config() -> None:
+    for config, wanted in (
+        (LARTConfig.paper(), ["229→256→256→256", "linear 256→512", "16 blocks", "attention, 16 heads"]),
+        (LARTConfig.mini(classes=80), ["229→192→192→192", "2 blocks", "(B, P, T, 80)", "(B, 80)"]),
+        (LARTConfig.released(), ["229→229→128", "(B, P, T, 229 + 135 + 2048)", "looks 2048"]),
+    ):
+        axes = lart_diagram(config).axes[0]
+        words = [line for text in axes.texts for line in text.get_text().split("\n")]
+        assert set(wanted) <= set(words), set(wanted) - set(words)
+        assert f"N = P · T = {config.people * config.frames} tokens" in axes.get_xlabel()
+        norms = [word for word in words if "LayerNorm" in word]
+        assert norms == 2 * (["LayerNorm"] if config.norm == "pre" else ["+, LayerNorm"])
+
+
+def test_the_diagrams_words_do_not_touch() -> None:
+    for config in (LARTConfig.paper(), LARTConfig.released()):
+        figure = lart_diagram(config)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts if len(text.get_text()) > 1]
+        page = figure.bbox
+        for i, one in enumerate(boxes):
+            assert not one.count_overlaps(boxes[i + 1 :]) and page.count_contains([one.min, one.max]) == 2
 
 
 def test_attention_over_time_shades_the_gaps_and_dots_the_token_that_asks() -> None:
