@@ -69,8 +69,8 @@ def _vectors(axes: Axes, config: LARTConfig) -> None:
             Rectangle((2.95, top), 0.5, height, facecolor=PEOPLE[0], alpha=shade, edgecolor="none")
         )
         axes.text(3.52, top + height / 2, f"{name} {width}", va="center", fontsize=9)
-    width = " + ".join(str(one) for one in (VECTOR_WIDTH, *others.values()) if one)
-    _words(axes, 3.5, UPPER, "person-vectors", f"(B, P, T, {width})", "one a person and frame")
+    widths = " + ".join(str(one) for one in (VECTOR_WIDTH, *others.values()) if one)
+    _words(axes, 3.5, UPPER, "person-vectors", f"(B, P, T, {widths})", "one a person and frame")
 
 
 def _encoder(axes: Axes, config: LARTConfig) -> None:

@@ -94,7 +94,7 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
 
 
 def attention_over_time(weights: NDArray, query: int, detected: NDArray, *, title: str) -> Figure:
-    """What one token of the ego looks at: weights (P, T) that sum to 1, its frame dotted, gaps grey.
+    """What one token looks at: weights (P, T) that sum to 1, its frame dotted, gaps grey.
 
     detected: (P, T) bool.
     """
