@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import types
 from typing import Any
@@ -12,11 +13,16 @@ import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from jupyter_client.manager import KernelManager
+from matplotlib import colormaps
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lart_mini import progress
 from lart_mini.figures import base, model, people, tracks, widgets
+from lart_mini.figures.diagram import lart_diagram
+from lart_mini.lart.config import LARTConfig
 from lart_mini.people import body
 from lart_mini.people.body import load_body
 
@@ -48,6 +54,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "meshes": people.mesh_strip(body.v_template[None], body.faces, [a], title=t),
         "timeline": people.detection_timeline([DETECTED, ~DETECTED], [a, "b"], title=t, keyframes=[30]),
         "tracklet": people.tracklet_strip(POINTS, BOX, DETECTED, (360, 640), title=t),
+        "diagram": lart_diagram(LARTConfig.mini(), title=t),
         "encoding": model.positional_encoding(RNG.uniform(-1, 1, (2, 5, 8))),
         "masks": model.attention_masks({a: MASK, "two": ~MASK}, 2, 4, title=t),
         "maps": model.attention_maps(WEIGHTS, [a, "b", "c"], 2, 4, title=t),
@@ -191,31 +198,76 @@ def test_explore_is_static_without_a_front_end(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("front_end", progress.FRONT_ENDS)
-def test_a_slider_replaces_the_figure_instead_of_adding_one(
-    monkeypatch: pytest.MonkeyPatch, front_end: str
-) -> None:
+def test_one_figure_stands_and_changes_where_it_is(monkeypatch: pytest.MonkeyPatch, front_end: str) -> None:
     monkeypatch.setenv(front_end, "there")
-    sliders, shown, drawn = [], [], []
+    boxes = []
 
-    def draw(frame: int) -> Figure:
-        drawn.append(frame)
-        return every_figure()["ladder"]
+    class Box(ipywidgets.VBox):
+        def __init__(self, *options: Any) -> None:
+            super().__init__(*options)
+            boxes.append(self)
 
-    class Slider(ipywidgets.SelectionSlider):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            sliders.append(self)
+    monkeypatch.setattr(ipywidgets, "VBox", Box)
+    drawn = []
 
-    monkeypatch.setattr(ipywidgets, "SelectionSlider", Slider)
-    monkeypatch.setattr(base, "display", lambda *_, **options: shown.append(options))
+    def draw(mask_ratio: float, head: str) -> Figure:
+        drawn.append((mask_ratio, head))
+        figure = base.new_figure(2, 1, f"{mask_ratio} {head}")
+        figure.supxlabel("x")
+        return figure
+
     InteractiveShell.instance()
-    with capture_output():
-        widgets.explore(draw, "two bars", frame=[5, 0, 10])
-        sliders[0].value = 10
+    with capture_output() as captured:
+        widgets.explore(draw, 'the "one" figure', mask_ratio=[0.4, 0.0, 0.8], head=["who", "when"])
+        slider, buttons, picture = boxes[0].children
+        before = picture.value
+        slider.value, buttons.value = 0.8, "when"
+        after = picture.value
+        slider.value, buttons.value = 0.4, "who"
     InteractiveShell.clear_instance()
-    assert drawn == [5, 10]
-    assert [options.get("update", False) for options in shown] == [False, True]
-    assert len({options["display_id"] for options in shown}) == 1
+    assert isinstance(slider, ipywidgets.SelectionSlider) and slider.options == (0.0, 0.4, 0.8)
+    assert isinstance(buttons, ipywidgets.ToggleButtons) and buttons.options == ("who", "when")
+    assert slider.description == "mask ratio"
+    assert drawn == [(0.4, "who"), (0.8, "who"), (0.8, "when"), (0.4, "when"), (0.4, "who")]
+    assert before == picture.value != after and "the &quot;one&quot; figure" in after
+    (output,) = captured.outputs  # of which a page without a kernel shows the picture
+    assert output.data["application/vnd.jupyter.widget-view+json"]["model_id"] == boxes[0].model_id
+    assert Image.open(io.BytesIO(output.data["image/png"])).width == 2 * base.DPI
+    assert output.data["text/plain"] == '[figure] the "one" figure'
+
+
+SLIDER = """
+from lart_mini.figures import explore, new_figure
+explore(lambda shown: new_figure(1, 1, str(shown)), "a figure", shown=[1, 2, 3])
+"""
+
+
+def test_a_real_kernel_sends_a_moved_slider_a_new_picture_and_no_second_output() -> None:
+    """What JupyterLab and VS Code would get: sliders are moved by a message that names their place."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env=os.environ | {progress.FRONT_ENDS[0]: "x.ipynb"})
+    client = manager.client()
+    client.start_channels()
+    heard: list[dict[str, Any]] = []
+    try:
+        client.wait_for_ready(timeout=60)
+        client.execute_interactive(SLIDER, timeout=60, output_hook=heard.append)
+        opened = [message["content"] for message in heard if message["msg_type"] == "comm_open"]
+        models = {one["data"]["state"]["_model_name"]: one["comm_id"] for one in opened}
+        assert [message["msg_type"] for message in heard].count("display_data") == 1
+        move = {"comm_id": models["SelectionSliderModel"]}
+        move["data"] = {"method": "update", "state": {"index": 2}, "buffer_paths": []}
+        client.shell_channel.send(client.session.msg("comm_msg", move))
+        moved: list[dict[str, Any]] = []
+        while not moved or moved[-1]["content"].get("execution_state") != "idle":
+            moved.append(client.get_iopub_msg(timeout=60))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    updates = [one["content"] for one in moved if one["msg_type"] == "comm_msg"]
+    pictures = [one for one in updates if one["comm_id"] == models["HTMLModel"]]
+    assert len(pictures) == 1 and "data:image/png" in pictures[0]["data"]["state"]["value"]
+    assert not {"display_data", "update_display_data", "error", "stream"} & {one["msg_type"] for one in moved}
 
 
 def test_bars_stand_only_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +297,30 @@ def test_the_encoding_is_drawn_over_time_and_over_people() -> None:
     over_time, over_people = model.positional_encoding(encoding).axes[:2]
     np.testing.assert_array_equal(over_time.images[0].get_array(), encoding[0].T)
     np.testing.assert_array_equal(over_people.images[0].get_array(), encoding[:, 0].T)
+
+
+def test_the_diagram_has_the_shapes_of_its_config() -> None:
+    for config, wanted in (
+        (LARTConfig.paper(), ["229→256→256→256", "linear 256→512", "16 blocks", "attention, 16 heads"]),
+        (LARTConfig.mini(classes=80), ["229→192→192→192", "2 blocks", "(B, P, T, 80)", "(B, 80)"]),
+        (LARTConfig.released(), ["229→229→128", "(B, P, T, 229 + 135 + 2048)", "looks 2048"]),
+    ):
+        axes = lart_diagram(config).axes[0]
+        words = [line for text in axes.texts for line in text.get_text().split("\n")]
+        assert set(wanted) <= set(words), set(wanted) - set(words)
+        assert f"N = P · T = {config.people * config.frames} tokens" in axes.get_xlabel()
+        norms = [word for word in words if "LayerNorm" in word]
+        assert norms == 2 * (["LayerNorm"] if config.norm == "pre" else ["+, LayerNorm"])
+
+
+def test_the_diagrams_words_do_not_touch() -> None:
+    for config in (LARTConfig.paper(), LARTConfig.released()):
+        figure = lart_diagram(config)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts if len(text.get_text()) > 1]
+        page = figure.bbox
+        for i, one in enumerate(boxes):
+            assert not one.count_overlaps(boxes[i + 1 :]) and page.count_contains([one.min, one.max]) == 2
 
 
 def test_attention_over_time_shades_the_gaps_and_dots_the_token_that_asks() -> None:
@@ -339,3 +415,35 @@ def test_a_video_frame_has_its_origin_above_and_no_box_where_nobody_was_seen() -
         boxes = [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in axes.patches[1:]]
         assert boxes == ([tuple(BOX[0])] if detected else [])
         assert axes.get_xlim() == (0, 640) and axes.get_ylim() == (360, 0)
+
+
+# Machado, Oliveira and Fernandes 2009: what linear red, green and blue become without one kind of cone.
+BLINDNESS = {
+    "red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.052]],
+    "green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+    "none": np.eye(3).tolist(),
+}  # fmt: skip
+
+
+def seen(colours: Any, blindness: str) -> np.ndarray:
+    """Colours (N, 3) as lightness and two colour axes (N, 3), CIE L*a*b*, for eyes without a kind of cone."""
+    linear = np.asarray(to_rgba_array(colours))[:, :3]
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ np.array(BLINDNESS[blindness]).T, 0, 1)
+    to_xyz = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+    xyz = np.cbrt(linear @ to_xyz.T / to_xyz.sum(axis=1) + 1e-4)
+    x, y, z = xyz.T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+@pytest.mark.parametrize("blindness", BLINDNESS)
+def test_colours_are_told_apart_by_the_colour_blind(blindness: str) -> None:
+    for colours in (base.CYCLE, [base.LEFT, base.RIGHT, base.MIDDLE], list(model.CATEGORY_COLOURS.values())):
+        lab = seen(colours, blindness)
+        apart = np.linalg.norm(lab[:, None] - lab, axis=-1)[np.triu_indices(len(colours), 1)]
+        assert apart.min() > 10, apart
+    rising = seen(colormaps[base.LOW_TO_HIGH](np.linspace(0, 1, 32)), blindness)[:, 0]
+    assert (np.diff(rising) < 0).all(), "more is darker"
+    ends = seen(colormaps[base.BELOW_TO_ABOVE]([0.15, 0.5, 0.85]), blindness)
+    assert np.linalg.norm(ends[0] - ends[2]) > 20 and ends[1, 0] > max(ends[0, 0], ends[2, 0]) + 20

@@ -1,8 +1,10 @@
-"""Figures of one look: people, what a model does, and sliders."""
+"""Figures of one look: people, what a model is and does, and sliders."""
 
 from lart_mini.figures.base import (
+    BELOW_TO_ABOVE,
     CYCLE,
     LEFT,
+    LOW_TO_HIGH,
     MIDDLE,
     MISSING,
     PALETTE,
@@ -13,6 +15,7 @@ from lart_mini.figures.base import (
     to_png,
 )
 from lart_mini.figures.claims import class_gains, forest, hidden_curve, interval_text, people_curve
+from lart_mini.figures.diagram import lart_diagram
 from lart_mini.figures.model import (
     attention_maps,
     attention_masks,
@@ -46,9 +49,11 @@ from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, t
 from lart_mini.figures.widgets import explore
 
 __all__ = [
+    "BELOW_TO_ABOVE",
     "BONES",
     "CYCLE",
     "LEFT",
+    "LOW_TO_HIGH",
     "MIDDLE",
     "MISSING",
     "PALETTE",
@@ -73,6 +78,7 @@ __all__ = [
     "hidden_curve",
     "interval_text",
     "ladder",
+    "lart_diagram",
     "loss_curves",
     "mesh_strip",
     "movie",

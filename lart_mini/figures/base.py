@@ -28,6 +28,11 @@ CYCLE = [PALETTE[name] for name in ("blue", "vermillion", "green", "orange", "pu
 LEFT, RIGHT, MIDDLE, MISSING = PALETTE["blue"], PALETTE["vermillion"], PALETTE["black"], "#D9D9D9"
 FLOOR = "#B0A99F"
 SKIN = (0.62, 0.72, 0.82)
+LOW_TO_HIGH, BELOW_TO_ABOVE = (
+    "Blues",
+    "PuOr",
+)  # colour maps: of amounts; of what has a middle
+DPI = 120  # dots per inch, that is, a page of 9 inches is 1080 dots wide
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
@@ -43,7 +48,7 @@ def literal(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def to_png(figure: Figure, dpi: int = 80) -> bytes:
+def to_png(figure: Figure, dpi: int = DPI) -> bytes:
     """The figure as PNG with at most 256 colours: a third of the size, and notebooks stay under 1 MB."""
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=dpi, facecolor="white")
@@ -53,7 +58,7 @@ def to_png(figure: Figure, dpi: int = 80) -> bytes:
 def to_html(figure: Figure, alt: str) -> str:
     """The figure inside a page that needs no other file, with its alt text."""
     picture = base64.b64encode(to_png(figure)).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{picture}">'
+    return f'<img style="max-width: 100%" alt="{escape(alt)}" src="data:image/png;base64,{picture}">'
 
 
 def _few_colours(picture: io.BytesIO, colours: int) -> bytes:
@@ -62,14 +67,10 @@ def _few_colours(picture: io.BytesIO, colours: int) -> bytes:
     return small.getvalue()
 
 
-def show(figure: Figure, alt: str, dpi: int = 80, **place: Any) -> None:
+def show(figure: Figure, alt: str, dpi: int = DPI, **kinds: Any) -> None:
     """Put `figure` into the notebook as PNG with `alt` as its text, for those who hear the page.
 
-    place: IPython's `display_id`, and `update=True` to replace the figure that was shown under that name.
+    kinds: MIME type → what stands in the figure's place in a front end that prefers it.
     """
-    display(
-        {"image/png": to_png(figure, dpi), "text/plain": f"[figure] {alt}"},
-        raw=True,
-        metadata={"image/png": {"alt": alt}},
-        **place,
-    )
+    kinds = {**kinds, "image/png": to_png(figure, dpi), "text/plain": f"[figure] {alt}"}
+    display(kinds, raw=True, metadata={"image/png": {"alt": alt}})

@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from lart_mini.figures.base import CYCLE, MIDDLE, PALETTE, literal, new_figure
+from lart_mini.figures.base import (
+    BELOW_TO_ABOVE,
+    CYCLE,
+    LOW_TO_HIGH,
+    MIDDLE,
+    PALETTE,
+    literal,
+    new_figure,
+)
 
 CATEGORY_COLOURS = {"PM": PALETTE["blue"], "OM": PALETTE["orange"], "PI": PALETTE["green"]}
 CATEGORY_NAMES = {"PM": "person movement", "OM": "object manipulation", "PI": "person interaction"}
@@ -25,7 +33,9 @@ def positional_encoding(encoding: NDArray, *, title: str = "Positional encoding"
         (over_time, encoding[0], "frame t (person 0)"),
         (over_people, encoding[:, 0], "person i (frame 0)"),
     ):
-        image = axes.imshow(values.T, aspect="auto", cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
+        image = axes.imshow(
+            values.T, aspect="auto", cmap=BELOW_TO_ABOVE, vmin=-1, vmax=1, interpolation="nearest"
+        )
         axes.axhline(encoding.shape[2] / 2 - 0.5, color=MIDDLE, linewidth=1)
         axes.set(xlabel=name, ylabel="dimension of the token")
     over_people.set_xticks(range(len(encoding)))
@@ -76,7 +86,7 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
     for axes in panels[len(weights) :]:
         axes.set_axis_off()
     for axes, weight, name in zip(panels, weights, names, strict=False):
-        image = axes.imshow(weight, cmap="cividis_r", vmin=bottom, vmax=top)
+        image = axes.imshow(weight, cmap=LOW_TO_HIGH, vmin=bottom, vmax=top, interpolation="nearest")
         _people_grid(axes, people, frames)
         axes.set_title(literal(name), fontsize=10)
     figure.colorbar(image, ax=panels.tolist(), label="attention weight", shrink=0.7, extend="both")
@@ -84,7 +94,7 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
 
 
 def attention_over_time(weights: NDArray, query: int, detected: NDArray, *, title: str) -> Figure:
-    """What one token of the ego looks at: weights (P, T) that sum to 1, its frame dotted, gaps grey.
+    """What one token looks at: weights (P, T) that sum to 1, its frame dotted, gaps grey.
 
     detected: (P, T) bool.
     """
