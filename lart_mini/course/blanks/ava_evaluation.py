@@ -43,7 +43,7 @@ def _area(box: Array) -> float:
 
 def _unclipped(a: Array, b: Array) -> float:
     both = np.prod(_sides(a, b))
-    return both / (_area(a) + _area(b) - both)
+    return float(both / (_area(a) + _area(b) - both))
 
 
 def _shared(a: Array, b: Array) -> float:
