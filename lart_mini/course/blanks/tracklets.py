@@ -35,7 +35,9 @@ def _detections() -> list[tuple[NDArray[np.bool_]]]:
 
 def _into_picture(points: Floats, focal: float, frame_size: tuple[int, int]) -> Floats:
     """`project` of a camera that stands in its own frame: (…, 3) metres -> (…, 2) pixels."""
-    return project(points, Camera(np.eye(3)[None], np.zeros(3), focal, frame_size))
+    return project(
+        points, Camera(np.eye(3, dtype=np.float32)[None], np.zeros(3, np.float32), focal, frame_size)
+    )
 
 
 def _points() -> list[tuple[Floats, float, tuple[int, int]]]:
