@@ -18,7 +18,7 @@ HERE = "06_finetune"
 TINY = {"width": 8, "heads": 2, "pose_width": 8, "people": 1, "frames": 2, "dropout": 0.0}
 
 
-def _spread_labels(frame: NDArray, key_frame: NDArray, key_labels: NDArray) -> tuple[NDArray, NDArray]:
+def _dense_labels(frame: NDArray, key_frame: NDArray, key_labels: NDArray) -> tuple[NDArray, NDArray]:
     """Each frame takes the labels of its nearest key frame (`ava.nearest_keyframe`), if that is labelled."""
     return _taken(ava.nearest_keyframe(frame), key_frame, key_labels)
 
@@ -70,9 +70,9 @@ def _scores() -> list[tuple[NDArray, int, int]]:
 
 BLANKS = (
     Blank(
-        "spread_labels",
+        "dense_labels",
         HERE,
-        _spread_labels,
+        _dense_labels,
         _seconds,
         (
             Slip(
