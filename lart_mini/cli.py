@@ -318,6 +318,21 @@ def course(
         typer.echo(line)
 
 
+@app.command("new-notebook")
+def new_notebook(
+    name: Annotated[str, typer.Argument(help="NN_topic, such as 10_my_topic.")],
+    notebooks: Annotated[
+        Path | None, typer.Option(help="Folder of the notebooks, if not this project's.")
+    ] = None,
+) -> None:
+    """Write a notebook in the form that all have, executed, with its blanks and their mistakes."""
+    from lart_mini.course.form import write_new
+    from lart_mini.runs.plan import find_notebooks
+
+    for path in write_new(name, find_notebooks(notebooks)):
+        typer.echo(path)
+
+
 @app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Of train (.safetensors), or LART's published one.")],

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,9 @@ import nbformat
 import numpy as np
 import pytest
 from mistakes import MISTAKES
-from notebook_kit import NOTEBOOKS
+from notebook_kit import NOTEBOOKS, ROOT
 
+from lart_mini.cli import main
 from lart_mini.course import BLANKS, Blank, NotAttempted, Slip, Wrong, check, hold_against
 from lart_mini.course.editions import KEPT_BACK, is_blank, is_check, nbgrader_in, tags, write_course
 from lart_mini.course.grading import GRADING, imports_of
@@ -264,3 +269,50 @@ def test_a_submission_under_another_name_has_no_points(course: Path) -> None:
     path.rename(path.with_name("mine.ipynb"))
     graded = nbgrader_in(course).autograde(stem, "renamed", force=True, create=True)
     assert not graded["success"] and "No notebooks found" in graded["log"]
+
+
+# ------------------------------------------------------------------------------------------- a new notebook
+
+
+def test_a_new_notebook_runs_and_passes_hygiene_as_made(tmp_path: Path) -> None:
+    for folder in ("lart_mini", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("data_samples", "benchmarks", "profiles", "pyproject.toml", "README.md"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(NOTEBOOKS[0], tmp_path / "notebooks")
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    made = python("-m", "lart_mini.cli", "new-notebook", "10_tiny_topic").split()
+    assert [Path(path).name for path in made] == ["tiny_topic.py", "tiny_topic.py", "10_tiny_topic.ipynb"]
+    assert all((tmp_path / path).is_relative_to(tmp_path) for path in made)
+    python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_hygiene.py", "-k", "10_tiny_topic")
+    mistakes = "told_by_its_cause and _10"
+    python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_course.py", "-k", mistakes)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tiny", "NN_topic, such as 10_my_topic, found tiny"),
+        ("10_../../x", "NN_topic"),
+        ("04_another", "a number and a topic that are free"),
+        ("44_masked_transformer", "a number and a topic that are free"),
+    ],
+)
+def test_a_new_notebook_needs_a_free_name(
+    name: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(NOTEBOOKS[0].parent.iterdir())
+    with pytest.raises(SystemExit) as left:
+        main(["new-notebook", name])
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and expected in said and said.count("\n") == 1
+    assert sorted(NOTEBOOKS[0].parent.iterdir()) == before

@@ -8,6 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import psutil
 import pytest
@@ -44,6 +45,9 @@ def test_runs_records_and_reports(project: Path) -> None:
     notebooks = write_project(project, "threads: 1\nnotebooks:\n  00_first: {word: given}\n")
     given = 'run_dir = "../runs/tiny"\nword = "default"'
     write_notebook(notebooks / "00_first.ipynb", "print(word)", FIGURE, RECORDING, parameters=given)
+    content = nbformat.read(notebooks / "00_first.ipynb", as_version=4)
+    content.cells[3].metadata["tags"] = ["plot"]  # FIGURE
+    nbformat.write(content, notebooks / "00_first.ipynb")
     results = reproduce("tiny", notebooks=notebooks)
     out = project / "runs" / "tiny"
     assert json.loads((out / "results.json").read_text()) == results
@@ -61,6 +65,8 @@ def test_runs_records_and_reports(project: Path) -> None:
     assert "<h2>Baselines</h2>" not in page
     assert 'alt="a line &amp; nothing else"' in page and "No description" not in page
     assert page.count('class="formula"') == 1
+    folded = page.split("<details><summary>Code of the figure</summary>")
+    assert len(folded) == 2 and "A title" in folded[1].split("</details>")[0]
     assert not OUTSIDE.findall(page)
     assert '<a href="#00_first">Notebook 00_first</a>' in page
 

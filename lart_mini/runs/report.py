@@ -32,6 +32,7 @@ nav a { display: block; padding: 4px 0; color: var(--ink); text-decoration: none
 nav a:hover { color: var(--accent); }
 nav strong { display: block; margin-bottom: 12px; }
 main { margin-left: 240px; padding: 32px 48px 96px; max-width: 1080px; }
+details > summary { color: var(--accent); cursor: pointer; font-size: 13px; }
 section.notebook { margin-top: 72px; padding-top: 24px; border-top: 3px solid var(--accent); }
 h1 { font-size: 30px; line-height: 1.25; margin: 0 0 12px; } h2 { font-size: 22px; margin: 36px 0 8px; }
 h3 { font-size: 18px; margin: 28px 0 6px; }
@@ -215,6 +216,14 @@ def _cell(value: Any) -> str:
     return f"<td{kind}>{escape(text)}</td>"
 
 
+FOLDED = """{%- extends 'index.html.j2' -%}
+{% block input_group %}
+{% if 'plot' in cell.metadata.get('tags', []) %}
+<details><summary>Code of the figure</summary>{{ super() }}</details>
+{% else %}{{ super() }}{% endif %}
+{% endblock %}"""  # what only draws is shown on a click
+
+
 def notebook_body(path: Path) -> str:
     """An executed notebook as an HTML fragment: alt texts kept, formulas drawn, nothing from a network."""
     return _body(path, path.stat().st_mtime_ns)
@@ -224,7 +233,7 @@ def notebook_body(path: Path) -> str:
 def _body(path: Path, changed: int) -> str:
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True)
+    exporter = HTMLExporter(template_name="basic", raw_template=FOLDED, exclude_anchor_links=True)
     body, _ = exporter.from_notebook_node(read_notebook(path))
     return draw_formulas(body)
 
