@@ -22,6 +22,7 @@ from lart_mini.course.editions import KEPT_BACK, is_blank, is_check, nbgrader_in
 from lart_mini.course.grading import GRADING, imports_of
 from lart_mini.files import BadInput
 
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 MASTERS = {path.stem: nbformat.read(path, as_version=4) for path in NOTEBOOKS}
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 FORMED = [stem for stem, master in MASTERS.items() if any(map(is_blank, master.cells))]

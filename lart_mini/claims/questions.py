@@ -271,6 +271,7 @@ QUESTIONS: dict[str, Question] = {
             "pre-trained, then fine-tuned": PRETRAINED,
             "from scratch, as many steps of ground truth": LART,
             "from scratch, as many steps in all": System({"steps": 2.0}),
+            "one frame, as many steps in all": System({**ONE_FRAME.changes, "steps": 2.0}, variant=1),
             "pre-trained alone": System({"steps": 0.0, "pretrain_steps": 1.0}),
             CONTROL: SHUFFLED,
         },
@@ -286,6 +287,11 @@ QUESTIONS: dict[str, Question] = {
                 "pre-training over the same steps of ground truth",
             ),
             Comparison("pre-trained, then fine-tuned", "pre-trained alone", "fine-tuning on ground truth"),
+            Comparison(
+                "from scratch, as many steps in all",
+                "one frame, as many steps in all",
+                "time matters to the same network, after twice the steps",
+            ),
         ),
     ),
     "masking": Question(
