@@ -40,10 +40,8 @@ def _rows(table: pl.DataFrame, what: str) -> list[dict[str, Any]]:
 
 
 def interval_text(row: Mapping[str, Any], sign: str = "") -> str:
-    """A row's value with its interval, one decimal."""
-    value, low, high = (
-        f"{round(row[name], 1) + 0.0:{sign}.1f}" for name in ("value", "low", "high")
-    )  # no -0.0
+    """A row's value with its interval, one decimal; -0.0 is below 0."""
+    value, low, high = (f"{row[name]:{sign}.1f}" for name in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
 
