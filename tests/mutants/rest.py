@@ -655,8 +655,8 @@ MUTANTS = [
     Mutant(
         "attention maps drawn transposed",
         "lart_mini/figures/model.py",
-        'axes.imshow(weight, cmap="cividis_r", vmin=bottom, vmax=top)',
-        'axes.imshow(weight.T, cmap="cividis_r", vmin=bottom, vmax=top)',
+        "axes.imshow(weight, cmap=LOW_TO_HIGH",
+        "axes.imshow(weight.T, cmap=LOW_TO_HIGH",
         ("tests/test_plots.py::test_token_by_token_pictures_have_the_asking_token_in_their_rows",),
     ),
     Mutant(
@@ -697,8 +697,8 @@ MUTANTS = [
     Mutant(
         "the view from above turned upside down",
         "lart_mini/figures/people.py",
-        "ground, heading = np.asarray(places)[:, [0, 2]]",
-        "ground, heading = np.asarray(places)[:, [0, 2]] * [1, -1]",
+        "axes.plot(*ground.T, ",
+        "axes.plot(*(ground * [1, -1]).T, ",
         ("tests/test_plots.py::test_seen_from_above_depth_runs_upwards",),
     ),
     Mutant(
