@@ -60,6 +60,8 @@ def stub(source: str) -> str:
 def test_blanks_of_notebooks_and_of_the_kit_are_the_same() -> None:
     assert set(SOLUTIONS) == set(BLANKS)
     assert set(MISTAKES) == set(BLANKS)
+    cells = [cell for master in MASTERS.values() for cell in master.cells]
+    assert len(BLANKS) == sum(map(is_blank, cells)), "two blanks of one name"
     for stem in FORMED:
         own = [cell.metadata.nbgrader.grade_id for cell in MASTERS[stem].cells if is_blank(cell)]
         assert len(own) >= 3, stem
