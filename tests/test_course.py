@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -196,6 +197,9 @@ def test_a_student_gets_blanks_and_no_solutions(course: Path, stem: str) -> None
     assert len(blanks) == len(list(filter(is_blank, master.cells)))
     assert not any(cell.get("outputs") for cell in own.cells)
     assert not any(KEPT_BACK & tags(cell) for cell in own.cells)
+    prose = "\n".join(cell.source for cell in own.cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\(([^)#:]+\.ipynb)", prose)
+    assert not [link for link in links if not (course / "student" / stem / link).exists()]
     shown = [cell for cell in own.cells if cell.id.endswith("-expected")]
     assert len(shown) == sum("expected" in tags(cell) for cell in master.cells)
 
@@ -244,7 +248,7 @@ def test_a_bad_submission_harms_nothing(
     course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cell that is no Python, one that never ends, one that removes files, and one that is right."""
-    monkeypatch.setitem(GRADING.ExecuteGraded, "timeout", 5)
+    monkeypatch.setitem(GRADING.ExecuteGraded, "timeout", 20)
     stem, precious = "04_masked_transformer", tmp_path / "precious.txt"
     precious.write_text("marks of the others")
     removing = f"import shutil\nshutil.rmtree({str(tmp_path)!r})\nshutil.rmtree('../..')\n"

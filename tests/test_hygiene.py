@@ -96,6 +96,12 @@ def test_cells_are_short_and_asserts_exist(notebook: nbformat.NotebookNode) -> N
     assert any("assert" in source for source in following)
 
 
+def test_code_that_only_draws_is_folded(notebook: nbformat.NotebookNode) -> None:
+    for cell in code(notebook):
+        folded = bool(cell.metadata.get("jupyter", {}).get("source_hidden"))
+        assert folded == ("plot" in cell.metadata.get("tags", [])), cell.source
+
+
 def test_every_picture_has_words(notebook: nbformat.NotebookNode) -> None:
     for output in outputs(notebook):
         data = output.get("data", {})

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from nbformat.v4 import new_markdown_cell
 from lart_mini.files import BadInput, atomic_path, optional
 from lart_mini.runs.plan import read_notebook
 
+NEIGHBOUR = re.compile(r"\]\((\d\d_\w+)\.ipynb")  # a link to another notebook
 KEPT_BACK = {"solution", "instructor"}  # tags of what a student does not get
 CONFIG = '''"""What nbgrader needs to know of this course."""
 
@@ -59,6 +61,8 @@ def source_edition(master: NotebookNode) -> NotebookNode:
     for cell in master.cells:
         if not tags(cell) & KEPT_BACK:
             made.cells.append(deepcopy(cell))
+            if cell.cell_type == "markdown":  # each notebook has a folder of its own there
+                made.cells[-1].source = NEIGHBOUR.sub(r"](../\1/\1.ipynb", cell.source)
             if "expected" in tags(cell):
                 made.cells += _expected(cell)
     return made
@@ -96,8 +100,8 @@ def instructor_edition(master: NotebookNode) -> NotebookNode:
 def write_course(notebooks: Path, out: Path) -> Iterator[str]:
     """Write all editions of a folder's notebooks to `out`, a line a notebook.
 
-    What else lies in `out` (submissions, a gradebook) stays. Raises BadInput without nbgrader, for a folder
-    without notebooks or without a blank, and where nbgrader refuses a notebook.
+    A notebook without a blank is left out. What else lies in `out` (submissions, a gradebook) stays. Raises
+    BadInput without nbgrader, and where nbgrader refuses a notebook.
     """
     api = nbgrader_in(out)
     with atomic_path(out / "nbgrader_config.py") as temporary:

@@ -13,6 +13,7 @@ from lart_mini.files import optional
 
 Execute = optional("nbgrader.preprocessors", "lart_mini[course]", "course").Execute
 
+IMPORT_SECONDS = 600  # imports are ours, and take long where much else is going on
 CELL_SECONDS = 60  # a cell that takes longer is ended, and counts as wrong
 
 
@@ -51,9 +52,12 @@ class ExecuteGraded(Execute):  # type: ignore[misc, valid-type]
 
     def _aside(self, source: str, cell: NotebookNode, resources: dict[str, Any], index: int) -> None:
         """Run something in the kernel that leaves no trace in the notebook."""
-        other = deepcopy(cell)
-        other.source = source
-        super().preprocess_cell(other, resources, index)
+        other, limit = deepcopy(cell), self.timeout
+        other.source, self.timeout = source, IMPORT_SECONDS
+        try:
+            super().preprocess_cell(other, resources, index)
+        finally:
+            self.timeout = limit
 
 
 GRADING = Config()
@@ -61,7 +65,6 @@ GRADING.CourseDirectory.course_id = "lart_mini"
 GRADING.CourseDirectory.release_directory = "student"
 GRADING.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code here"}
 GRADING.ClearSolutions.enforce_metadata = True
-GRADING.Execute.timeout = CELL_SECONDS
 GRADING.ExecuteGraded.timeout = CELL_SECONDS
 GRADING.LimitOutput.max_lines = 200
 GRADING.Autograde.autograde_preprocessors = [

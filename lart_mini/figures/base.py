@@ -28,10 +28,8 @@ CYCLE = [PALETTE[name] for name in ("blue", "vermillion", "green", "orange", "pu
 LEFT, RIGHT, MIDDLE, MISSING = PALETTE["blue"], PALETTE["vermillion"], PALETTE["black"], "#D9D9D9"
 FLOOR = "#B0A99F"
 SKIN = (0.62, 0.72, 0.82)
-LOW_TO_HIGH, BELOW_TO_ABOVE = (
-    "Blues",
-    "PuOr",
-)  # colour maps: of amounts; of what has a middle
+LOW_TO_HIGH = "Blues"  # colour map of amounts
+BELOW_TO_ABOVE = "PuOr"  # of what has a middle
 DPI = 120  # dots per inch, that is, a page of 9 inches is 1080 dots wide
 
 

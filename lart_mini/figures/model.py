@@ -271,7 +271,9 @@ def person_vectors(
     first = 0
     for axes, (name, (width, ticks)) in zip(panels, parts.items(), strict=True):
         rows = values[:, first : first + width].T  # (width, T)
-        image = axes.imshow(rows, aspect="auto", cmap="PuOr", vmin=-3, vmax=3, interpolation="nearest")
+        image = axes.imshow(
+            rows, aspect="auto", cmap=BELOW_TO_ABOVE, vmin=-3, vmax=3, interpolation="nearest"
+        )
         axes.set_yticks(list(ticks), [literal(row) for row in ticks.values()], fontsize=8)
         axes.set_title(literal(f"{name} ({width})"), fontsize=9, loc="left", pad=3)
         first += width

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from lart_mini.figures.base import CYCLE, MIDDLE, MISSING, PALETTE, literal, new_figure
+from lart_mini.figures.base import BELOW_TO_ABOVE, CYCLE, MIDDLE, MISSING, PALETTE, literal, new_figure
 from lart_mini.figures.people import BONES
 from lart_mini.people.body import JOINT_NAMES
 
@@ -52,7 +52,7 @@ def cost_tables(
     figure = new_figure(2.2 * len(tables), 1.8 + 0.42 * len(tracks), title)
     panels = figure.subplots(1, len(tables), sharey=True)
     for axes, (name, cost) in zip(panels, tables.items(), strict=True):
-        image = axes.imshow(cost, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto")
+        image = axes.imshow(cost, cmap=f"{BELOW_TO_ABOVE}_r", vmin=-most, vmax=most, aspect="auto")
         for k, n in np.ndindex(cost.shape):
             colour = "white" if abs(cost[k, n]) > 0.6 * most else MIDDLE
             axes.text(n, k, f"{cost[k, n]:.0f}", ha="center", va="center", fontsize=8, color=colour)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 MISTAKES: dict[str, list[tuple[str, str, str]]] = {
-    "carry_labels": [
-        ("frame < key + 15", "frame <= key + 15", "belongs to the next second"),
-        ("frame >= key - 15", "frame >= key", "go back as well as forth"),
-        ("told[second] = True", "told[second] = here.any()", "nobody did anything"),
-        ("labels[second] = here", "labels[second] += 2 * here", "part 0"),
+    "verdict": [
+        ("elif low > 0:", "elif low + high > 0:", "not settled"),
+        ("if not rests:", "if False:", "cannot be asked, however"),
+        ("elif high < 0:", "elif high < -9:", "whole interval below 0"),
     ],
     "paired_interval": [
         ("weights.sum(axis=1)", "1", "divide by their sum"),

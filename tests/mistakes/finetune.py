@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 MISTAKES: dict[str, list[tuple[str, str, str]]] = {
-    "dense_labels": [
-        ("(frame + 15) // 30 * 30", "frame // 30 * 30", "rounded down"),
-        ("(frame + 15) // 30 * 30", "np.round(frame / 30).astype(int) * 30", "np.round goes to the even one"),
-        ("known[t] = True", "known[:] = True", "no label is carried on"),
-    ],
     "layer_scales": [
         ("depth + 1 - layer", "layer", "turned round"),
         ("depth + 1 - layer", "depth + 2 - layer", "the exponent"),

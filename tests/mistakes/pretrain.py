@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 MISTAKES: dict[str, list[tuple[str, str, str]]] = {
-    "place_shared": [
-        ("max(width, 0) * max(height, 0)", "width * height", "cut each at 0 first"),
-        (" - both)", ")", "counted twice in the union"),
-        ("a[0] + a[2], b[0] + b[2]", "a[2], b[2]", "wrong in example"),
-    ],
     "masked_loss": [
         (".mean(dim=-1)", ".sum(dim=-1)", "1 / C, their mean"),
         ("weight * detected", "weight", "undetected tokens are counted"),

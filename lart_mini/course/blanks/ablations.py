@@ -2,52 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lart_mini.ava import nearest_keyframe
 from lart_mini.claims import experiment
+from lart_mini.claims.answers import Answer
 from lart_mini.course.check import Blank, Slip, gives
-from lart_mini.evaluation.intervals import estimate
+from lart_mini.evaluation.intervals import Estimate, estimate
 from lart_mini.lart.tokens import TokenBatch
 
 HERE = "08_ablations"
 Floats = NDArray[np.float64]
-Labels = NDArray[np.float32]
-
-
-def _carry(frame: NDArray[np.int64], actions: Mapping[int, Labels]) -> tuple[Labels, NDArray[np.bool_]]:
-    """(T,) frame numbers and (C,) labels by key frame -> each frame's (T, C), and whether told (T,)."""
-    key = nearest_keyframe(frame)
-    told = np.isin(key, list(actions))
-    nothing = np.zeros_like(next(iter(actions.values())))
-    return np.stack([actions.get(int(one), nothing) for one in key]), told
-
-
-def _carried() -> list[tuple[NDArray[np.int64], dict[int, Labels]]]:
-    """A track across three key frames, the second of which was not annotated; one that begins late."""
-    stand, walk = np.array([1, 0, 0], np.float32), np.array([0, 1, 1], np.float32)
-    return [(np.arange(20, 110), {30: stand, 90: walk}), (np.arange(44, 76), {30: stand, 60: 0 * stand})]
-
-
-def _symmetric(frame: NDArray[np.int64], actions: Mapping[int, Labels]) -> tuple[Labels, NDArray[np.bool_]]:
-    """The second's last frame belongs to it, too: one frame too many."""
-    labels, told = _carry(frame, actions)
-    late = np.isin(frame - 15, list(actions))
-    for t in np.flatnonzero(late):
-        labels[t], told[t] = actions[int(frame[t]) - 15], True
-    return labels, told
-
-
-def _forwards(frame: NDArray[np.int64], actions: Mapping[int, Labels]) -> tuple[Labels, NDArray[np.bool_]]:
-    """Labels that do not reach back before their key frame."""
-    labels, told = _carry(frame, actions)
-    after = frame >= nearest_keyframe(frame)
-    return labels * after[:, None], told & after
 
 
 def _paired_interval(ours: Floats, theirs: Floats, weights: Floats) -> tuple[float, float, float]:
@@ -88,26 +55,29 @@ def _windows() -> list[tuple[Tensor, int, int]]:
     return [(seen, 6, 4), (gap, 5, 5), (seen, 1, 6), (seen, 6, 0)]
 
 
+def _verdict(low: float, high: float, rests: bool) -> str:
+    """`Answer.verdict` of a difference with this interval, in a scope that rests on enough takes or not."""
+    return Answer("", "", "other", "", Estimate((low + high) / 2, low, high), rests=rests).verdict
+
+
 BLANKS = (
     Blank(
-        "carry_labels",
+        "verdict",
         HERE,
-        _carry,
-        _carried,
+        _verdict,
+        lambda: [(0.2, 3.0, True), (-3.0, -0.1, True), (-1.0, 4.0, True), (1.0, 2.0, False)],
         (
             Slip(
-                "the frame fifteen after a key frame belongs to the next second: a second has thirty frames",
-                gives(_symmetric),
+                "0 lies in the interval, so both signs are possible: not settled, whatever the middle is",
+                lambda got, wanted, low, high, rests: low <= 0 <= high,
             ),
             Slip(
-                "an annotated key frame at which nobody did anything tells something, too",
-                lambda got, wanted, frame, actions: bool(
-                    (got[1] == got[0].any(axis=1)).all() and (got[0] == wanted[0]).all()
-                ),
+                "a scope that rests on too few takes cannot be asked, however clear its number looks",
+                lambda got, wanted, low, high, rests: not rests,
             ),
             Slip(
-                "labels go back as well as forth: they hold for the half second before the key frame, too",
-                gives(_forwards),
+                "the whole interval below 0 says that the claim does not hold",
+                lambda got, wanted, low, high, rests: high < 0,
             ),
         ),
     ),

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lart_mini import ava
 from lart_mini.course.check import Blank, Slip, gives
 from lart_mini.evaluation.key_boxes import pooled
 from lart_mini.lart.config import LARTConfig, StageConfig
@@ -16,26 +15,6 @@ from lart_mini.lart.recipe import parameter_groups
 
 HERE = "06_finetune"
 TINY = {"width": 8, "heads": 2, "pose_width": 8, "people": 1, "frames": 2, "dropout": 0.0}
-
-
-def _dense_labels(frame: NDArray, key_frame: NDArray, key_labels: NDArray) -> tuple[NDArray, NDArray]:
-    """Each frame takes the labels of its nearest key frame (`ava.nearest_keyframe`), if that is labelled."""
-    return _taken(ava.nearest_keyframe(frame), key_frame, key_labels)
-
-
-def _taken(wanted: NDArray, key_frame: NDArray, key_labels: NDArray) -> tuple[NDArray, NDArray]:
-    """Labels (T, C) and known (T,) of frames that ask for these key frames (T,)."""
-    same = wanted[:, None] == key_frame  # (T, K)
-    return same.astype(float) @ key_labels, same.any(axis=1)
-
-
-def _seconds() -> list[tuple[NDArray, NDArray, NDArray]]:
-    """Two key frames that follow each other; then a gap between them, and frames beyond both."""
-    labels = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
-    return [
-        (np.arange(50, 100), np.array([60, 90]), labels),
-        (np.arange(30, 170), np.array([60, 120]), labels),
-    ]
 
 
 def _layer_scales(depth: int, decay: float) -> list[float]:
@@ -69,26 +48,6 @@ def _scores() -> list[tuple[NDArray, int, int]]:
 
 
 BLANKS = (
-    Blank(
-        "dense_labels",
-        HERE,
-        _dense_labels,
-        _seconds,
-        (
-            Slip(
-                "rounded down: a label holds for the second about its key frame, half before and half after",
-                gives(lambda frame, key, labels: _taken(frame // 30 * 30, key, labels)),
-            ),
-            Slip(
-                "a frame half-way belongs to the later key frame; np.round goes to the even one",
-                gives(lambda frame, key, labels: _taken(np.round(frame / 30).astype(int) * 30, key, labels)),
-            ),
-            Slip(
-                "beyond the half second about a key frame nothing is known: no label is carried on",
-                lambda got, wanted, *_: bool((np.asarray(got[1]) & ~wanted[1]).any()),
-            ),
-        ),
-    ),
     Blank(
         "layer_scales",
         HERE,

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lart_mini.boxes import overlap
-from lart_mini.course.check import Blank, Slip, array, gives
+from lart_mini.course.check import Blank, Slip, gives
 from lart_mini.lart.recipe import masked_bce
 from lart_mini.lart.tokens import TokenBatch
 from lart_mini.training.config import schedule
 
 HERE = "05_pretrain"
-
-
-def _place_shared(a: ArrayLike, b: ArrayLike) -> float:
-    """`overlap` of two boxes (4,) x, y, width, height."""
-    return float(overlap(array(a).astype(float), array(b).astype(float)))
-
-
-def _common(a: ArrayLike, b: ArrayLike) -> tuple[float, float]:
-    """Width and height of what two boxes have in common, below 0 where they are apart."""
-    a, b = array(a), array(b)
-    low, high = torch.tensor([a[:2], b[:2]]).amax(0), torch.tensor([a[:2] + a[2:], b[:2] + b[2:]]).amin(0)
-    width, height = (high - low).tolist()
-    return width, height
-
-
-def _uncut(a: ArrayLike, b: ArrayLike) -> float:
-    width, height = _common(a, b)
-    both = width * height
-    return both / (array(a)[2:].prod() + array(b)[2:].prod() - both)
 
 
 def _masked_loss(z: Tensor, y: Tensor, detected: Tensor, weight: Tensor) -> Tensor:
@@ -70,37 +49,6 @@ def _heads() -> list[tuple[Tensor, Tensor]]:
 
 
 BLANKS = (
-    Blank(
-        "place_shared",
-        HERE,
-        _place_shared,
-        lambda: [((0, 0, 4, 6), (1, 0, 4, 6)), ((0, 0, 2, 3), (5, 5, 2, 3)), ((1, 1, 8, 8), (2, 3, 2, 2))],
-        (
-            Slip(
-                "boxes that are apart share nothing: width and height are both below 0 there, and their "
-                "product is above it; cut each at 0 first",
-                gives(_uncut),
-            ),
-            Slip(
-                "the common part is counted twice in the union: both areas hold it",
-                gives(
-                    lambda a, b: (
-                        max(_common(a, b)[0], 0)
-                        * max(_common(a, b)[1], 0)
-                        / (array(a)[2:].prod() + array(b)[2:].prod())
-                    )
-                ),
-            ),
-            Slip(
-                "w and h are sizes: a box ends at x + w and y + h",
-                gives(
-                    lambda a, b: _place_shared(
-                        (*a[:2], a[2] - a[0], a[3] - a[1]), (*b[:2], b[2] - b[0], b[3] - b[1])
-                    )
-                ),
-            ),
-        ),
-    ),
     Blank(
         "masked_loss",
         HERE,
