@@ -48,11 +48,12 @@ def interval_text(row: Mapping[str, Any], sign: str = "") -> str:
 # ------------------------------------------------------------------------------------------------ forest
 
 
-def forest(table: pl.DataFrame, *, title: str, limit: float = 15) -> Figure:
+def forest(table: pl.DataFrame, *, title: str, limit: float = 15, measure: str = "mAP") -> Figure:
     """Forest plot: one row a comparison, its difference with the 95 % interval, and its verdict.
 
     table: comparisons; columns question, claim, scope, value, low, high, paper, verdict. A hollow diamond is
-    the paper's difference. What lies beyond ±limit points stands at the edge, as an arrow.
+    the paper's difference. What lies beyond ±limit points stands at the edge, as an arrow. measure: what the
+    differences are of.
     """
     rows = _rows(table, "a comparison")
     lines = list(_with_headings(rows))
@@ -72,7 +73,7 @@ def forest(table: pl.DataFrame, *, title: str, limit: float = 15) -> Figure:
     highest = max(2.0, *(min(row["high"], limit) for row in rows))
     room = 0.05 * (highest - lowest)
     axes.set(xlim=(lowest - room, highest + room), ylim=(sum(heights), 0))
-    axes.set_xlabel("difference in mAP (points); line: 95 % interval; ◇: the paper's, on AVA")
+    axes.set_xlabel(f"difference in {measure} (points); line: 95 % interval; ◇: the paper's, on AVA")
     _told_at_the_right(
         axes, [(at, line) for line, at in zip(lines, middle, strict=True) if not isinstance(line, str)]
     )

@@ -87,17 +87,19 @@ def _ladder(systems: pl.DataFrame) -> str:
 
 
 def _claims(compared: pl.DataFrame) -> str:
-    """Figures and table of the comparisons; those with hidden frames have a figure of their own."""
+    """Figures and table of the comparisons; hidden frames, and what is no mAP, have figures of their own."""
     if compared.is_empty():
         return ""
     shown = ""
-    for title, part in (
-        ("Differences of two systems", compared.filter(pl.col("question") != "hidden")),
-        ("Masks, where the person is hidden about the key frame", compared.filter(question="hidden")),
+    apart = pl.col("question").is_in(["hidden", "direction"])
+    for title, measure, part in (
+        ("Differences of two systems", "mAP", compared.filter(~apart)),
+        ("Masks, where the person is hidden", "mAP", compared.filter(question="hidden")),
+        ("Forwards or backwards?", "% told right", compared.filter(question="direction")),
     ):
         if len(part):
             told = (f"{row['claim']} {row['value']:+.1f}, {row['verdict']}" for row in part.to_dicts())
-            shown += to_html(forest(part, title=title), f"{title}: {'; '.join(told)}")
+            shown += to_html(forest(part, title=title, measure=measure), f"{title}: {'; '.join(told)}")
     head = ("question", "claim", "compared", "classes", "the paper", "here", "verdict")
     body = [
         (
