@@ -33,6 +33,8 @@ class ExecuteGraded(Execute):  # type: ignore[misc, valid-type]
     its own, so nothing else is needed. Before all, the kernel is guarded (`lart_mini.course.guard`).
     """
 
+    timeout: int | None  # seconds of a cell; nbgrader's
+
     def preprocess_cell(
         self, cell: NotebookNode, resources: dict[str, Any], index: int
     ) -> tuple[NotebookNode, dict[str, Any]]:
