@@ -7,6 +7,8 @@ PROFILE ?= laptop
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
+# trackeval brings opencv-python, which asks for libGL; its files stand in the same folder, and the last one counts.
+HEADLESS := --force-reinstall --no-deps opencv-python-headless
 
 .PHONY: reproduce course test check units nbval fuzz lab clean
 
@@ -47,4 +49,5 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "lart_mini: Python 3.11 or newer with venv: found none of $(PYTHONS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(HEADLESS)
 	touch $@

@@ -11,13 +11,16 @@ from lart_mini.data.mini_ava import (
     groundtruth_of,
     linked,
     mini_ava,
+    scene_of,
 )
+from lart_mini.data.rendered import Rendered, rendered, world_of
 
 __all__ = [
     "SIZES",
     "SPLITS",
     "TRACKERS",
     "MiniAva",
+    "Rendered",
     "Rests",
     "Size",
     "assign",
@@ -25,6 +28,9 @@ __all__ = [
     "groundtruth_of",
     "linked",
     "mini_ava",
+    "rendered",
     "rests_on",
+    "scene_of",
     "split_by_fold",
+    "world_of",
 ]

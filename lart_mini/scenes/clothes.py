@@ -15,7 +15,10 @@ from lart_mini.people.body import Body, forward_kinematics, global_rotations
 from lart_mini.scenes.staging import Performance
 from lart_mini.scenes.takes import Array
 
-SKIN = np.array([[255, 219, 186], [233, 190, 150], [198, 144, 101], [150, 101, 67], [98, 64, 43]], np.float32) / 255
+SKIN = (
+    np.array([[255, 219, 186], [233, 190, 150], [198, 144, 101], [150, 101, 67], [98, 64, 43]], np.float32)
+    / 255
+)
 HAIR = np.array(
     [[28, 22, 20], [60, 38, 22], [110, 72, 40], [190, 150, 90], [150, 150, 150], [120, 45, 25]], np.float32
 ) / 255  # fmt: skip

@@ -48,11 +48,13 @@ def place(rng: np.random.Generator, low: Array, high: Array) -> Place:
     cv2, floor = opencv(), _floor(rng, kind)
     walls = [_wall(rng) for _ in range(4)]
     shared = rng.random(4) < 0.6  # walls that are papered as the first one is
-    walls = [walls[0] * 0.99**k if same else wall for k, (wall, same) in enumerate(zip(walls, shared, strict=True))]
+    walls = [
+        walls[0] * 0.99**k if same else wall for k, (wall, same) in enumerate(zip(walls, shared, strict=True))
+    ]
     blue = np.array([[0.80, 0.86, 0.92], [0.36, 0.56, 0.86]]) * rng.uniform(0.85, 1.08)
     sun = np.array([rng.uniform(-0.7, 0.7), -1, rng.uniform(-0.7, 0.7)])
     cover = np.clip(3 * noise(rng, (128, 256)) + rng.uniform(-0.6, 0.4), 0, 1)
-    hills = np.stack([rng.uniform(0.01, 0.05, 4), rng.integers(2, 12, 4), rng.uniform(0, 6.3, 4)], 1)
+    hills = np.stack([rng.uniform(0.004, 0.022, 4), rng.integers(2, 12, 4), rng.uniform(0, 6.3, 4)], 1)
     return Place(
         outdoors=outdoors,
         low=low.astype(np.float32),
@@ -145,7 +147,11 @@ def _wall(rng: np.random.Generator) -> Array:
 def _window(rng: np.random.Generator, wall: Array, left: int) -> None:
     w, h, top = int(rng.integers(70, 110)), int(rng.integers(64, 84)), 40
     wall[top - 4 : top + h + 4, left : left + w] = 0.92
-    view = np.linspace(1, 0, h)[:, None, None] * [0.55, 0.72, 0.95] + np.linspace(0, 1, h)[:, None, None] * [0.75, 0.82, 0.72]
+    view = np.linspace(1, 0, h)[:, None, None] * [0.55, 0.72, 0.95] + np.linspace(0, 1, h)[:, None, None] * [
+        0.75,
+        0.82,
+        0.72,
+    ]
     view = view + 0.1 * noise(rng, (h, w - 8), 3)[..., None]
     view[:, (w - 8) // 2 - 2 : (w - 8) // 2 + 2] = 0.92
     wall[top : top + h, left + 4 : left + w - 4] = view
@@ -198,7 +204,9 @@ def _ground(at: Place, points: Array, distance: Array) -> Array:
     if at.outdoors:
         haze = np.exp(-distance / HAZE)[..., None]
         return lit * haze + at.sky[0] * 0.9 * (1 - haze)
-    edge = np.minimum(points[..., [0, 2]] - at.low[[0, 2]], at.high[[0, 2]] - points[..., [0, 2]]).min(axis=-1)
+    edge = np.minimum(points[..., [0, 2]] - at.low[[0, 2]], at.high[[0, 2]] - points[..., [0, 2]]).min(
+        axis=-1
+    )
     return lit * (0.7 + 0.3 * np.clip(edge / 0.5, 0, 1))[..., None]  # less light reaches corners
 
 
@@ -227,7 +235,11 @@ def _sky(at: Place, rays: Array) -> Array:
     colour = at.sky[0] * (1 - up) + at.sky[1] * up
     u = (turn / (2 * np.pi) + 0.5) * 255
     cover = _texture(at.clouds, u, np.clip(rise * 110, 0, 127))[..., None]
-    colour = colour * (1 - 0.6 * cover) + 0.6 * cover * np.clip(up * 6, 0, 1) + 0.6 * cover * (1 - np.clip(up * 6, 0, 1)) * at.sky[0]
+    colour = (
+        colour * (1 - 0.6 * cover)
+        + 0.6 * cover * np.clip(up * 6, 0, 1)
+        + 0.6 * cover * (1 - np.clip(up * 6, 0, 1)) * at.sky[0]
+    )
     height = (at.hills[:, 0] * (1 + np.sin(at.hills[:, 1] * turn[..., None] + at.hills[:, 2]))).sum(axis=-1)
     behind = np.array([0.42, 0.52, 0.5], np.float32) * at.sky[0]
     edge = np.clip((height - rise) * 150, 0, 1)[..., None]

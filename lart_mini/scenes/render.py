@@ -113,7 +113,14 @@ class Renderer:
         return self.world.scene.camera.rotation[t]
 
     def _draw(
-        self, mesh: Mesh, colours: Array, axes: Array, focal: float, image: Array, depth: Array, flat: bool = False
+        self,
+        mesh: Mesh,
+        colours: Array,
+        axes: Array,
+        focal: float,
+        image: Array,
+        depth: Array,
+        flat: bool = False,
     ) -> None:
         """Draw a mesh in the world over `image` (h,w,3) where it is nearer than `depth` (h,w)."""
         points = ((mesh.vertices - self.eye) @ (axes.T * FLIP)).astype(np.float32)
@@ -129,7 +136,9 @@ class Renderer:
         size = self.size[0] * n, self.size[1] * n
         return self._shadow_on_floor(mesh, self._axes(t), self.focal * n, size, 1.3 * n)
 
-    def _shadow_on_floor(self, mesh: Mesh, axes: Array, focal: float, size: tuple[int, int], soft: float) -> Array:
+    def _shadow_on_floor(
+        self, mesh: Mesh, axes: Array, focal: float, size: tuple[int, int], soft: float
+    ) -> Array:
         """The mesh flattened along the light onto the floor, seen by a view; edges blurred by `soft` pixels."""
         sun = self.world.place.sun
         flat = mesh.vertices - sun * (mesh.vertices[:, 1:2] / sun[1])
@@ -179,12 +188,19 @@ class Renderer:
         """The homography (3,3) from pixels of frame `t`, `n` times as fine, to pixels of its still view."""
         size = self.size[0] * n, self.size[1] * n
         still = _pixels(self.focal * FINER, self._still_size())
-        return still @ self._axes(int(self._view_of[t])) @ self._axes(t).T @ np.linalg.inv(_pixels(self.focal * n, size))
+        return (
+            still
+            @ self._axes(int(self._view_of[t]))
+            @ self._axes(t).T
+            @ np.linalg.inv(_pixels(self.focal * n, size))
+        )
 
     def _cut(self, layer: Array, to_still: np.ndarray, size: tuple[int, int], nearest: bool = False) -> Array:
         how = self.cv2.INTER_NEAREST if nearest else self.cv2.INTER_LINEAR
         flags = how | self.cv2.WARP_INVERSE_MAP
-        return self.cv2.warpPerspective(layer, to_still, size[::-1], flags=flags, borderMode=self.cv2.BORDER_REPLICATE)
+        return self.cv2.warpPerspective(
+            layer, to_still, size[::-1], flags=flags, borderMode=self.cv2.BORDER_REPLICATE
+        )
 
     def _depth(self, still: _Still, to_still: np.ndarray, t: int, size: tuple[int, int]) -> Array:
         """Depth (h,w) of what stands still, along the axis of frame `t`."""
@@ -230,7 +246,9 @@ def _light(world: World, mesh: Mesh) -> Array:
     """Colours (V,3) of a mesh in the place's light."""
     up, at = mesh.normals[:, 1:2], world.place
     towards = (0.5 - 0.5 * (mesh.normals @ at.sun)[:, None]) ** 2
-    return np.clip(mesh.colours * (at.ambient * (0.72 + 0.28 * up) + at.direct * towards), 0, 1).astype(np.float32)
+    return np.clip(mesh.colours * (at.ambient * (0.72 + 0.28 * up) + at.direct * towards), 0, 1).astype(
+        np.float32
+    )
 
 
 def _share_of_sun(world: World) -> float:
@@ -262,7 +280,9 @@ def before_camera(points: Array, faces: np.ndarray, colours: Array) -> tuple[Arr
     kept = [faces[count == 3]]
     news, tints = [points], [colours]
     if ((count == 1) | (count == 2)).any():
-        for face, ahead in zip(faces[(count > 0) & (count < 3)], front[(count > 0) & (count < 3)], strict=True):
+        for face, ahead in zip(
+            faces[(count > 0) & (count < 3)], front[(count > 0) & (count < 3)], strict=True
+        ):
             ring, total = [], sum(map(len, news))
             for a, b, here, there in zip(face, np.roll(face, -1), ahead, np.roll(ahead, -1), strict=True):
                 if here:
@@ -272,6 +292,12 @@ def before_camera(points: Array, faces: np.ndarray, colours: Array) -> tuple[Arr
                     ring.append(total + len(ring) - sum(k < len(points) for k in ring))
                     news.append((points[a] + share * (points[b] - points[a]))[None])
                     tints.append((colours[a] + share * (colours[b] - colours[a]))[None])
-            kept.append(np.array([[ring[0], ring[k], ring[k + 1]] for k in range(1, len(ring) - 1)], np.int32))
+            kept.append(
+                np.array([[ring[0], ring[k], ring[k + 1]] for k in range(1, len(ring) - 1)], np.int32)
+            )
     joined = np.concatenate(kept).astype(np.int32)
-    return np.concatenate(news).astype(np.float32), np.ascontiguousarray(joined), np.concatenate(tints).astype(np.float32)
+    return (
+        np.concatenate(news).astype(np.float32),
+        np.ascontiguousarray(joined),
+        np.concatenate(tints).astype(np.float32),
+    )

@@ -158,19 +158,31 @@ def _umbrella(main: np.ndarray, other: np.ndarray) -> list[Mesh]:
 def _guitar(main: np.ndarray, other: np.ndarray) -> list[Mesh]:
     wood = main * 0.6 + [0.3, 0.18, 0.08]
     low, high = ball(0.19, wood, (0, -0.6, 0), 0.28), ball(0.14, wood, (0, -0.37, 0), 0.33)
-    neck = [block((0.05, 0.5, 0.03), other * 0.5, (0, -0.05, 0.02)), block((0.08, 0.14, 0.03), wood, (0, 0.22, 0))]
+    neck = [
+        block((0.05, 0.5, 0.03), other * 0.5, (0, -0.05, 0.02)),
+        block((0.08, 0.14, 0.03), wood, (0, 0.22, 0)),
+    ]
     return [low, high, ball(0.055, (0.08, 0.06, 0.05), (0, -0.43, 0.03), 0.5), *neck]
 
 
 def _racket(main: np.ndarray, other: np.ndarray) -> list[Mesh]:
     head = ball(0.145, main, (0, -0.53, 0), 0.12)
     strings = ball(0.115, (0.9, 0.9, 0.86), (0, -0.53, 0), 0.2)
-    return [head, strings, lathe([(-0.4, 0.014), (-0.08, 0.016)], main, 6), lathe([(-0.1, 0.02), (0.08, 0.02)], other, 6)]
+    return [
+        head,
+        strings,
+        lathe([(-0.4, 0.014), (-0.08, 0.016)], main, 6),
+        lathe([(-0.1, 0.02), (0.08, 0.02)], other, 6),
+    ]
 
 
 def _book(main: np.ndarray, other: np.ndarray) -> list[Mesh]:
     covers = [block((0.22, 0.30, 0.008), main, (0, -0.10, z)) for z in (-0.022, 0.022)]
-    return [*covers, block((0.205, 0.285, 0.038), (0.93, 0.91, 0.85), (0.005, -0.10, 0)), block((0.012, 0.3, 0.05), other, (-0.108, -0.1, 0))]
+    return [
+        *covers,
+        block((0.205, 0.285, 0.038), (0.93, 0.91, 0.85), (0.005, -0.10, 0)),
+        block((0.012, 0.3, 0.05), other, (-0.108, -0.1, 0)),
+    ]
 
 
 _HELD = {
@@ -236,7 +248,10 @@ def _chair(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
 
 
 def _stool(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
-    return [lathe([(0.44, 0.0), (0.44, 0.17), (0.5, 0.18), (0.5, 0.0)], other), *_legs(0.44, 0.11, 0.11, colour, 0.035)]
+    return [
+        lathe([(0.44, 0.0), (0.44, 0.17), (0.5, 0.18), (0.5, 0.0)], other),
+        *_legs(0.44, 0.11, 0.11, colour, 0.035),
+    ]
 
 
 def _shelf(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
@@ -245,7 +260,11 @@ def _shelf(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
     tints = 0.48 + 0.37 * np.sin(np.outer(np.arange(12) + 9 * other[0], (2.1, 3.7, 5.3)))
     widths = 0.05 + 0.06 * tints[:, 0]
     books = [
-        block((widths[k], 0.2 + 0.1 * tint[1], 0.2), tint, (-0.33 + 0.17 * (k % 4), y + 0.12 + 0.05 * tint[1], 0.03))
+        block(
+            (widths[k], 0.2 + 0.1 * tint[1], 0.2),
+            tint,
+            (-0.33 + 0.17 * (k % 4), y + 0.12 + 0.05 * tint[1], 0.03),
+        )
         for k, (tint, y) in enumerate(zip(tints, np.repeat([0.45, 0.85, 1.25], 4), strict=True))
     ]
     return [block((0.9, 1.7, 0.02), colour * 0.7, (0, 0.85, -0.15)), *sides, *boards, *books]
@@ -254,7 +273,12 @@ def _shelf(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
 def _sofa(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
     cushions = [block((0.72, 0.14, 0.62), other, (x, 0.44, 0.06)) for x in (-0.37, 0.37)]
     arms = [block((0.16, 0.6, 0.82), other * 0.85, (x, 0.3, 0)) for x in (-0.82, 0.82)]
-    return [block((1.6, 0.38, 0.8), other * 0.8, (0, 0.2, 0)), block((1.6, 0.5, 0.18), other * 0.9, (0, 0.6, -0.32)), *cushions, *arms]
+    return [
+        block((1.6, 0.38, 0.8), other * 0.8, (0, 0.2, 0)),
+        block((1.6, 0.5, 0.18), other * 0.9, (0, 0.6, -0.32)),
+        *cushions,
+        *arms,
+    ]
 
 
 def _lamp(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
@@ -265,7 +289,10 @@ def _lamp(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
 def _plant(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
     pot = lathe([(0.0, 0.12), (0.3, 0.17), (0.3, 0.0)], colour)
     green = np.array([0.2, 0.42, 0.18])
-    leaves = [ball(0.2, green * (0.8 + 0.1 * k), (0.16 * np.sin(2.4 * k), 0.5 + 0.13 * k, 0.16 * np.cos(2.4 * k))) for k in range(5)]
+    leaves = [
+        ball(0.2, green * (0.8 + 0.1 * k), (0.16 * np.sin(2.4 * k), 0.5 + 0.13 * k, 0.16 * np.cos(2.4 * k)))
+        for k in range(5)
+    ]
     return [pot, lathe([(0.25, 0.025), (0.9, 0.02)], (0.35, 0.25, 0.15), 6), *leaves]
 
 
@@ -273,12 +300,22 @@ def _tree(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
     green = np.array([0.2, 0.4, 0.14]) * (0.7 + 0.5 * other) + [0.06, 0, 0]
     trunk = lathe([(0.0, 0.2), (0.4, 0.13), (2.2, 0.09)], (0.33, 0.25, 0.17), 8)
     places = [(0.55 * np.sin(2.1 * k), 2.1 + 0.28 * k, 0.55 * np.cos(2.1 * k)) for k in range(6)]
-    return [trunk, *(ball(0.72 - 0.05 * k, green * (0.85 + 0.06 * k), place) for k, place in enumerate(places))]
+    return [
+        trunk,
+        *(ball(0.72 - 0.05 * k, green * (0.85 + 0.06 * k), place) for k, place in enumerate(places)),
+    ]
 
 
 def _bush(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:
     green = np.array([0.2, 0.38, 0.15]) * (0.7 + 0.6 * other)
-    return [ball(0.42 - 0.05 * k, green * (0.85 + 0.08 * k), (0.4 * np.sin(2.3 * k), 0.3 + 0.08 * k, 0.3 * np.cos(2.3 * k))) for k in range(4)]
+    return [
+        ball(
+            0.42 - 0.05 * k,
+            green * (0.85 + 0.08 * k),
+            (0.4 * np.sin(2.3 * k), 0.3 + 0.08 * k, 0.3 * np.cos(2.3 * k)),
+        )
+        for k in range(4)
+    ]
 
 
 def _bench(colour: np.ndarray, other: np.ndarray) -> list[Mesh]:

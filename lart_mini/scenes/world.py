@@ -80,7 +80,10 @@ class World:
         drawn: bool = True,
     ) -> None:
         self.scene, self.drawn = scene, drawn
-        streams = {name: scene.stream(name) for name in ("clothes", "held", "cartons", "place", "furniture", "sensor")}
+        streams = {
+            name: scene.stream(name)
+            for name in ("clothes", "held", "cartons", "place", "furniture", "sensor")
+        }
         self.people: list[Dressed] = [
             dressed(streams["clothes"], actor, scene.body, outfit)
             for actor, outfit in zip(scene.actors, scene.outfits, strict=True)
@@ -115,16 +118,27 @@ class World:
     def _furniture(self, rng: np.random.Generator, path: Array) -> list[Piece]:
         """What stands about: furniture, cartons, and the same things that hands hold, where nobody walks."""
         kinds = OUTDOORS if self.place.outdoors else INDOORS
-        pieces = [*rng.choice(kinds, rng.integers(3, 7)), *["carton"] * int(rng.integers(1, 4)), *rng.choice(HELD, rng.integers(4, 9))]
+        pieces = [
+            *rng.choice(kinds, rng.integers(3, 7)),
+            *["carton"] * int(rng.integers(1, 4)),
+            *rng.choice(HELD, rng.integers(4, 9)),
+        ]
+        if self.place.outdoors:
+            pieces = [*pieces, *rng.choice(OUTDOORS[:3], 10)]  # trees and bushes further off
         taken, found = [self.scene.camera.position[[0, 2]]], []
         for kind in map(str, pieces):
             small = kind in (*HELD, "carton")
             mesh = self._one(rng, kind)
+            far = 14.0 if kind in OUTDOORS else 2.0
             for _ in range(TRIES):
-                to, turn = self._spot(rng, kind)
+                to, turn = self._spot(rng, kind, far)
                 apart = min(float(np.linalg.norm(to - other)) for other in taken)
                 walked = np.linalg.norm(path[:, [0, 2]] - to, axis=1).min()
-                if apart > 0.7 and walked > (0.6 if small else 1.0) and not self._hides(path, to, 0.4 if small else 0.8):
+                if (
+                    apart > 0.7
+                    and walked > (0.6 if small else 1.0)
+                    and not self._hides(path, to, 0.4 if small else 0.8)
+                ):
                     found.append(Piece(mesh.placed(about_y(turn), (to[0], 0, to[1])), thing=len(self.things)))
                     self.things.append(Thing(kind, None))
                     taken.append(to)
@@ -139,12 +153,19 @@ class World:
         mesh, high, height = held(rng, kind), rng.random() < ON_POST, rng.uniform(0.3, 1.1)
         return on_post(rng, mesh, height) if high else standing(mesh)
 
-    def _spot(self, rng: np.random.Generator, kind: str) -> tuple[np.ndarray, float]:
-        """A place (x, z) on the floor, and how to turn there; what belongs there stands at a wall."""
+    def _spot(self, rng: np.random.Generator, kind: str, far: float) -> tuple[np.ndarray, float]:
+        """A place (x, z) on the floor, and how to turn there; what belongs there stands at a wall.
+
+        `far`: m beyond where people are that something may stand in the open.
+        """
         low, high = self.place.low[[0, 2]], self.place.high[[0, 2]]
         if self.place.outdoors:
-            low, high = low - 6, high + 6
-        to, turn, wall = rng.uniform(low + 0.5, high - 0.5), float(rng.uniform(-np.pi, np.pi)), rng.integers(4)
+            low, high = low - far, high + far
+        to, turn, wall = (
+            rng.uniform(low + 0.5, high - 0.5),
+            float(rng.uniform(-np.pi, np.pi)),
+            rng.integers(4),
+        )
         if kind in AT_WALL and not self.place.outdoors:
             axis, side = divmod(int(wall), 2)
             to[axis] = high[axis] - 0.42 if side else low[axis] + 0.42
@@ -188,7 +209,9 @@ class World:
         first = self._first_handled
         found = [first + k for k, one in enumerate(self.in_hand) if one == actor]
         first += len(self.in_hand)
-        return found + [first + k for k, box in enumerate(self.cartons) if box.actor == actor and box.held[t].any()]
+        return found + [
+            first + k for k, box in enumerate(self.cartons) if box.actor == actor and box.held[t].any()
+        ]
 
 
 def _in_hand(one: InHand, person: Dressed, t: int) -> Mesh:
