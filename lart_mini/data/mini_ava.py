@@ -219,7 +219,7 @@ def kept(
     fold: tuple[int, int] | None = None,
     variant: Variant = PLAIN,
 ) -> dict[str, Path]:
-    """The folder of each tracker's data set, composed where the cache does not hold it; raises as `mini_ava`."""
+    """Each tracker's folder, composed where the cache does not hold it; raises as `mini_ava` does."""
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
     for tracker in trackers:

@@ -1,8 +1,8 @@
 """rendered: mini_ava's very scenes and detections as pictures, with the ground truth that the pictures show.
 
-Only label 17 (carry/hold) differs from mini_ava's: whoever has a thing in hand carries it, if the ID mask shows
-SEEN pixels of the thing or more at the key frame. An annotator labels what is seen; a label never makes a thing.
-It is a data set of its own name, so that what is published of mini_ava stays valid.
+Only label 17 (carry/hold) differs from mini_ava's: whoever has a thing in hand carries it, if the ID mask
+shows SEEN pixels of the thing or more at the key frame. An annotator labels what is seen; a label never
+makes a thing. It is a data set of its own name, so that what is published of mini_ava stays valid.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from lart_mini.scenes.world import HOLDS, World
 
 CARRY = 17
 SEEN = 40  # pixels of SIZE
-# Raised by one with every change of what is drawn: labels may move with it, and cached features of pictures do.
+# Raised by one with every change of what is drawn: labels may move with it, and cached features of pictures
+# do.
 VERSION = 1
 
 
@@ -58,7 +59,8 @@ def rendered(
     tracker: str = "lart",
     fold: tuple[int, int] | None = None,
 ) -> Rendered:
-    """The rendered data set of a size and seed, composed if the cache does not hold it; arguments as `mini_ava`'s.
+    """The rendered data set of a size and seed, composed if the cache does not hold it; arguments as
+    `mini_ava`'s.
 
     Raises BadInput as `mini_ava` does, and where OpenCV is missing.
     """

@@ -2,8 +2,8 @@
 
 World frame: metres, y up, floor at y = 0. data_samples/motion/ holds five things: `*.npz` (the motion, one
 file per source), `manifest.json` (where each clip comes from, made by the build), and by hand `takes.csv`
-(performer, take and split of each clip), `labels.csv` (AVA ids by frame ranges) and `contacts.csv` (where hands
-touch the carton that was in the capture).
+(performer, take and split of each clip), `labels.csv` (AVA ids by frame ranges) and `contacts.csv` (where
+hands touch the carton that was in the capture).
 
 `python -m lart_mini.build motion` makes the motion anew from the registry packages it was taken from.
 """
@@ -66,7 +66,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Contact:
-    """A stretch of a clip in which hands touch the carton that was in the capture: frames `first` to `last`."""
+    """Frames `first` to `last` of a clip, in which hands touch the carton that was in the capture."""
 
     first: int
     last: int

@@ -1,8 +1,8 @@
 """Cartons: what was in the hands of those who lift, carry and put down, put back where it was.
 
-The capture had a real box and kept only the body. Where the hands of a clip touch it stands in contacts.csv, by
-hand; labels are not asked. Between the hands it goes as they go; before it is taken and after it is left it stands
-where that was, or falls from there.
+The capture had a real box and kept only the body. Where the hands of a clip touch it stands in contacts.csv,
+by hand; labels are not asked. Between the hands it goes as they go; before it is taken and after it is left
+it stands where that was, or falls from there.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def cartons(
     joints: Sequence[Array],
     contacts: dict[str, tuple[Contact, ...]],
 ) -> list[Carton]:
-    """The cartons of all actors, one for each take in which hands touch one; joints: (T,24,3) of each actor."""
+    """All actors' cartons, one for each take in which hands touch one; joints: (T,24,3) of each actor."""
     found = []
     for number, (actor, points) in enumerate(zip(actors, joints, strict=True)):
         for take, name in enumerate(actor.takes):
             mirrored = name.endswith("_mirrored")
             rows = contacts.get(name.removesuffix("_mirrored"), ())
             here = actor.present & (actor.shown == take)
-            touched = np.zeros((len(here), 2), bool)
+            touched = np.zeros((len(actor.present), 2), bool)
             for row in rows:
                 inside = here & (actor.source >= row.first) & (actor.source <= row.last)
                 touched[inside] |= np.array(row.hands[::-1] if mirrored else row.hands)
@@ -77,11 +77,9 @@ def _carton(
     low = size[1] / 2
     centre[:, 1] = np.maximum(centre[:, 1], low)
     there = np.ones(len(held), bool)
-    starts = [k for k in touched if k == touched[0] or not any_hand[k - 1]]
-    ends = [k for k in touched if k == touched[-1] or not any_hand[k + 1]]
     stands = centre.copy()
     stands[:, 1] = low
-    first, last = starts[0], ends[-1]
+    first, last = int(touched[0]), int(touched[-1])
     taken = any(actor.source[first] == row.first and row.before == "floor" for row in rows)
     left = any(actor.source[last] == row.last and row.after == "floor" for row in rows)
     if taken:
@@ -102,7 +100,8 @@ def _carton(
 def _between(hands: Array, held: np.ndarray, nearest: np.ndarray) -> tuple[Array, Array]:
     """Centre (T,3) and turn (T,3,3) of a carton: level, its width along the line between the hands.
 
-    In one hand it keeps the way it last had from that hand; in none it stays as at the nearest frame of contact.
+    In one hand it keeps the way it last had from that hand; in none it stays as at the nearest frame of
+    contact.
     """
     across = hands[:, 0] - hands[:, 1]
     middle = hands.mean(axis=1)
@@ -120,6 +119,6 @@ def _between(hands: Array, held: np.ndarray, nearest: np.ndarray) -> tuple[Array
 
 
 def _settle(centre: Array, stands: Array, frames: np.ndarray, still: int) -> None:
-    """Let the carton go into the hands, or out of them, within the `frames` next to `still`, where it stands."""
+    """Let the carton go into the hands, or out of them, in the `frames` next to `still`."""
     share = (np.abs(frames - still) / (len(frames) + 1)).astype(np.float32)[:, None]
     centre[frames] = stands * (1 - share) + centre[frames] * share

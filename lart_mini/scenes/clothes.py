@@ -1,8 +1,8 @@
 """Clothes: one actor's body dressed, as colours of its vertices and how far cloth stands off the skin.
 
-A garment is a set of vertices, told by the joint they hang on and by their height in the rest pose. Colours come
-from the scene's outfits, the same that the simulated detector sees; cut, skin and hair are drawn apart, so that
-nothing here knows what anybody does.
+A garment is a set of vertices, told by the joint they hang on and by their height in the rest pose. Colours
+come from the scene's outfits, the same that the simulated detector sees; cut, skin and hair are drawn apart,
+so that nothing here knows what anybody does.
 """
 
 from __future__ import annotations

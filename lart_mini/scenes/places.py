@@ -1,7 +1,7 @@
 """Places: a room with four walls, or the open; where every ray of the camera ends, and in which colour.
 
-Textures are drawn from a stream of chance: planks, tiles, carpet, grass, sand, paving; paper, bricks, stripes,
-windows and pictures. No picture of anybody's is in them.
+Textures are drawn from a stream of chance: planks, tiles, carpet, grass, sand, paving; paper, bricks,
+stripes, windows and pictures. No picture of anybody's is in them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def place(rng: np.random.Generator, low: Array, high: Array) -> Place:
         high=high.astype(np.float32),
         floor=(floor, cv2.GaussianBlur(floor, (0, 0), 6, borderType=cv2.BORDER_REFLECT)),
         walls=walls,
-        ceiling=np.float32([0.86, 0.86, 0.84]),
+        ceiling=np.array([0.86, 0.86, 0.84], np.float32),
         sky=blue.astype(np.float32),
         hills=hills.astype(np.float32),
         clouds=cover.astype(np.float32),
@@ -119,7 +119,7 @@ def _seamless(pattern: Array) -> Array:
 
 
 def _wall(rng: np.random.Generator) -> Array:
-    """64 pixels a metre: painted, papered or of bricks, with a window, a door, pictures, and a skirting board."""
+    """64 pixels a metre: paint, paper or bricks, with windows, a door, pictures, and a skirting board."""
     height, width = WALL_PIXELS
     y, x = np.mgrid[:height, :width]
     paint = rng.uniform(0.5, 0.9) + rng.uniform(-0.14, 0.14, 3)
@@ -175,7 +175,7 @@ def _picture(rng: np.random.Generator, wall: Array, left: int) -> None:
 
 
 def look(at: Place, eye: Array, rays: Array) -> tuple[Array, Array, Array]:
-    """What rays (H,W,3) from `eye` (3,) end at: colours (H,W,3), distance along the ray (H,W), floor (H,W)."""
+    """What rays (H,W,3) from `eye` (3,) end at: colours (H,W,3), distance in rays (H,W), floor (H,W)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [np.where(rays[..., 1] < -1e-6, -eye[1] / rays[..., 1], np.inf)]
         if not at.outdoors:

@@ -1,8 +1,9 @@
-"""The renderer: a World as pictures and ID masks, by OpenCV's software rasteriser, without GL, GPU or display.
+"""The renderer: a World as pictures and ID masks, by OpenCV's software rasteriser, without GL, GPU or
+display.
 
-A scene's camera turns but never moves, so what stands still (room, furniture, their light and shadows) is drawn
-once for a stretch of frames, as a wide view, and each frame takes its part of it by a homography. People and
-what they handle are drawn over it, triangle by triangle, with one depth buffer.
+A scene's camera turns but never moves, so what stands still (room, furniture, their light and shadows) is
+drawn once for a stretch of frames, as a wide view, and each frame takes its part of it by a homography.
+People and what they handle are drawn over it, triangle by triangle, with one depth buffer.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ class _Still:
 class Renderer:
     """Frames (H,W,3) uint8 RGB of a World, and their masks; every frame by itself, in any order.
 
-    `size`: height and width of the pictures, pixels, of the camera's shape or of another (then its width counts
-    and rows are cut or added above and below). `smooth`: people are drawn so many times as fine and averaged.
-    Raises BadInput for a size that is none, and where OpenCV is missing.
+    `size`: height and width of the pictures, pixels, of the camera's shape or of another (then its width
+    counts and rows are cut or added above and below). `smooth`: people are drawn so many times as fine and
+    averaged. Raises BadInput for a size that is none, and where OpenCV is missing.
     """
 
     def __init__(self, world: World, size: tuple[int, int] = SIZE, smooth: int = 1) -> None:
@@ -139,7 +140,7 @@ class Renderer:
     def _shadow_on_floor(
         self, mesh: Mesh, axes: Array, focal: float, size: tuple[int, int], soft: float
     ) -> Array:
-        """The mesh flattened along the light onto the floor, seen by a view; edges blurred by `soft` pixels."""
+        """The mesh flattened along the light onto the floor, as a view sees it, blurred by `soft` pixels."""
         sun = self.world.place.sun
         flat = mesh.vertices - sun * (mesh.vertices[:, 1:2] / sun[1])
         points = ((flat - self.eye) @ (axes.T * FLIP)).astype(np.float32)
@@ -221,7 +222,7 @@ class Renderer:
 
 
 def _views(camera: Camera, size: tuple[int, int], focal: float) -> np.ndarray:
-    """For each frame (T,) the frame in whose widened view it lies: a new one where the camera has turned too far."""
+    """For each frame (T,) the one in whose widened view it lies: a new one once the camera turned far."""
     half = np.array([size[1], size[0]]) / 2 / focal
     corners = np.array([[x, y, 1.0] for x in (-half[0], half[0]) for y in (-half[1], half[1])])
     chosen, current = [], 0
@@ -271,8 +272,8 @@ def _tone_curve() -> np.ndarray:
 def before_camera(points: Array, faces: np.ndarray, colours: Array) -> tuple[Array, np.ndarray, Array]:
     """A mesh in OpenCV's camera frame without what is behind the camera or too far, cut at the near plane.
 
-    OpenCV 5.0.0 fills the picture with garbage for triangles that reach behind the near plane. points, colours:
-    (V,3) · faces: (F,3) int32. Vertices are added where edges meet the plane.
+    OpenCV 5.0.0 fills the picture with garbage for triangles that reach behind the near plane. points,
+    colours: (V,3) · faces: (F,3) int32. Vertices are added where edges meet the plane.
     """
     z = -points[:, 2]
     front = (z > NEAR)[faces]

@@ -81,7 +81,8 @@ def block(size: Vector, colour: Vector, centre: Vector = (0, 0, 0)) -> Mesh:
 
 
 def lathe(profile: Sequence[tuple[float, float]], colour: Vector, sides: int = 10, flat: float = 1) -> Mesh:
-    """A surface of revolution about the y axis, through `profile`: (height, radius) from one end to the other.
+    """A surface of revolution about the y axis, through `profile`: (height, radius) from one end to the
+    other.
 
     `flat`: its depth (z) as a share of its width (x).
     """
@@ -207,7 +208,8 @@ def carton(rng: np.random.Generator, width: float | None = None) -> tuple[Mesh, 
     return together([block(size, colour), flap, strip]), size
 
 
-# ----------------------------------------------------------------------------------------------- to stand about
+# ----------------------------------------------------------------------------------------------- to stand
+# about
 
 
 def standing(mesh: Mesh, height: float = 0.0) -> Mesh:

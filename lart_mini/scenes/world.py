@@ -1,7 +1,8 @@
 """A World: all of a scene that pixels need: clothes, a place with furniture, and what hands hold.
 
-Its chance comes from streams of its own, so that motion, boxes and detections of a scene stay what they are. What
-is drawn knows nothing of labels: a held thing makes the label carry/hold, the label never makes a thing.
+Its chance comes from streams of its own, so that motion, boxes and detections of a scene stay what they are.
+What is drawn knows nothing of labels: a held thing makes the label carry/hold, the label never makes a
+thing.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class InHand:
 class World:
     """The scene's people dressed, its place, and all things; `moving` gives what is where at a frame.
 
-    `holds`: the chance that an actor without a carton holds something. `drawn` False leaves out what is held or
-    handled, and nothing else: the audits ask what is learnt then.
+    `holds`: the chance that an actor without a carton holds something. `drawn` False leaves out what is held
+    or handled, and nothing else: the audits ask what is learnt then.
     """
 
     def __init__(
@@ -215,7 +216,7 @@ class World:
 
 
 def _in_hand(one: InHand, person: Dressed, t: int) -> Mesh:
-    """A held thing where its hand is: what hangs is upright, what does not goes on along the hand, tipped forward."""
+    """A held thing at its hand: what hangs is upright, all else goes on along the hand, tipped forward."""
     wrist, hand = person.joints[t, 20 + one.side], person.joints[t, 22 + one.side]
     grip, ahead = wrist + 0.7 * (hand - wrist), person.facing[t][:, 2]
     if one.kind in HANGING:
