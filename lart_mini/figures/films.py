@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from lart_mini import ava
 from lart_mini.boxes import corners_from_xywh
@@ -44,10 +45,12 @@ def film_scene(
     frames: tuple[int, int | None, int] = (0, None, 1),
     zoom: int = 2,
 ) -> Iterator[Picture]:
-    """Pictures of a scene of mini_ava, `zoom` times 216 × 384, with people marked on them.
+    """Pictures of a scene of mini_ava, `zoom` times 216 × 384 pixels, with people marked on them.
 
-    name: such as `ava-val:3` · draw: `plain`, `truth` (boxes and actions), `tracks` (what the tracker follows)
-    or `scores` (tracks, and what the shipped LART says of each) · frames: first, one after the last, step. Raises BadInput for a scene, size, seed, `draw` or frames that are none, before the first picture.
+    name: such as `ava-val:3` · draw: `plain`, `truth` (boxes and actions), `tracks` (what the tracker
+    follows) or `scores` (tracks, and what the shipped LART says of each) · frames: first, one after the last
+    (None: to the end), step. Raises BadInput for a scene, size, seed, `draw` or frames that are none, before
+    the first picture.
     """
     split, index = read_scene_name(name)
     if draw not in LAYERS:
@@ -59,12 +62,9 @@ def film_scene(
     whole_number("film", "first frame", first, 0, scene.frames - 1)
     whole_number("film", "frame after the last", stop, first + 1, scene.frames)
     whole_number("film", "step", step, 1)
-    renderer = Renderer(world_of(scene))
+    renderer = Renderer(world_of(scene), (zoom * SIZE[0], zoom * SIZE[1]))
     people = _people(scene, renderer, split, index, draw)
-    return (
-        draw_people(renderer.frame(t), people(t), zoom) if draw != "plain" or zoom > 1 else renderer.frame(t)
-        for t in range(first, stop, step)
-    )
+    return (draw_people(renderer.frame(t), people(t), letters=6 * zoom) for t in range(first, stop, step))
 
 
 def _people(scene: Scene, renderer: Renderer, split: str, index: int, draw: str) -> People:
@@ -80,12 +80,12 @@ def _people(scene: Scene, renderer: Renderer, split: str, index: int, draw: str)
 
 def true_people(scene: Scene, renderer: Renderer, t: int) -> list[Marked]:
     """The annotated people of frame `t`: boxes, and actions as the rendered set has them."""
-    scale, found = renderer.size[1] / scene.camera.size[1], []
-    seen = renderer.seen(t)
+    scale, least = renderer.size[1] / scene.camera.size[1], SEEN * (renderer.size[1] / SIZE[1]) ** 2
+    seen, found = renderer.seen(t), []
     for number, person in enumerate(scene.filmed):
         if scene.annotated[number, t]:
             actions = set((np.flatnonzero(person.labels[t]) + 1).tolist()) - {CARRY}
-            if any(seen.get(thing, 0) >= SEEN for thing in renderer.world.held_by(number, t)):
+            if any(seen.get(thing, 0) >= least for thing in renderer.world.held_by(number, t)):
                 actions.add(CARRY)
             told = [(ava.NAMES[action], None) for action in sorted(actions)]
             found.append(Marked(person.box[t] * scale, f"person {number}", told, CYCLE[number % len(CYCLE)]))
@@ -104,6 +104,7 @@ def tracked_people(
         told.add(tracklet.track)
         boxes = corners_from_xywh(tracklet.box[max(0, k - TAIL) : k + 1]) * scale
         feet = np.stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]], axis=1)
+        feet = uniform_filter1d(feet, 9, axis=0, mode="nearest")
         kept = tracklet.detected[max(0, k - TAIL) : k + 1]
         colour = CYCLE[tracklet.track % len(CYCLE)]
         actions = [] if rows is None else _best(rows[k])

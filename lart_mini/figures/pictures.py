@@ -1,4 +1,4 @@
-"""Pictures of scenes and videos: boxes, tracks, actions and scores drawn on frames, strips, players, video files."""
+"""Pictures of scenes and videos: boxes, tracks, actions, scores on frames; strips, players, video files."""
 
 from __future__ import annotations
 
@@ -39,39 +39,38 @@ class Marked:
     path: NDArray | None = None  # (K,2) where the feet were
 
 
-def draw_people(picture: Picture, people: Sequence[Marked], zoom: int = 2) -> Picture:
-    """The picture (H,W,3), `zoom` times as large, with each person's path, box, name and actions on it."""
-    height, width = picture.shape[:2]
-    image = Image.fromarray(picture).resize((zoom * width, zoom * height), Image.Resampling.BICUBIC)
-    pen = ImageDraw.Draw(image, "RGBA")
+def draw_people(picture: Picture, people: Sequence[Marked], *, letters: int = 12) -> Picture:
+    """The picture (H,W,3) with each person's path, box, name and actions on it, letters of so many pixels."""
+    image = Image.fromarray(picture)
+    pen, line = ImageDraw.Draw(image, "RGBA"), max(1, letters // 6)
     for one in people:
         if one.path is not None and len(one.path) > 1:
-            pen.line([tuple(zoom * point) for point in one.path], fill=one.colour, width=zoom, joint="curve")
-        pen.rectangle([zoom * float(x) for x in one.box], outline=one.colour, width=zoom)
+            pen.line([tuple(point) for point in one.path], fill=one.colour, width=line, joint="curve")
+        pen.rectangle([float(x) for x in one.box], outline=one.colour, width=line)
     for one in people:  # words over all boxes
-        _words(pen, one, zoom, image.size)
+        _words(pen, one, letters, image.size)
     return np.asarray(image)
 
 
-def _words(pen: ImageDraw.ImageDraw, one: Marked, zoom: int, size: tuple[int, int]) -> None:
-    font, line = _font(6 * zoom), 8 * zoom
+def _words(pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int, int]) -> None:
+    font, line, gap = _font(letters), 4 * letters // 3, letters // 4
     actions = [(_short(name), score) for name, score in one.actions[:MOST_LINES]]
     texts = [name if score is None else f"{name} {100 * score:.0f}" for name, score in actions]
-    wide = max(pen.textlength(text, font) for text in [one.name, *texts]) + 3 * zoom
+    wide = max(pen.textlength(text, font) for text in [one.name, *texts]) + 2 * gap
     tall = line * (len(texts) + 1)
-    left = min(max(zoom * float(one.box[0]), 0), size[0] - wide)
-    top = zoom * float(one.box[1]) - tall
-    top = top if top >= 0 else min(zoom * float(one.box[3]), size[1] - tall)
+    left = max(min(float(one.box[0]), size[0] - wide), 0)
+    top = float(one.box[1]) - tall
+    top = top if top >= 0 else max(min(float(one.box[3]), size[1] - tall), 0)
     pen.rectangle((left, top, left + wide, top + line), fill=one.colour)
-    red, green, blue = ImageColor.getrgb(one.colour)
+    red, green, blue = ImageColor.getrgb(one.colour)[:3]
     ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else "white"
-    pen.text((left + zoom, top), one.name, fill=ink, font=font)
+    pen.text((left + gap, top), one.name, fill=ink, font=font)
     for row, (text, (_, score)) in enumerate(zip(texts, actions, strict=True), start=1):
         y = top + row * line
         pen.rectangle((left, y, left + wide, y + line), fill=(20, 20, 20, 165))
         if score is not None:
             pen.rectangle((left, y, left + wide * score, y + line), fill=(red, green, blue, 150))
-        pen.text((left + zoom, y), text, fill="white", font=font)
+        pen.text((left + gap, y), text, fill="white", font=font)
 
 
 def _short(name: str) -> str:
@@ -135,7 +134,7 @@ def video_kind(path: str | Path) -> str:
 
 
 def write_video(pictures: Iterable[Picture], path: str | Path, fps: float = 30) -> Path:
-    """Write pictures (H,W,3) uint8 RGB of one size, as many as come, as .mp4, .gif or .webp; whole or not at all.
+    """Write pictures (H,W,3) uint8 RGB of one size as .mp4, .gif or .webp; whole or not at all.
 
     Raises BadInput for another kind, for a place where nothing can be written, and for no pictures.
     """
@@ -170,7 +169,7 @@ def _write_mp4(frames: Iterable[Picture], path: Path, size: tuple[int, int], fps
 
 def _save_moving(frames: Sequence[Picture], file: io.IOBase, kind: str, fps: float) -> None:
     images = [Image.fromarray(frame) for frame in frames]
-    how: dict = {"quality": 60, "method": 4} if kind == "webp" else {"optimize": True}
+    how: dict = {"quality": 45, "method": 4} if kind == "webp" else {"optimize": True}
     if kind == "gif":  # one table of colours for all, without dots, keeps files small and still parts still
         table = images[len(images) // 2].quantize(256)
         images = [image.quantize(palette=table, dither=Image.Dither.NONE) for image in images]

@@ -1,12 +1,13 @@
 """Clothes: one actor's body dressed, as colours of its vertices and how far cloth stands off the skin.
 
-A garment is a set of vertices, told by the joint they hang on and by their height in the rest pose. Colours
+A garment is a set of triangles, told by the joint they hang on and by their height in the rest pose. Colours
 come from the scene's outfits, the same that the simulated detector sees; cut, skin and hair are drawn apart,
 so that nothing here knows what anybody does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ HAIR = np.array(
 ) / 255  # fmt: skip
 LEGS, TORSO, FEET, HEAD = (0, 1, 2, 4, 5), (0, 3, 6, 9, 13, 14), (7, 8, 10, 11), (12, 15)
 LEFT_ARM, RIGHT_ARM = (16, 18, 20, 22), (17, 19, 21, 23)
+Wear = Callable[[np.ndarray, np.ndarray, float], None]  # vertices, colour, and m off the skin
 CALM = 0.3  # of the outfits' colours is mixed with grey: cloth is seldom as bright as paint
 
 
@@ -52,26 +54,42 @@ class Dressed:
 
 def dressed(rng: np.random.Generator, actor: Performance, body: Body, outfit: Array) -> Dressed:
     """The actor in clothes of the colours `outfit` (8,3), RGB of each of scene.PARTS."""
-    joint = body.weights.argmax(axis=1)
+    corners = body.faces
+    middle, hangs = body.v_template[corners].mean(axis=1), body.weights[corners].mean(axis=1).argmax(axis=1)
+    skin, cloth, off = _outfit(rng, body, middle, hangs, outfit)  # of each triangle
+    ease = np.zeros(len(body.v_template), np.float32)
+    np.maximum.at(ease, corners.ravel(), np.repeat(off, 3))
     shaped = body.v_template + body.shapedirs @ actor.betas
-    skin, cloth, ease = _outfit(rng, body, joint, outfit)
-    normals = vertex_normals(shaped, body.faces)
+    normals = vertex_normals(shaped, corners)
     rest = body.rest_joints(actor.betas)
     rotations = global_rotations(actor.pose)
     joints = forward_kinematics(actor.pose, rest, actor.translation)
     offsets = joints - np.einsum("tjab,jb->tja", rotations, rest)
     transforms = np.concatenate([rotations, offsets[..., None]], -1).reshape(-1, 24, 12)
+    of, faces, colours = cut_out(np.clip(np.where(np.isnan(cloth), skin, cloth), 0, 1), corners)
     return Dressed(
-        faces=body.faces.astype(np.int32),
-        vertices=(shaped + normals * ease[:, None]).astype(np.float32),
-        normals=normals,
-        colours=np.clip(np.where(np.isnan(cloth), skin, cloth), 0, 1).astype(np.float32),
-        joint=joint.astype(np.int16),
-        weights=body.weights.astype(np.float32),
+        faces=faces,
+        vertices=(shaped + normals * ease[:, None]).astype(np.float32)[of],
+        normals=normals[of],
+        colours=colours,
+        joint=body.weights.argmax(axis=1).astype(np.int16)[of],
+        weights=body.weights.astype(np.float32)[of],
         transforms=transforms.astype(np.float32),
         joints=joints.astype(np.float32),
         facing=rotations[:, 0].astype(np.float32),
     )
+
+
+def cut_out(colours: Array, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, Array]:
+    """Triangles each of one colour, so that no cloth runs into the next.
+
+    colours: (F,3) · faces: (F,3). Gives for each new vertex (V',) the one it was, faces (F,3) of new ones, and
+    their colours (V',3): where cloths meet, a vertex stands once for each.
+    """
+    cloths, own = np.unique(colours.astype(np.float32), axis=0, return_inverse=True)
+    pairs = faces.astype(np.int64) * len(cloths) + own.reshape(-1, 1)
+    kept, corners = np.unique(pairs, return_inverse=True)
+    return kept // len(cloths), corners.reshape(faces.shape).astype(np.int32), cloths[kept % len(cloths)]
 
 
 def vertex_normals(vertices: Array, faces: np.ndarray) -> Array:
@@ -85,10 +103,13 @@ def vertex_normals(vertices: Array, faces: np.ndarray) -> Array:
 
 
 def _outfit(
-    rng: np.random.Generator, body: Body, joint: np.ndarray, outfit: Array
+    rng: np.random.Generator, body: Body, template: Array, joint: np.ndarray, outfit: Array
 ) -> tuple[Array, Array, Array]:
-    """Skin (3,), cloth and hair (V,3) with NaN where skin is bare, and how far it stands off (V,) m."""
-    rest, template = body.rest_joints(), body.v_template
+    """Skin (3,), cloth and hair (F,3) with NaN where skin is bare, and how far it stands off (F,) m.
+
+    template: (F,3) the triangles' middles in the rest pose · joint: (F,) what they hang on.
+    """
+    rest, surface = body.rest_joints(), {name: body.v_template[k] for name, k in body.vertex_ids.items()}
     height, aside = template[:, 1], np.abs(template[:, 0])
     head, chest, hips, left, _, _, _, feet = outfit * (1 - CALM) + outfit.mean(axis=1, keepdims=True) * CALM
     skin = SKIN[rng.integers(len(SKIN))] * np.float32(rng.uniform(0.92, 1.05))
@@ -114,19 +135,20 @@ def _outfit(
     elif pattern == 3:  # an open jacket
         wear(torso & (aside < 0.05) & (template[:, 2] > 0), left, off)
     wear(np.isin(joint, FEET), feet * 0.55, 0.006)
-    _head(rng, body, joint, head, wear)
+    _head(rng, template, surface["nose"], joint, head, wear)
     for eye in ("leye", "reye"):
-        gap = np.linalg.norm(template - template[body.vertex_ids[eye]], axis=1)
+        gap = np.linalg.norm(template - surface[eye], axis=1)
         cloth[gap < 0.012] = 0.07
-    mouth = template[body.vertex_ids["nose"]] - [0, 0.035, 0.012]
+    mouth = surface["nose"] - [0, 0.035, 0.012]
     lips = np.linalg.norm(template - mouth, axis=1) < 0.018
     cloth[lips] = skin * [0.82, 0.5, 0.5]
     return skin, cloth, ease
 
 
-def _head(rng: np.random.Generator, body: Body, joint: np.ndarray, colour: np.ndarray, wear) -> None:  # type: ignore[no-untyped-def]
+def _head(
+    rng: np.random.Generator, template: Array, nose: Array, joint: np.ndarray, colour: np.ndarray, wear: Wear
+) -> None:
     """Hair, short or down to the neck, or a cap."""
-    template, nose = body.v_template, body.v_template[body.vertex_ids["nose"]]
     up, behind = template[:, 1] - nose[1], nose[2] - template[:, 2]
     head = np.isin(joint, HEAD)
     fringe, nape = rng.uniform(0.075, 0.1), rng.choice([-0.01, -0.075], p=[0.55, 0.45])

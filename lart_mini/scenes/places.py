@@ -54,7 +54,7 @@ def place(rng: np.random.Generator, low: Array, high: Array) -> Place:
     blue = np.array([[0.80, 0.86, 0.92], [0.36, 0.56, 0.86]]) * rng.uniform(0.85, 1.08)
     sun = np.array([rng.uniform(-0.7, 0.7), -1, rng.uniform(-0.7, 0.7)])
     cover = np.clip(3 * noise(rng, (128, 256)) + rng.uniform(-0.6, 0.4), 0, 1)
-    hills = np.stack([rng.uniform(0.004, 0.022, 4), rng.integers(2, 12, 4), rng.uniform(0, 6.3, 4)], 1)
+    hills = np.stack([rng.uniform(0.002, 0.012, 4), rng.integers(2, 12, 4), rng.uniform(0, 6.3, 4)], 1)
     return Place(
         outdoors=outdoors,
         low=low.astype(np.float32),

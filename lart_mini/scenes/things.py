@@ -120,9 +120,15 @@ def _plain(colour: Vector, count: int) -> Array:
 # ------------------------------------------------------------------------------------------------ to be held
 
 
+def any_colour(rng: np.random.Generator) -> np.ndarray:
+    """RGB (3,), less bright than paint."""
+    drawn = rng.uniform(0.05, 0.95, 3)
+    return 0.7 * drawn + 0.3 * drawn.mean()
+
+
 def held(rng: np.random.Generator, kind: str) -> Mesh:
     """A thing for one hand, of one of HELD, in any colours; its grip is the origin."""
-    main, other = rng.uniform(0.05, 0.95, 3), rng.uniform(0.05, 0.95, 3)
+    main, other = any_colour(rng), any_colour(rng)
     size = rng.uniform(0.85, 1.2)
     return together(_HELD[kind](main, other)).scaled(size)
 
@@ -200,7 +206,7 @@ _HELD = {
 def carton(rng: np.random.Generator, width: float | None = None) -> tuple[Mesh, Array]:
     """A carton about the origin and its size (3,); `width` between the hands that carry it, else any."""
     drawn, high, deep = rng.uniform(0.24, 0.36), rng.uniform(0.2, 0.28), rng.uniform(0.22, 0.34)
-    colour = CARDBOARD * rng.uniform(0.75, 1.25) if rng.random() < 0.7 else rng.uniform(0.15, 0.9, 3)
+    colour = CARDBOARD * rng.uniform(0.75, 1.25) if rng.random() < 0.7 else any_colour(rng)
     size = np.array([drawn if width is None else width, high, deep], np.float32)
     tape = np.clip(colour * 1.25, 0, 1) if rng.random() < 0.5 else colour * 0.7
     strip = block((0.06, size[1] + 0.006, size[2] + 0.006), tape)
