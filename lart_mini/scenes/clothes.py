@@ -83,8 +83,8 @@ def dressed(rng: np.random.Generator, actor: Performance, body: Body, outfit: Ar
 def cut_out(colours: Array, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, Array]:
     """Triangles each of one colour, so that no cloth runs into the next.
 
-    colours: (F,3) · faces: (F,3). Gives for each new vertex (V',) the one it was, faces (F,3) of new ones, and
-    their colours (V',3): where cloths meet, a vertex stands once for each.
+    colours: (F,3) · faces: (F,3). Gives for each new vertex (V',) the one it was, faces (F,3) of new ones,
+    and their colours (V',3): where cloths meet, a vertex stands once for each.
     """
     cloths, own = np.unique(colours.astype(np.float32), axis=0, return_inverse=True)
     pairs = faces.astype(np.int64) * len(cloths) + own.reshape(-1, 1)

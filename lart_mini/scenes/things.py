@@ -20,6 +20,7 @@ HELD = ("bag", "case", "box", "umbrella", "guitar", "racket", "book")  # in one 
 HANGING = ("bag", "case", "box", "guitar")  # upright whatever the arm does; the others turn with the hand
 INDOORS = ("table", "chair", "shelf", "sofa", "lamp", "plant", "stool")
 OUTDOORS = ("tree", "tree", "bush", "bench", "rock", "lamp post")
+FURNITURE_KINDS = tuple(dict.fromkeys((*INDOORS, *OUTDOORS)))
 CARDBOARD = np.array([0.66, 0.5, 0.33])
 _CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) / 2
 
@@ -99,6 +100,8 @@ def lathe(profile: Sequence[tuple[float, float]], colour: Vector, sides: int = 1
     sign = np.sign(rings[-1, 0] - rings[0, 0]) or 1
     normals[..., [0, 2]] = sign * (slope[:, :1] / steep)[:, None] * around
     normals[..., 1] = -sign * (slope[:, 1:] / steep)
+    normals[..., 2] /= flat
+    normals /= np.linalg.norm(normals, axis=2, keepdims=True)
     k = np.arange(len(rings) * sides).reshape(len(rings), sides)
     a, b, c, d = k[:-1], np.roll(k, -1, 1)[:-1], np.roll(k, -1, 1)[1:], k[1:]
     faces = np.stack([a, b, c, a, c, d], -1).reshape(-1, 3).astype(np.int32)
