@@ -20,7 +20,17 @@ from lart_mini.scenes.camera import Camera, look_at
 from lart_mini.scenes.render import FAR, FLIP, SIZE, Renderer, before_camera
 from lart_mini.scenes.scene import Scene
 from lart_mini.scenes.takes import scored_actions, segments
-from lart_mini.scenes.things import FURNITURE_KINDS, HELD, Mesh, about_y, block, furniture, held, lathe, together
+from lart_mini.scenes.things import (
+    FURNITURE_KINDS,
+    HELD,
+    Mesh,
+    about_y,
+    block,
+    furniture,
+    held,
+    lathe,
+    together,
+)
 from lart_mini.scenes.world import Piece, World
 
 NO_CONTACTS: dict[str, tuple[Contact, ...]] = {}
@@ -58,7 +68,9 @@ def drawn(points: np.ndarray, faces: np.ndarray, colours: np.ndarray, focal: flo
     settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
     points, faces, colours = before_camera((points * FLIP).astype(np.float32), faces, colours)
     field = float(2 * np.arctan(SMALL[0] / 2 / focal))
-    cv2.triangleRasterize(points, faces, colours, image, depth, np.eye(4, dtype=np.float32), field, 0.1, FAR, settings)
+    cv2.triangleRasterize(
+        points, faces, colours, image, depth, np.eye(4, dtype=np.float32), field, 0.1, FAR, settings
+    )
     return image, depth
 
 
@@ -83,7 +95,9 @@ def test_a_chair_behind_the_camera_and_one_through_its_near_plane_leave_a_right_
     assert np.array_equal(image, alone) and image.any()
     # A floor that begins behind the camera fills the lower half, and only that.
     floor = np.array([[-50, 1, -20], [50, 1, -20], [50, 1, 40], [-50, 1, 40]], np.float32)
-    image, depth = drawn(floor, np.array([[0, 1, 2], [0, 2, 3]], np.int32), np.ones((4, 3), np.float32), focal=60)
+    image, depth = drawn(
+        floor, np.array([[0, 1, 2], [0, 2, 3]], np.int32), np.ones((4, 3), np.float32), focal=60
+    )
     rows = (np.arange(SMALL[0]) + 0.5 - SMALL[0] / 2) / 60
     below = rows > 1 / 38
     assert image[below].min() > 0.9 and not image[rows < 0].any()
@@ -139,7 +153,10 @@ def test_a_camera_that_turns_cuts_its_frames_from_views_that_cover_them(renderer
         moved = renderer.focal * np.arctan2(turned[0, 2], turned[2, 2])
         shift = round(float(moved))
         width = a.shape[1]
-        left, right = (a[:, max(shift, 0) : width + min(shift, 0)], b[:, max(-shift, 0) : width - max(shift, 0)])
+        left, right = (
+            a[:, max(shift, 0) : width + min(shift, 0)],
+            b[:, max(-shift, 0) : width - max(shift, 0)],
+        )
         assert np.median(np.abs(left - right)) < 12, "the same wall in the same light"
 
 
@@ -155,7 +172,9 @@ def test_boxes_of_the_cameras_film_are_those_of_the_masks(renderers: list[Render
                 if person.visible[t] > 0.97 and whole and len(x) > 100:
                     mine, box = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]), person.box[t] * scale
                     shared = np.prod(np.minimum(mine[2:], box[2:]) - np.maximum(mine[:2], box[:2]))
-                    found.append(shared / (np.prod(mine[2:] - mine[:2]) + np.prod(box[2:] - box[:2]) - shared))
+                    found.append(
+                        shared / (np.prod(mine[2:] - mine[:2]) + np.prod(box[2:] - box[:2]) - shared)
+                    )
     assert len(found) > 10 and np.median(found) > 0.85 and np.mean(np.array(found) > 0.7) > 0.9
 
 
@@ -169,7 +188,9 @@ def test_body_parts_are_in_their_place(renderers: list[Renderer]) -> None:
                 y, x = np.nonzero(person & (masks.joint == joint))
                 if len(x) < 6:
                     continue
-                place = scene.camera.rotation[90] @ (renderer.world.people[number].joints[90, joint] - renderer.eye)
+                place = scene.camera.rotation[90] @ (
+                    renderer.world.people[number].joints[90, joint] - renderer.eye
+                )
                 at = place[:2] / place[2] * renderer.focal + [SIZE[1] / 2, SIZE[0] / 2]
                 reach = 0.3 / place[2] * renderer.focal
                 assert np.abs([x.mean() - at[0], y.mean() - at[1]]).max() < reach
@@ -214,7 +235,9 @@ def test_smooth_pictures_are_the_same_scene(scenes: list[Scene]) -> None:
 
 @pytest.mark.parametrize("size", [(0, 384), (216, 0), (-1, 5), (216, 10**6), (216.0, 384), (True, 384)])
 def test_a_size_that_is_none_is_told_in_a_line(scenes: list[Scene], size: tuple) -> None:
-    with pytest.raises(BadInput, match=r"renderer: (height|width): expected a whole number from 1 to 4096, found"):
+    with pytest.raises(
+        BadInput, match=r"renderer: (height|width): expected a whole number from 1 to 4096, found"
+    ):
         Renderer(World(scenes[0], NO_CONTACTS), size)
 
 
@@ -226,16 +249,19 @@ def test_small_and_narrow_pictures_are_drawn(scenes: list[Scene], size: tuple[in
 
 def test_people_who_are_not_there_are_not_drawn(scenes: list[Scene]) -> None:
     actors = [replace(actor, present=np.zeros_like(actor.present)) for actor in scenes[0].actors]
-    gone = replace(scenes[0], actors=[replace(actors[0], present=np.ones_like(actors[0].present)), *actors[1:]])
+    gone = replace(
+        scenes[0], actors=[replace(actors[0], present=np.ones_like(actors[0].present)), *actors[1:]]
+    )
     masks = Renderer(World(gone, NO_CONTACTS), SMALL).masks(60)
     assert set(np.unique(masks.person)) <= {-1, 0}
 
 
-# -------------------------------------------------------------------------------------------------- the meshes
+# -------------------------------------------------------------------------------------------------- the
+# meshes
 
 
 def outward(mesh: Mesh) -> float:
-    """Share of triangles whose corners' normals agree with the side they face, for a mesh about its middle."""
+    """Share of the surface whose corners' normals agree with the side that it faces."""
     corners = mesh.vertices[mesh.faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(across, axis=1)
@@ -272,11 +298,11 @@ def test_turning_about_the_vertical_brings_ahead_to_the_right() -> None:
 def test_a_camera_that_looks_straight_at_a_block_sees_it_where_it_is(scenes: list[Scene]) -> None:
     """Pixels of the still view and of the moving pieces are the camera's own."""
     position = np.array([0, 1.5, -5], np.float32)
-    target = np.tile(np.array([0.4, 1.2, 0], np.float32), (2, 1))
-    target[1] += [0.15, 0, 0]
+    target = np.tile(np.array([0.4, 1.2, 0], np.float32), (scenes[0].frames, 1))
+    target[1:] += [0.15, 0, 0]
     camera = Camera(look_at(position, target), position, 1000.0, (720, 1280))
-    scene = replace(scenes[0], camera=camera, actors=[replace(a, present=a.present[:2] & False) for a in scenes[0].actors])
-    scene.actors[0].present[:] = True
+    away = [replace(actor, present=np.arange(scenes[0].frames) == 9) for actor in scenes[0].actors]
+    scene = replace(scenes[0], camera=camera, actors=away)
     world = World(scene, NO_CONTACTS, holds=0)
     corner = np.array([0.5, 1.0, 1.0])
     world.standing = [Piece(block((0.2, 0.2, 0.2), (1, 1, 1), corner), thing=0)]

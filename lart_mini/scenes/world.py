@@ -63,6 +63,16 @@ class InHand:
     side: int  # 0 left, 1 right
     mesh: Mesh
     turn: float  # radians about the vertical, for what hangs
+    chance: float  # in [0, 1): it is there if this is below World's `holds`
+
+
+def drawn_things(rng: np.random.Generator, people: int) -> list[InHand]:
+    """A thing for each actor, be it there or not: so that a carton of one changes no other's things."""
+    found = []
+    for _ in range(people):
+        kind, side, chance = HELD[rng.integers(len(HELD))], int(rng.integers(2)), float(rng.random())
+        found.append(InHand(kind, side, held(rng, kind), float(rng.uniform(-0.5, 0.5)), chance))
+    return found
 
 
 class World:
@@ -91,7 +101,9 @@ class World:
         ]
         joints = [person.joints for person in self.people]
         self.cartons: list[Carton] = cartons(streams["cartons"], scene.actors, joints, contacts)
-        self.in_hand = self._held(streams["held"], holds)
+        busy = {one.actor for one in self.cartons}
+        draws = enumerate(drawn_things(streams["held"], len(self.people)))
+        self.in_hand = {k: one for k, one in draws if k not in busy and one.chance < holds}
         path = np.concatenate([actor.translation[actor.present][::5] for actor in scene.actors])
         eye = scene.camera.position
         ends = np.concatenate([path, eye[None]])
@@ -101,20 +113,9 @@ class World:
         self._first_handled = len(self.things)
         self.things += [Thing(one.kind, actor) for actor, one in self.in_hand.items()]
         self.things += [Thing("carton", one.actor) for one in self.cartons]
-        draws = streams["sensor"].uniform(size=5)
-        self.gain = ((0.85 + 0.3 * draws[0]) * (0.94 + 0.12 * draws[1:4])).astype(np.float32)
-        self.grain = np.float32(0.004 + 0.014 * draws[4])
-
-    def _held(self, rng: np.random.Generator, holds: float) -> dict[int, InHand]:
-        """Actor → what it holds; every actor draws, so that a carton of one changes no other's things."""
-        busy = {one.actor for one in self.cartons}
-        found = {}
-        for actor in range(len(self.people)):
-            kind, side, chance = HELD[rng.integers(len(HELD))], int(rng.integers(2)), rng.random()
-            one = InHand(kind, side, held(rng, kind), float(rng.uniform(-0.5, 0.5)))
-            if actor not in busy and chance < holds:
-                found[actor] = one
-        return found
+        bright, *balance, grain = streams["sensor"].uniform(size=5).tolist()
+        self.gain = ((0.85 + 0.3 * bright) * (0.94 + 0.12 * np.array(balance))).astype(np.float32)
+        self.grain = np.float32(0.004 + 0.014 * grain)
 
     def _furniture(self, rng: np.random.Generator, path: Array) -> list[Piece]:
         """What stands about: furniture, cartons, and the same things that hands hold, where nobody walks."""
