@@ -10,6 +10,7 @@ from functools import cache
 from html import escape
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from IPython.display import HTML, display
@@ -60,7 +61,7 @@ def _words(pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int,
     tall = line * (len(texts) + 1)
     left = max(min(float(one.box[0]), size[0] - wide), 0)
     top = float(one.box[1]) - tall
-    top = top if top >= 0 else max(min(float(one.box[3]), size[1] - tall), 0)
+    top = max(min(top if top >= 0 else float(one.box[3]), size[1] - tall), 0)
     pen.rectangle((left, top, left + wide, top + line), fill=one.colour)
     red, green, blue = ImageColor.getrgb(one.colour)[:3]
     ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else "white"
@@ -167,7 +168,7 @@ def _write_mp4(frames: Iterable[Picture], path: Path, size: tuple[int, int], fps
         writer.release()
 
 
-def _save_moving(frames: Sequence[Picture], file: io.IOBase, kind: str, fps: float) -> None:
+def _save_moving(frames: Sequence[Picture], file: IO[bytes], kind: str, fps: float) -> None:
     images = [Image.fromarray(frame) for frame in frames]
     how: dict = {"quality": 45, "method": 4} if kind == "webp" else {"optimize": True}
     if kind == "gif":  # one table of colours for all, without dots, keeps files small and still parts still

@@ -113,7 +113,7 @@ def _floor(rng: np.random.Generator, kind: str) -> Array:
 def _seamless(pattern: Array) -> Array:
     """A pattern that goes on over its edges: its mirror images fade in."""
     n = len(pattern)
-    fade = np.abs(np.linspace(-1, 1, n)) ** 3 / 2
+    fade = (np.abs(np.linspace(-1, 1, n)) ** 3 / 2).astype(np.float32)
     once = pattern * (1 - fade) + pattern[:, ::-1] * fade
     return once * (1 - fade[:, None]) + once[::-1] * fade[:, None]
 
@@ -234,12 +234,9 @@ def _sky(at: Place, rays: Array) -> Array:
     up = np.clip(rise * 1.6, 0, 1)[..., None]
     colour = at.sky[0] * (1 - up) + at.sky[1] * up
     u = (turn / (2 * np.pi) + 0.5) * 255
-    cover = _texture(at.clouds, u, np.clip(rise * 110, 0, 127))[..., None]
-    colour = (
-        colour * (1 - 0.6 * cover)
-        + 0.6 * cover * np.clip(up * 6, 0, 1)
-        + 0.6 * cover * (1 - np.clip(up * 6, 0, 1)) * at.sky[0]
-    )
+    v = np.clip(rise * 110, 0, 127).astype(np.float32)
+    cover, white = 0.6 * _texture(at.clouds, u, v)[..., None], np.clip(up * 6, 0, 1)
+    colour = colour * (1 - cover) + cover * (white + (1 - white) * at.sky[0])
     height = (at.hills[:, 0] * (1 + np.sin(at.hills[:, 1] * turn[..., None] + at.hills[:, 2]))).sum(axis=-1)
     behind = np.array([0.42, 0.52, 0.5], np.float32) * at.sky[0]
     edge = np.clip((height - rise) * 150, 0, 1)[..., None]
