@@ -115,7 +115,7 @@ def _seamless(pattern: Array) -> Array:
     n = len(pattern)
     fade = (np.abs(np.linspace(-1, 1, n)) ** 3 / 2).astype(np.float32)
     once = pattern * (1 - fade) + pattern[:, ::-1] * fade
-    return once * (1 - fade[:, None]) + once[::-1] * fade[:, None]
+    return np.asarray(once * (1 - fade[:, None]) + once[::-1] * fade[:, None], np.float32)
 
 
 def _wall(rng: np.random.Generator) -> Array:
@@ -233,7 +233,7 @@ def _sky(at: Place, rays: Array) -> Array:
     rise, turn = rays[..., 1] / flat, np.arctan2(rays[..., 0], rays[..., 2])
     up = np.clip(rise * 1.6, 0, 1)[..., None]
     colour = at.sky[0] * (1 - up) + at.sky[1] * up
-    u = (turn / (2 * np.pi) + 0.5) * 255
+    u = ((turn / (2 * np.pi) + 0.5) * 255).astype(np.float32)
     v = np.clip(rise * 110, 0, 127).astype(np.float32)
     cover, white = 0.6 * _texture(at.clouds, u, v)[..., None], np.clip(up * 6, 0, 1)
     colour = colour * (1 - cover) + cover * (white + (1 - white) * at.sky[0])
