@@ -197,9 +197,6 @@ def test_a_student_gets_blanks_and_no_solutions(course: Path, stem: str) -> None
     assert len(blanks) == len(list(filter(is_blank, master.cells)))
     assert not any(cell.get("outputs") for cell in own.cells)
     assert not any(KEPT_BACK & tags(cell) for cell in own.cells)
-    prose = "\n".join(cell.source for cell in own.cells if cell.cell_type == "markdown")
-    links = re.findall(r"\]\(([^)#:]+\.ipynb)", prose)
-    assert not [link for link in links if not (course / "student" / stem / link).exists()]
     shown = [cell for cell in own.cells if cell.id.endswith("-expected")]
     assert len(shown) == sum("expected" in tags(cell) for cell in master.cells)
 
@@ -210,6 +207,34 @@ def test_an_instructor_gets_all_of_it_with_solutions_folded(course: Path, stem: 
     nbformat.validate(own)
     assert [cell.source for cell in own.cells] == [cell.source for cell in MASTERS[stem].cells]
     assert all(cell.metadata.jupyter.source_hidden for cell in own.cells if is_blank(cell))
+
+
+LINK = re.compile(r"""\]\(([^)\s]+)\)|(?:href|src)=["']([^"']+)["']|"(\.\./[^"]+)\"""")
+MADE = "../runs/"  # what a run writes itself
+
+
+def links_of(cell: nbformat.NotebookNode) -> set[str]:
+    """Where a cell leads: links of its text and outputs, and the files that its code opens."""
+    texts = [cell.source] if cell.cell_type == "markdown" else re.findall(r'"\.\./[^"]+"', cell.source)
+    for output in cell.get("outputs", []):
+        texts += [str(output.get("data", {}).get(kind, "")) for kind in ("text/markdown", "text/html")]
+    found = {"".join(groups) for text in texts for groups in LINK.findall(text)}
+    return {link for link in found if not link.startswith(("http", "data:", MADE))}
+
+
+@pytest.mark.parametrize("stem", FORMED)
+@pytest.mark.parametrize("where", ["master", "source/{}", "student/{}", "instructor"])
+def test_every_link_of_every_edition_leads_somewhere(course: Path, where: str, stem: str) -> None:
+    folder = NOTEBOOKS[0].parent if where == "master" else course / where.format(stem)
+    own = nbformat.read(folder / f"{stem}.ipynb", as_version=4)
+    for cell in own.cells:
+        for link in links_of(cell):
+            if link.startswith("attachment:"):
+                assert link.removeprefix("attachment:") in cell.attachments, link
+            else:
+                assert (folder / link).is_file(), f"{cell.id}: {link}"
+        if cell.cell_type == "code":  # what a cell makes is not made anew for an edition
+            assert not re.search(r"href=|\.ipynb", cell.source), f"{cell.id} makes a link"
 
 
 def submit(course: Path, stem: str, student: str, written: Mapping[str, str]) -> Path:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from lart_mini import progress
 from lart_mini.figures import base, model, people, tracks, widgets
-from lart_mini.figures.diagram import lart_diagram
+from lart_mini.figures.diagram import STAGES, lart_diagram
 from lart_mini.lart.config import LARTConfig
 from lart_mini.people import body
 from lart_mini.people.body import load_body
@@ -321,6 +321,24 @@ def test_the_diagrams_words_do_not_touch() -> None:
         page = figure.bbox
         for i, one in enumerate(boxes):
             assert not one.count_overlaps(boxes[i + 1 :]) and page.count_contains([one.min, one.max]) == 2
+
+
+def test_the_diagrams_grounds_hold_the_stages_that_are_spoken_of() -> None:
+    names = ["tracks", "person-vectors", "encoder (MLP)", "mask token, encoding", "every token, one row"]
+    names += ["2 blocks", "head", "pooled"]
+    for stage, name in zip(STAGES, names, strict=True):
+        axes = lart_diagram(LARTConfig.mini(), here=[stage]).axes[0]
+        axes.figure.draw_without_rendering()
+        ground = axes.patches[0].get_window_extent()
+        above = next(text for text in axes.texts if text.get_text() == name).get_position()[0]
+        own = [text for text in axes.texts if text.get_position()[0] == above]
+        own = [text for text in own if ground.y0 < text.get_window_extent().y0 < ground.y1]
+        assert len(own) >= 3
+        for text in own:
+            box = text.get_window_extent()
+            assert ground.count_contains([box.min, box.max]) == 2, text.get_text()
+    plain = lart_diagram(LARTConfig.mini()).axes[0]
+    assert len(axes.patches) == len(plain.patches) + 1
 
 
 def test_attention_over_time_shades_the_gaps_and_dots_the_token_that_asks() -> None:

@@ -118,7 +118,7 @@ def write_course(notebooks: Path, out: Path) -> Iterator[str]:
             raise BadInput(path, "nbgrader", "an assignment", made.get("error") or made.get("log"))
         yield f"{path.stem}: {len(blanks)} blanks ({', '.join(blanks)})"
     stored = notebooks.parent / "benchmarks"  # measured numbers that notebooks show
-    for folder in ("source", "student"):
+    for folder in (".", "source", "student"):  # each beside an edition's notebooks
         for path in (*stored.glob("*.json"), *stored.glob("*.parquet")):
             (out / folder / "benchmarks").mkdir(exist_ok=True)
             shutil.copy(path, out / folder / "benchmarks")
