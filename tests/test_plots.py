@@ -62,7 +62,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "losses": model.loss_curves({a: curve}, title=t),
         "precision": model.precision_recall({a: curve}, title=t),
         "classes": model.class_bars(bars, [x, "y"], ["PM", "PI"], title=t),
-        "ladder": model.ladder([a, "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
+        "ladder": model.ladder([a, "b"], [0.1, 0.3], [None, 0.2], [None, 0.4]),
         "differences": model.differences(changes, [x, "y"], {a: 3.0, "b": None}, limit=5, title=t),
         "costs": tracks.cost_tables({a: COSTS, "b": COSTS}, [a, "b"], [x, "y", "z"], [(0, 1)], title=t),
         "held": tracks.track_rows(np.arange(6), np.array([0, 0, 0, 1, 1, -1]), {a: HELD}, title=t, cut=3),
@@ -366,7 +366,7 @@ def test_classes_keep_their_names_when_they_are_sorted() -> None:
 
 
 def test_the_ladder_draws_intervals_in_percent_beside_their_bars() -> None:
-    axes = model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]).axes[0]
+    axes = model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4]).axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([10, 30])
     (interval,) = axes.lines
     assert list(interval.get_xdata()) == pytest.approx([20, 40]) and list(interval.get_ydata()) == [1, 1]

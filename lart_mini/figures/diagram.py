@@ -41,7 +41,7 @@ def lart_diagram(
     """Tracks → person-vectors → tokens → blocks → a score for each class, each with its shape in `config`.
 
     Three people in six frames stand for all. Ten inches wide: as wide as a page, or a slide.
-    here: stages that are spoken of, names in STAGES; they stand on a coloured ground. Raises KeyError for others.
+    here: stages that are spoken of, names in STAGES, on a coloured ground. Raises KeyError for others.
     """
     figure = new_figure(WIDTH, HEIGHT, title)
     axes = figure.subplots()
