@@ -197,6 +197,9 @@ def test_a_student_gets_blanks_and_no_solutions(course: Path, stem: str) -> None
     assert len(blanks) == len(list(filter(is_blank, master.cells)))
     assert not any(cell.get("outputs") for cell in own.cells)
     assert not any(KEPT_BACK & tags(cell) for cell in own.cells)
+    for cell, after in zip(own.cells, own.cells[1:], strict=False):
+        if "prediction" in tags(cell):  # whoever opens it to write reads no answer
+            assert "<details>" not in cell.source and after.source.startswith("<details><summary>Answer")
     shown = [cell for cell in own.cells if cell.id.endswith("-expected")]
     assert len(shown) == sum("expected" in tags(cell) for cell in master.cells)
 
