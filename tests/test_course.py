@@ -139,7 +139,7 @@ def test_answers_of_several_parts() -> None:
     assert "right" in hold_against(blank, lambda x: {"a": (x, 2 * x + 1e-9)})
     for answer, says in (
         (lambda x: {"b": 0}, "keys are ['b'], expected ['a']"),
-        (lambda x: {"a": [x]}, "part 'a': it gives 1 part(s), expected 2"),
+        (lambda x: {"a": [x]}, "part 'a': it gives [[0, 1, 2]], expected [[0, 1, 2], [0, 2, 4]]"),
         (lambda x: {"a": [x, x]}, "part 'a': part 1: first at [1]"),
         (lambda x: 3, "it gives 3, expected a dict"),
     ):
@@ -161,6 +161,29 @@ def test_an_answer_cannot_change_what_it_is_held_against() -> None:
         return x
 
     assert "right" in hold_against(DOUBLED, in_place)
+
+
+def test_a_check_tells_what_was_tried_in_the_readers_own_words() -> None:
+    def halves(numbers: Any, by: float) -> list[float]:
+        return [number / by for number in numbers]
+
+    blank = Blank("halves", "test", halves, lambda: [(np.array([4, 6.0]), 2), (np.zeros(9), 2)])
+    for answer, says in (
+        (lambda mine, n: [mine[0]], "example 1 of 2 (mine = [4, 6], n = 2): it gives [4], expected [2, 3]"),
+        (lambda *given: [1.0], "(given = [4, 6], 2)"),
+        (lambda x, n: halves(x, n) if len(x) == 2 else [], "it gives [], expected [0, 0, 0,"),
+        (lambda x, n: [x[2], 0], "axis 0 with size 2\nin the line: (lambda x, n: [x[2], 0]"),
+    ):
+        with pytest.raises(Wrong) as wrong:
+            hold_against(blank, answer)
+        assert says in str(wrong.value), str(wrong.value)
+
+
+def test_a_slip_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    slip = Slip("nothing is divided", lambda got, wanted, x: bool(np.isnan(np.mean(x[:0]))))
+    with pytest.raises(Wrong, match="nothing is divided"):
+        hold_against(Blank("doubled", "test", doubled, lambda: [(np.ones(2),)], (slip,)), lambda x: x)
+    assert not recwarn.list
 
 
 def test_a_function_that_is_no_blank() -> None:
