@@ -316,17 +316,33 @@ def test_a_bad_submission_harms_nothing(
     )
     before = sorted(course.rglob("*"))
     assert points(course, stem, "bad") == 1
+    with nbgrader_in(course).gradebook as book:
+        found = {grade.name: grade.score for grade in book.find_submission_notebook(stem, stem, "bad").grades}
+    assert found == {f"check_{name}": name == "likeness" for name in BLANKS if BLANKS[name].notebook == stem}
     assert precious.read_text() == "marks of the others"
     assert set(before) <= {*course.rglob("*")}
 
 
-def test_a_submission_under_another_name_has_no_points(course: Path) -> None:
-    stem = "04_masked_transformer"
+@pytest.mark.parametrize("handed_in", ["mine.ipynb", None])
+def test_a_renamed_or_missing_notebook_has_no_points_and_the_gradebook_says_so(
+    course: Path, handed_in: str | None
+) -> None:
+    stem, student = "04_masked_transformer", "renamed" if handed_in else "missing"
     solved = {name: SOLUTIONS[name][1] for name in SOLUTIONS if BLANKS[name].notebook == stem}
-    path = submit(course, stem, "renamed", solved)
-    path.rename(path.with_name("mine.ipynb"))
-    graded = nbgrader_in(course).autograde(stem, "renamed", force=True, create=True)
-    assert not graded["success"] and "No notebooks found" in graded["log"]
+    if not (course / "submitted" / "orderly").exists():
+        submit(course, stem, "orderly", solved)
+    assert points(course, stem, "orderly") == len(solved)
+    path = submit(course, stem, student, solved)
+    if handed_in:
+        path.rename(path.with_name(handed_in))
+    else:
+        path.unlink()
+    api = nbgrader_in(course)
+    graded = api.autograde(stem, student, force=True, create=True)
+    assert not graded["success"] and re.search("No notebooks (found|were matched)", graded["log"])
+    found = {one["student"]: one for one in api.get_submissions(stem)}
+    assert not found[student]["autograded"] and found[student]["score"] == 0
+    assert found["orderly"]["autograded"] and found["orderly"]["score"] == len(solved)
 
 
 # ------------------------------------------------------------------------------------------- a new notebook
