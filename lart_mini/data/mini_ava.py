@@ -381,7 +381,8 @@ def compose_linked(
         # In one thread: the last bits of a matrix product depend on how many share it.
         with threadpool_limits(1):
             scene = compose_scene(pool, split, windows, action, (*seed, index), model)
-            return {tracker: video_of(scene, split, index, model, tracker) for tracker in trackers}
+            seen = detections_of(scene, split)  # the same for all who link them
+            return {tracker: video_of(scene, split, index, model, tracker, seen=seen) for tracker in trackers}
 
     leading = zip(range(count), cycle(actions), strict=False)
     made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)
@@ -397,6 +398,15 @@ def compose_scene(
     return compose(pool, seed, model, frames=frames, people=people, action=action)
 
 
+def detections_of(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)
+    """A scene's detections. As in the paper, only trackers of training videos are handed true boxes."""
+    return detect(scene, faults, given=_keyframes(scene) if split == "ava-train" else ())
+
+
+def _keyframes(scene: Scene) -> np.ndarray:
+    return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
+
+
 def video_of(
     scene: Scene,
     split: str,
@@ -404,10 +414,12 @@ def video_of(
     model: body.Body,
     tracker: str = "lart",
     faults: Faults = Faults(),  # noqa: B008  (frozen)
+    seen: Detections | None = None,
 ) -> Video:
     """Video `index` of `split`: the scene detected, its detections linked by `tracker`, and its ground truth.
 
-    `faults` are the detector's; who sees people as they are has none.
+    `faults` are the detector's; who sees people as they are has none. `seen`: what `detections_of` gave with
+    these faults, if it is at hand.
 
     - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
     - "truth": detections of one actor make one track; those of nobody make none
@@ -416,13 +428,12 @@ def video_of(
       Nothing says who the person was a frame before, so labels reach no other frame, either.
     """
     name = f"{NAMED[split]}{index:06d}"  # eleven characters, as YouTube's names have
-    keyframes = np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
+    keyframes = _keyframes(scene)
     rows = [] if split == "kinetics-train" else _groundtruth(name, scene, keyframes)
     labelled = _labels_at(rows)
     if tracker == PERFECT:
-        faults, tracker = Faults.none(), "truth"
-    # As in the paper, only trackers of training videos are handed ground-truth boxes.
-    detections = detect(scene, faults, given=keyframes if split == "ava-train" else ())
+        faults, tracker, seen = Faults.none(), "truth", None
+    detections = detections_of(scene, split, faults) if seen is None else seen
     tracklets = []
     for first, length, keyframe in _spans(split, scene.frames, keyframes, tracker):
         where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": scene.camera.size}
