@@ -400,7 +400,8 @@ def compose_scene(
 
 def detections_of(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)
     """A scene's detections. As in the paper, only trackers of training videos are handed true boxes."""
-    return detect(scene, faults, given=_keyframes(scene) if split == "ava-train" else ())
+    keyframes = _keyframes(scene)
+    return detect(scene, faults, given=keyframes if split == "ava-train" else ())
 
 
 def _keyframes(scene: Scene) -> np.ndarray:
