@@ -16,7 +16,7 @@ FRAME = (1080, 1920)  # height, width of NTU's videos
 
 def body(rng: np.random.Generator, frames: int, joints: int) -> np.ndarray:
     """A person (T,V,3) who drifts and shakes, metres before a camera; nothing that anybody could know."""
-    rest = rng.normal(0, 0.3, (joints, 3)) + (0, 0, 3)
+    rest = rng.normal(0, 0.3, (joints, 3)) + np.array([0, 0, 3])
     path = np.cumsum(rng.normal(0, 0.01, (frames, 1, 3)), axis=0)
     return rest + path + rng.normal(0, 0.01, (frames, joints, 3))
 

@@ -1,4 +1,4 @@
-"""pyskl's input pipeline: frames by uniform sampling, two people, and the streams joint, bone and their motions.
+"""pyskl's input pipeline: uniform sampling, two people, and the streams joint, bone and their motions.
 
 What it does to whole annotations was done when they were converted (`annotations`); here is what depends on
 the frames that are drawn. Whole batches at once, straight from the memory maps.
@@ -7,17 +7,15 @@ the frames that are drawn. Whole batches at once, straight from the memory maps.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lart_mini.skeletr.annotations import SkeletonStore
-
-if TYPE_CHECKING:
-    from lart_mini.skeletr.stgcnpp import Layout
+from lart_mini.skeletr.stgcnpp import Layout
+from lart_mini.skeletr.store import SkeletonStore
 
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
@@ -59,7 +57,9 @@ def training_frames(
 
 
 @lru_cache(maxsize=4096)
-def testing_frames(length: int, frames: int = FRAMES, clips: int = CLIPS, seed: int = SEED) -> NDArray[np.int64]:
+def testing_frames(
+    length: int, frames: int = FRAMES, clips: int = CLIPS, seed: int = SEED
+) -> NDArray[np.int64]:
     """Frames (clips, frames) that pyskl takes of an annotation of that length in a test, to the last one.
 
     They come of numpy's legacy generator, begun again for each annotation; its draws are repeated in pyskl's
