@@ -57,7 +57,7 @@ def training_frames(
 
 
 @lru_cache(maxsize=4096)
-def testing_frames(
+def evaluation_frames(
     length: int, frames: int = FRAMES, clips: int = CLIPS, seed: int = SEED
 ) -> NDArray[np.int64]:
     """Frames (clips, frames) that pyskl takes of an annotation of that length in a test, to the last one.
@@ -97,11 +97,11 @@ def training_input(
     return clips(store, which, frames[:, None], layout, stream)[:, 0], torch.from_numpy(store.label[which])
 
 
-def testing_input(
+def evaluation_input(
     store: SkeletonStore, which: NDArray[np.int64], layout: Layout, stream: Stream = "joint"
 ) -> Tensor:
     """Ten clips of each of the annotations `which` (B,), the same in each test: (B,10,2,100,V,3)."""
-    frames = np.stack([testing_frames(int(length)) for length in store.frames[which]])
+    frames = np.stack([evaluation_frames(int(length)) for length in store.frames[which]])
     return clips(store, which, frames, layout, stream)
 
 
