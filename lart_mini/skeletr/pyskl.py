@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, finite_number
 from lart_mini.progress import progress as progress_bar
 from lart_mini.reading.torch_files import load_torch
 from lart_mini.skeletr.stgcnpp import LAYOUTS, STGCNPP, Layout, STGCNConfig
@@ -224,6 +224,8 @@ def evaluate_pyskl(
     scores times its weight, added up. Raises BadInput as `load_pyskl` and `convert_annotations`, and where
     checkpoint and annotations have other joints, or a label has no class.
     """
+    for weight in weights.values():
+        finite_number("--weights", "weight", weight, 0)
     models = {stream: load_pyskl(path) for stream, path in checkpoints.items()}
     with ExitStack() as stack:
         if Path(annotations).is_file():
