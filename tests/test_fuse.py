@@ -98,7 +98,7 @@ def test_unequal_boxes_are_one_line(
 
 @pytest.mark.parametrize("weights", [(0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1)])
 def test_weights_are_numbers_and_one_is_above_nought(tmp_path: Path, weights: tuple[float, float]) -> None:
-    with pytest.raises(BadInput, match="--weights: weights?: expected"):
+    with pytest.raises(BadInput, match=r"--weights: weights?: expected"):
         fuse_files(*files(tmp_path, ROWS, ROWS), weights)
 
 
