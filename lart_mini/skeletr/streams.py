@@ -1,0 +1,161 @@
+"""pyskl's input pipeline: uniform sampling, two people, and the streams joint, bone and their motions.
+
+What it does to whole annotations was done when they were converted (`annotations`); here is what depends on
+the frames that are drawn. Whole batches at once, straight from the memory maps.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lart_mini.skeletr.stgcnpp import Layout
+from lart_mini.skeletr.store import SkeletonStore
+
+Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+FUSION: dict[Stream, float] = {"joint": 2, "bone": 2, "joint_motion": 1, "bone_motion": 1}
+FRAMES, CLIPS, PEOPLE, SEED = 100, 10, 2, 255  # of an input; clips of a test, drawn from this seed
+THREE_D = "nturgb+d"  # the layout of 3D joints; all others have x, y and a score
+# Joints whose bone begins elsewhere than at their neighbour in the graph.
+BONES_ELSEWHERE: dict[str, dict[int, int]] = {
+    "coco": {11: 0, 12: 0},  # hips − nose
+    "nturgb+d": {21: 22, 23: 24},  # tips of the hands − thumbs
+    "openpose": {0: 0, 1: 0},  # neck − nose
+}
+
+
+def bone_starts(layout: Layout) -> tuple[int, ...]:
+    """The joint that each joint's bone begins at, (V,); its own where it has none."""
+    elsewhere = BONES_ELSEWHERE.get(layout.name, {})
+    return tuple(elsewhere.get(joint, parent) for joint, parent in enumerate(layout.parents))
+
+
+# --------------------------------------------------------------------------------------------------- frames
+
+
+def training_frames(
+    lengths: NDArray[np.int64], rng: np.random.Generator, frames: int = FRAMES
+) -> NDArray[np.int64]:
+    """Frames (B, frames) of annotations of these lengths (B,): one at random in each of equal parts.
+
+    Up to twice `frames` there are no such parts: then as many as are too many are left out at random. What is
+    shorter begins anywhere and is repeated.
+    """
+    length, step = lengths[:, None], np.arange(frames)
+    edge = np.arange(frames + 1) * length // frames
+    part = edge[:, :-1] + (rng.random((len(lengths), frames)) * np.diff(edge)).astype(np.int64)
+    place = rng.random((len(lengths), frames + 1)).argsort(1).argsort(1)
+    left_out = step + (place < length - frames).cumsum(1)[:, :-1]
+    repeated = (step + (rng.random((len(lengths), 1)) * length).astype(np.int64)) % length
+    return np.where(length < frames, repeated, np.where(length < 2 * frames, left_out, part))
+
+
+@lru_cache(maxsize=4096)
+def testing_frames(
+    length: int, frames: int = FRAMES, clips: int = CLIPS, seed: int = SEED
+) -> NDArray[np.int64]:
+    """Frames (clips, frames) that pyskl takes of an annotation of that length in a test, to the last one.
+
+    They come of numpy's legacy generator, begun again for each annotation; its draws are repeated in pyskl's
+    order, those without effect as well.
+    """
+    rng = np.random.RandomState(seed)
+    edge = np.arange(frames + 1) * length // frames
+    found = []
+    for clip in range(clips):
+        rng.rand()  # which share of the video: all of it
+        if length < frames:
+            first = clip if length < clips else clip * length // clips
+            found.append((first + np.arange(frames)) % length)
+        elif length < 2 * frames:
+            jump = np.zeros(frames + 1, np.int64)
+            jump[rng.choice(frames + 1, length - frames, replace=False)] = 1
+            found.append(np.arange(frames) + jump.cumsum()[:-1])
+        else:
+            found.append(edge[:-1] + rng.randint(np.diff(edge), dtype=np.int64))
+    return np.stack(found)
+
+
+# --------------------------------------------------------------------------------------------------- inputs
+
+
+def training_input(
+    store: SkeletonStore,
+    which: NDArray[np.int64],
+    layout: Layout,
+    rng: np.random.Generator,
+    stream: Stream = "joint",
+) -> tuple[Tensor, Tensor]:
+    """Annotations `which` (B,) as a network learns from them: (B,2,100,V,3), and their labels (B,)."""
+    frames = training_frames(store.frames[which], rng)
+    return clips(store, which, frames[:, None], layout, stream)[:, 0], torch.from_numpy(store.label[which])
+
+
+def testing_input(
+    store: SkeletonStore, which: NDArray[np.int64], layout: Layout, stream: Stream = "joint"
+) -> Tensor:
+    """Ten clips of each of the annotations `which` (B,), the same in each test: (B,10,2,100,V,3)."""
+    frames = np.stack([testing_frames(int(length)) for length in store.frames[which]])
+    return clips(store, which, frames, layout, stream)
+
+
+def clips(
+    store: SkeletonStore,
+    which: NDArray[np.int64],
+    frames: NDArray[np.int64],
+    layout: Layout,
+    stream: Stream = "joint",
+) -> Tensor:
+    """Annotations `which` (B,) at frames (B,K,T), as a network reads them: (B,K,2,T,V,3) float32.
+
+    Pixels run from −1 to 1 over the frame, beside the score; NTU's 3D joints stand upright about the first
+    frame's centre. A person who is missing is zeros. Section 3 of pyskl's report (its GenSkeFeat).
+    """
+    batch, count, length = frames.shape
+    people = np.minimum(store.people[which], PEOPLE)
+    sample = np.repeat(np.arange(batch), people)  # (P,): each person's
+    person = np.arange(len(sample)) - np.repeat(people.cumsum() - people, people)
+    whose = which[sample]
+    first = (store.row[whose] + person * store.frames[whose])[:, None]
+    at = frames.reshape(batch, -1)[sample]  # (P,K·T)
+    x = _stream_joints(store, first + at, whose, layout, stream)
+    if stream.endswith("motion"):
+        last = at == store.frames[whose][:, None] - 1
+        after = _stream_joints(store, first + at + ~last, whose, layout, stream)
+        x = _between(x, after, torch.from_numpy(~last), layout)
+    out = x.new_zeros(batch, PEOPLE, *x.shape[1:])
+    out[torch.from_numpy(sample), torch.from_numpy(person)] = x
+    return out.view(batch, PEOPLE, count, length, *x.shape[2:]).transpose(1, 2)
+
+
+def _stream_joints(
+    store: SkeletonStore, rows: NDArray[np.int64], whose: NDArray[np.int64], layout: Layout, stream: Stream
+) -> Tensor:
+    """Joints, or bones, (P,T,V,3) at rows (P,T), in their place."""
+    # Half to single precision is twice as fast in torch as in numpy; small matrices the other way round.
+    half = store.rows(rows)
+    place = store.place[whose]
+    single = torch.from_numpy(half).float().view(len(rows), -1, 3).numpy()
+    single -= place[:, :1]
+    x = torch.from_numpy(np.matmul(single, place[:, 1:])).view(half.shape)
+    if not stream.startswith("bone"):
+        return x
+    start = x[:, :, list(bone_starts(layout))]
+    bone = x - start
+    if layout.name != THREE_D:
+        bone[..., 2] = (x[..., 2] + start[..., 2]) / 2  # scores
+    return bone
+
+
+def _between(x: Tensor, after: Tensor, goes_on: Tensor, layout: Layout) -> Tensor:
+    """Motion (P,T,V,3) from each frame to the next; where none follows (P,T), zeros."""
+    motion = after - x
+    if layout.name != THREE_D:
+        motion[..., 2] = (x[..., 2] + after[..., 2]) / 2 * goes_on[..., None]
+    return motion
