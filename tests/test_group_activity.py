@@ -247,6 +247,7 @@ def test_a_data_set_is_kept_and_read(few: object, tmp_path: Path, monkeypatch: p
     for split, units in (("train", 2), ("val", 1)):
         table, people = data.videos(split), data.actors(split)
         assert data.labels(split).tolist() == list(range(4 * units))
+        assert len(set(data.resampled(split))) == units  # troupes
         assert table["people"].to_list() == np.bincount(people.video).tolist()
         for skeletons, tracklets, row in zip(
             data.skeletons(split), data.tracklets(split), table.iter_rows(named=True), strict=True

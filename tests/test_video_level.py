@@ -132,7 +132,8 @@ def test_a_data_set_holds_what_models_read(data: LabelledVideos) -> None:
         table = data.videos(split)
         assert len(data.tracklets(split)) == len(data.skeletons(split)) == len(table)
         assert all(len(t) == 128 for tracklets in data.tracklets(split) for t in tracklets)
-        assert all(takes for takes in table["takes"].to_list())
+        assert data.resampled(split) == [tuple(takes) for takes in table["takes"].to_list()]
+        assert all(data.resampled(split))
     with pytest.raises(BadInput, match=r"train \| val"):
         data.videos("test")
 

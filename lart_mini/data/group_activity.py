@@ -286,4 +286,4 @@ def _groups(pool: list[Segment], body: Body, mirrors: bool = False) -> Compose:
 
 
 GROUP_SIZES = {"smoke": (8, 4), "laptop": (120, 60), "many": (480, 60)}  # troupes to learn from, to validate
-GROUPS = Task("groups", COMPOSED, ACTIVITIES, GROUP_SIZES, _groups)
+GROUPS = Task("groups", COMPOSED, ACTIVITIES, GROUP_SIZES, _groups, mixed=True)
