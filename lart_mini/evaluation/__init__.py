@@ -35,6 +35,7 @@ from lart_mini.evaluation.intervals import (
     weighted_ap,
 )
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+from lart_mini.evaluation.pose_error import align, heading_error, mpjpe, p_mpjpe
 from lart_mini.evaluation.remarks import remarks
 from lart_mini.evaluation.report import report_text
 
@@ -48,6 +49,7 @@ __all__ = [
     "KeyBoxes",
     "Policy",
     "Resampled",
+    "align",
     "asked",
     "at_key_boxes",
     "ava_rows",
@@ -60,9 +62,12 @@ __all__ = [
     "evaluate",
     "evaluate_files",
     "half_interval",
+    "heading_error",
     "iou",
     "key_boxes",
     "mean",
+    "mpjpe",
+    "p_mpjpe",
     "pooled",
     "precision_recall",
     "read_answers",
