@@ -15,7 +15,7 @@ import pytest
 from golden import TINY
 
 from lart_mini import ava
-from lart_mini.data.mini_ava import SIZES, MiniAva, groundtruth_rows, keyframes_of, scene_of
+from lart_mini.data.mini_ava import SIZES, MiniAva, annotated_frames, groundtruth_rows, scene_of
 from lart_mini.data.rendered import CARRY, SEEN, Rendered, held_rows, rendered, world_of
 from lart_mini.evaluation.ava_csv import read_groundtruth
 from lart_mini.files import BadInput
@@ -314,7 +314,7 @@ def test_carrying_is_what_is_in_hand_and_seen(
             things = renderer.world.held_by(person, frame)
             if any((masks.thing == thing).sum() >= SEEN for thing in things):
                 found.add((name, second, person))
-        assert set(boxes["second"].unique()) <= {ava.second(t) for t in keyframes_of(scene)}
+        assert set(boxes["second"].unique()) <= {ava.second(t) for t in annotated_frames(scene)}
     assert told == found and told
 
 

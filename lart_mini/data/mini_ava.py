@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lart_mini import ava
@@ -227,11 +228,11 @@ def kept(
             raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
     jobs = process_count(jobs)
-    root = Path(cache or os.environ.get("LART_MINI_CACHE") or _own_cache())
+    root = cache_root(cache)
     if fold is not None:
         split_by_fold(clips.load_library(), fold)  # raises BadInput
     part = "" if fold is None else f"fold{fold[0] + 1}of{fold[1]}-"
-    recipes = {one: _recipe(SIZES[size], seed, one, fold, variant.recipe) for one in trackers}
+    recipes = {one: recipe_digest(SIZES[size], seed, one, fold, variant.recipe) for one in trackers}
     names = {one: f"{variant.name}-{size}-{seed}-{part}{recipe[:12]}" for one, recipe in recipes.items()}
     paths = {tracker: root / name for tracker, name in names.items()}
     with ExitStack() as locks:
@@ -245,7 +246,11 @@ def kept(
     return paths
 
 
-def _own_cache() -> Path:
+def cache_root(cache: str | Path | None = None) -> Path:
+    """The folder of all caches: `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. Raises BadInput."""
+    chosen = cache or os.environ.get("LART_MINI_CACHE")
+    if chosen:
+        return Path(chosen)
     try:
         return Path.home() / ".cache" / "lart_mini"
     except RuntimeError:
@@ -290,7 +295,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _recipe(
+def recipe_digest(
     size: Size, seed: int, tracker: str, fold: tuple[int, int] | None = None, beside: str = ""
 ) -> str:
     """Digest of all that the data depend on; a data set of another recipe has another folder."""
@@ -345,15 +350,9 @@ def _compose(
     variant: Variant = PLAIN,
 ) -> None:
     """Fill the folder of each tracker."""
-    library, chance = clips.load_library(), tuple[int, ...]((seed,))
-    if fold is not None:
-        library, chance = split_by_fold(library, fold), (seed, *fold)
     about: dict[str, list[dict]] = {tracker: [] for tracker in out}
-    for number, (split, count) in enumerate(zip(SPLITS, _counts(size, fold), strict=True)):
-        pool = segments(library, TAKES[split])
-        if not pool:  # a fold has no other performers
-            continue
-        made = compose_linked(pool, split, count, size.windows, (*chance, number), jobs, tuple(out), variant)
+    for split, pool, count, chance in plan(size, seed, fold):
+        made = compose_linked(pool, split, count, size.windows, chance, jobs, tuple(out), variant)
         for tracker, folder in out.items():
             videos = [video[tracker] for video in made]
             npz.save_tracklets([t for v in videos for t in v.tracklets], folder / f"{split}.npz")
@@ -367,6 +366,24 @@ def _compose(
         pl.DataFrame(about[tracker]).write_json(folder / "videos.json")
         digests = {name: sha256(folder / name) for name in (FILES if fold is None else FOLD_FILES)}
         (folder / DIGESTS).write_text(json.dumps(digests, indent=1))
+
+
+def plan(
+    size: Size, seed: int, fold: tuple[int, int] | None = None
+) -> list[tuple[str, list[Segment], int, tuple[int, ...]]]:
+    """What a data set consists of: of each split its name, its takes, how many videos, and their seed.
+
+    A fold validates 2 / K as many videos as the single split: all folds together twice as many. It has no
+    other performers, and so no ava-test.
+    """
+    library, chance = clips.load_library(), tuple[int, ...]((seed,))
+    if fold is not None:
+        library, chance = split_by_fold(library, fold), (seed, *fold)
+        size = replace(size, val=max(1, 2 * size.val // fold[1]), test=0)
+    counts = (size.train, size.kinetics, size.val, size.test)
+    pools = [segments(library, TAKES[split]) for split in SPLITS]
+    numbered = enumerate(zip(SPLITS, pools, counts, strict=True))
+    return [(split, pool, count, (*chance, i)) for i, (split, pool, count) in numbered if pool]
 
 
 def compose_videos(
@@ -403,8 +420,9 @@ def compose_linked(
         # In one thread: the last bits of a matrix product depend on how many share it.
         with threadpool_limits(1):
             scene = compose_scene(pool, split, windows, action, (*seed, index), model)
-            rows = variant.rows(scene, groundtruth_rows(scene, split, index))
-            return {tracker: video_of(scene, split, index, model, tracker, rows=rows) for tracker in trackers}
+            seen = detected(scene, split)  # the same for all who link them
+            how: Any = {"seen": seen, "rows": variant.rows(scene, groundtruth_rows(scene, split, index))}
+            return {tracker: video_of(scene, split, index, model, tracker, **how) for tracker in trackers}
 
     leading = zip(range(count), cycle(actions), strict=False)
     made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)
@@ -427,11 +445,13 @@ def video_of(
     model: body.Body,
     tracker: str = "lart",
     faults: Faults = Faults(),  # noqa: B008  (frozen)
+    seen: Detections | None = None,
     rows: list[tuple] | None = None,
 ) -> Video:
     """Video `index` of `split`: the scene detected, its detections linked by `tracker`, and its ground truth.
 
-    `faults` are the detector's; who sees people as they are has none. `rows` stand in for the ground truth's.
+    `faults` are the detector's; who sees people as they are has none. `seen`: what `detected` gave with
+    these faults, if it is at hand. `rows` stand in for the ground truth's.
 
     - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
     - "truth": detections of one actor make one track; those of nobody make none
@@ -439,13 +459,12 @@ def video_of(
     - "none": each detection at a key frame (Kinetics: at each full second) is a tracklet of that frame alone.
       Nothing says who the person was a frame before, so labels reach no other frame, either.
     """
-    name, keyframes = video_name(split, index), keyframes_of(scene)
+    name, keyframes = video_name(split, index), annotated_frames(scene)
     rows = groundtruth_rows(scene, split, index) if rows is None else rows
     labelled = _labels_at(rows)
     if tracker == PERFECT:
-        faults, tracker = Faults.none(), "truth"
-    # As in the paper, only trackers of training videos are handed ground-truth boxes.
-    detections = detect(scene, faults, given=keyframes if split == "ava-train" else ())
+        faults, tracker, seen = Faults.none(), "truth", None
+    detections = detected(scene, split, faults) if seen is None else seen
     tracklets = []
     for first, length, keyframe in _spans(split, scene.frames, keyframes, tracker):
         where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": scene.camera.size}
@@ -466,12 +485,12 @@ def video_of(
 
 
 def video_name(split: str, index: int) -> str:
-    """Eleven characters, as YouTube's names have."""
+    """The name of video `index` of a split: eleven characters, as YouTube's names have."""
     return f"{NAMED[split]}{index:06d}"
 
 
-def keyframes_of(scene: Scene) -> np.ndarray:
-    """The frames (K,) at which a scene's ground truth stands: one a second."""
+def annotated_frames(scene: Scene) -> NDArray[np.int64]:
+    """The key frames of a scene: AVA's ground truth stands there."""
     return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
 
 
@@ -479,7 +498,7 @@ def groundtruth_rows(scene: Scene, split: str, index: int) -> list[tuple]:
     """The CSV's rows of video `index` of `split`; clips of Kinetics have none."""
     if split == "kinetics-train":
         return []
-    return _groundtruth(video_name(split, index), scene, keyframes_of(scene))
+    return _groundtruth(video_name(split, index), scene, annotated_frames(scene))
 
 
 def scene_of(
@@ -492,35 +511,23 @@ def scene_of(
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
-    if split not in SPLITS or (fold is not None and split == "ava-test"):
-        raise BadInput("mini_ava", "split", " | ".join(SPLITS), split)
-    counts = _counts(SIZES[size], fold)
-    number = SPLITS.index(split)
-    whole_number("mini_ava", f"video of {split}", index, 0, counts[number] - 1)
-    library, chance = clips.load_library(), tuple[int, ...]((seed,))
-    if fold is not None:
-        library, chance = split_by_fold(library, fold), (seed, *fold)
-    pool = segments(library, TAKES[split])
+    parts = {name: (pool, count, chance) for name, pool, count, chance in plan(SIZES[size], seed, fold)}
+    if split not in parts:
+        raise BadInput("mini_ava", "split", " | ".join(parts), split)
+    pool, count, chance = parts[split]
+    whole_number("mini_ava", f"video of {split}", index, 0, count - 1)
     actions = scored_actions(pool)
+    action, windows = actions[index % len(actions)], SIZES[size].windows
     with threadpool_limits(1):
-        return compose_scene(
-            pool,
-            split,
-            SIZES[size].windows,
-            actions[index % len(actions)],
-            (*chance, number, index),
-            body.load_body(),
-        )
+        return compose_scene(pool, split, windows, action, (*chance, index), body.load_body())
 
 
-def _counts(size: Size, fold: tuple[int, int] | None) -> tuple[int, int, int, int]:
-    """Videos of each of SPLITS.
+def detected(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)
+    """The scene of a split's video as its detector sees it.
 
-    A fold validates 2 / K as many videos as the single split: all folds together twice as many.
+    As in the paper, only trackers of training videos are handed ground-truth boxes.
     """
-    if fold is not None:
-        size = replace(size, val=max(1, 2 * size.val // fold[1]), test=0)
-    return size.train, size.kinetics, size.val, size.test
+    return detect(scene, faults, given=annotated_frames(scene) if split == "ava-train" else ())
 
 
 def _spans(split: str, frames: int, keyframes: np.ndarray, tracker: str) -> list[tuple[int, int, int]]:

@@ -94,9 +94,9 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
 
 
 def attention_over_time(weights: NDArray, query: int, detected: NDArray, *, title: str) -> Figure:
-    """What one token looks at: weights (P, T) that sum to 1, its frame dotted, gaps grey.
+    """What one token looks at: weights (P, T) that sum to 1, each person's in all beside them.
 
-    detected: (P, T) bool.
+    detected: (P, T) bool. Its own frame is dotted, gaps are grey.
     """
     people, frames = weights.shape
     figure = new_figure(8, 1.2 + 1.1 * people, title)
@@ -108,7 +108,8 @@ def attention_over_time(weights: NDArray, query: int, detected: NDArray, *, titl
         for frame in np.flatnonzero(~detected[person]):
             axes.axvspan(frame - 0.5, frame + 0.5, facecolor="#EDEDED", zorder=0)
         axes.axvline(query, color=MIDDLE, linestyle=":", linewidth=1.2)
-        axes.set_ylabel("ego" if person == 0 else f"other {person}", fontsize=9)
+        name = "ego" if person == 0 else f"other {person}"
+        axes.set_ylabel(f"{name}\n{weights[person].sum():.0%} in all", fontsize=9)
         axes.set(xlim=(0, frames - 1), ylim=(0, weights.max() * 1.05))
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1].set_xlabel("frame of the window (grey: no detection, dotted: the token that asks)")
@@ -190,36 +191,25 @@ def ladder(
     low: Sequence[float | None] | None = None,
     high: Sequence[float | None] | None = None,
     *,
-    paper: Sequence[bool] | None = None,
     title: str = "Ladder of mean average precision",
 ) -> Figure:
-    """mAP in percent, one row a rung, with its interval if it has one; hollow: the paper's, not run here.
+    """mAP in percent, one row a rung, with its interval if it has one.
 
-    values, low, high: fractions 0–1.
+    values, low, high: fractions 0–1, all of the same boxes: only then do bars say what is better.
     """
     count = len(names)
     low, high = low or [None] * count, high or [None] * count
-    paper = paper or [False] * count
     figure = new_figure(7.8, 1.1 + 0.36 * count, title)
     axes = figure.subplots()
-    for row, (value, bottom, top, printed) in enumerate(zip(values, low, high, paper, strict=True)):
-        colour = PALETTE["grey"] if printed else PALETTE["blue"]
-        axes.barh(
-            row,
-            100 * value,
-            height=0.6,
-            color="white" if printed else colour,
-            edgecolor=colour,
-            linestyle="--" if printed else "-",
-        )
+    for row, (value, bottom, top) in enumerate(zip(values, low, high, strict=True)):
+        axes.barh(row, 100 * value, height=0.6, color=PALETTE["blue"])
         end = value
         if bottom is not None and top is not None:
             axes.plot([100 * bottom, 100 * top], [row, row], color=MIDDLE, linewidth=2, solid_capstyle="butt")
             end = max(value, top)
         axes.text(100 * end + 1.2, row, f"{100 * value:.1f}", va="center", fontsize=9)
     axes.set_yticks(range(count), list(map(literal, names)), fontsize=9)
-    hollow = "; hollow: paper, not run here" if any(paper) else ""
-    axes.set(xlabel=f"mAP (%), lines: interval{hollow}", xlim=(0, 108))
+    axes.set(xlabel="mAP (%), lines: interval", xlim=(0, 108))
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure
