@@ -378,6 +378,77 @@ def predict(
     typer.echo(f"{len(boxes.table):,} boxes of {len(members):,} tracklets: {out}")
 
 
+@app.command()
+def fuse(
+    first: Annotated[Path, typer.Argument(help="AVA detections with scores, .csv or .csv.gz.")],
+    second: Annotated[Path, typer.Argument(help="Another model's, of the same boxes.")],
+    weights: Annotated[tuple[float, float], typer.Option(help="Of the first's scores and the second's.")] = (
+        1,
+        1,
+    ),
+    out: Annotated[Path, typer.Option(help="Fused detections to write, .csv.")] = Path("/dev/stdout"),
+) -> None:
+    """Add two models' scores of the same boxes by weight; boxes that are not equal are refused."""
+    from lart_mini.evaluation.ava_csv import write_detections
+    from lart_mini.evaluation.fusion import fuse_files
+
+    writable(out)
+    write_detections(fuse_files(first, second, weights), out)
+
+
+skeletons = typer.Typer(no_args_is_help=True, help="Skeletons of pyskl's annotation files, and its weights.")
+app.add_typer(skeletons, name="skeletons")
+
+
+@skeletons.command("convert")
+def convert_skeletons(
+    source: Annotated[Path, typer.Argument(help="pyskl's annotation file, .pkl.")],
+    destination: Annotated[Path, typer.Argument(help="Folder of the store; a new one.")],
+    keypoint_files: Annotated[
+        Path | None, typer.Option(help="Folder of the files that Kinetics' annotations name.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="How many there are: labels must lie below.")] = None,
+    least_score: Annotated[
+        float, typer.Option(help="Joints at or below it are taken as not found; -1: none, as MMAction2.")
+    ] = 0.01,
+) -> None:
+    """Convert an annotation file once into memory maps, as the published networks read it."""
+    from lart_mini.skeletr.store import convert_annotations
+
+    store = convert_annotations(
+        source, destination, classes=classes, keypoint_files=keypoint_files, least_score=least_score
+    )
+    splits = ", ".join(f"{name} {len(members):,}" for name, members in store.splits.items())
+    told = f"{len(store):,} annotations, {int(store.frames.sum()):,} frames, {store.joints} joints"
+    typer.echo(f"{told}; splits {splits}: {destination}")
+
+
+@skeletons.command("evaluate")
+def evaluate_skeletons(
+    checkpoint: Annotated[
+        list[Path], typer.Option(help="ST-GCN++ of pyskl or MMAction2, .pth; once for each stream.")
+    ],
+    annotations: Annotated[Path, typer.Option(help="An annotation file, .pkl, or what convert made of it.")],
+    split: Annotated[str, typer.Option(help="Such as xsub_val.")],
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(help="Of each checkpoint: joint (if not given), bone, joint_motion or bone_motion."),
+    ] = None,
+    weights: Annotated[
+        list[float] | None, typer.Option(help="Of each stream; as published, 2 : 2 : 1 : 1, if not given.")
+    ] = None,
+) -> None:
+    """Accuracy of published weights on a split: ten clips an annotation, as published."""
+    from lart_mini.skeletr.pyskl import evaluate_pyskl, named_streams
+    from lart_mini.skeletr.streams import FUSION
+    from lart_mini.training.devices import usual_device
+
+    named = named_streams(checkpoint, stream or ["joint"])
+    shares = FUSION if weights is None else named_streams(weights, list(named))
+    for name, found in evaluate_pyskl(named, annotations, split, shares, usual_device()).items():
+        typer.echo(f"{name}: {found.text()}")
+
+
 def _read_tracklets(path: Path) -> Store | list[Tracklet]:
     from lart_mini.tracklets.npz import load_tracklets
     from lart_mini.tracklets.released import read_released

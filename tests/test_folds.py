@@ -220,7 +220,7 @@ def test_folds_have_folders_of_their_own(
     with monkeypatch.context() as patch:
         patch.setattr(MODULE, "_compose", lambda *_: pytest.fail("composed what the cache holds"))
         assert mini_ava("tiny", 0, composed.path.parent, fold=(1, 4)) == composed
-    recipes = {MODULE._recipe(TINY, 0, "lart", fold) for fold in (None, (0, 4), (1, 4), (1, 5))}
+    recipes = {MODULE.recipe_digest(TINY, 0, "lart", fold) for fold in (None, (0, 4), (1, 4), (1, 5))}
     assert len(recipes) == 4 and "fold2of4" in composed.path.name
     with pytest.raises(BadInput, match="folds: fold: expected a whole number from 0 to 3, found 4"):
         mini_ava("tiny", 0, tmp_path, fold=(4, 4))

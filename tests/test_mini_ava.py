@@ -26,9 +26,9 @@ from lart_mini.data.mini_ava import (
     Size,
     Video,
     _groundtruth,
-    _recipe,
     compose_scene,
     mini_ava,
+    recipe_digest,
     video_of,
 )
 from lart_mini.evaluation import ava_csv
@@ -205,7 +205,7 @@ def test_the_recipe_is_the_size_the_seed_the_tracker_the_version_the_motion_and_
     tmp_path: Path, free_body: Body, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def recipe(size: Size = SMALLEST, seed: int = 0, tracker: str = "lart") -> str:
-        return _recipe(size, seed, tracker)
+        return recipe_digest(size, seed, tracker)
 
     found = [recipe(), recipe(seed=1), recipe(tracker="iou")]
     found += [recipe(replace(SMALLEST, **{field: 7})) for field in vars(SMALLEST)]

@@ -19,7 +19,7 @@ from lart_mini import ava
 from lart_mini.baselines import class_prior
 from lart_mini.build import __main__ as build
 from lart_mini.build import weights
-from lart_mini.data.mini_ava import SIZES, MiniAva, _recipe
+from lart_mini.data.mini_ava import SIZES, MiniAva, recipe_digest
 from lart_mini.evaluation.ava_csv import read_groundtruth
 from lart_mini.evaluation.frame_map import evaluate
 from lart_mini.evaluation.key_boxes import at_key_boxes, ava_rows, key_boxes
@@ -68,7 +68,7 @@ def test_they_are_of_todays_preset_and_data(name: str) -> None:
     model, _, card = load_shipped(name)
     assert not model.training and card["name"] == name
     assert model.config == preset(card["recipe"]["preset"]), f"the preset has changed: {AGAIN}"
-    recipe = _recipe(SIZES["laptop"], 0, "lart")[:12]
+    recipe = recipe_digest(SIZES["laptop"], 0, "lart")[:12]
     assert card["data"]["name"] == f"mini_ava-laptop-0-{recipe}", f"mini_ava has changed: {AGAIN}"
     assert card["recipe"] == asdict(weights.RECIPE), f"the recipe has changed: {AGAIN}"
 

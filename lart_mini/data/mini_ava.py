@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lart_mini import ava
@@ -209,11 +210,11 @@ def _ready(
             raise BadInput("mini_ava", "tracker", " | ".join(TRACKERS), tracker)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
     jobs = process_count(jobs)
-    root = Path(cache or os.environ.get("LART_MINI_CACHE") or _own_cache())
+    root = cache_root(cache)
     if fold is not None:
         split_by_fold(clips.load_library(), fold)  # raises BadInput
     part = "" if fold is None else f"fold{fold[0] + 1}of{fold[1]}-"
-    recipes = {one: _recipe(SIZES[size], seed, one, fold) for one in trackers}
+    recipes = {one: recipe_digest(SIZES[size], seed, one, fold) for one in trackers}
     names = {one: f"mini_ava-{size}-{seed}-{part}{recipe[:12]}" for one, recipe in recipes.items()}
     paths = {tracker: root / name for tracker, name in names.items()}
     with ExitStack() as locks:
@@ -227,7 +228,11 @@ def _ready(
     return {tracker: MiniAva(path) for tracker, path in paths.items()}
 
 
-def _own_cache() -> Path:
+def cache_root(cache: str | Path | None = None) -> Path:
+    """The folder of all caches: `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. Raises BadInput."""
+    chosen = cache or os.environ.get("LART_MINI_CACHE")
+    if chosen:
+        return Path(chosen)
     try:
         return Path.home() / ".cache" / "lart_mini"
     except RuntimeError:
@@ -272,7 +277,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _recipe(size: Size, seed: int, tracker: str, fold: tuple[int, int] | None = None) -> str:
+def recipe_digest(size: Size, seed: int, tracker: str, fold: tuple[int, int] | None = None) -> str:
     """Digest of all that the data depend on; a data set of another recipe has another folder."""
     digest = hashlib.sha256(json.dumps([VERSION, asdict(size), seed, tracker]).encode())
     if fold is not None:
@@ -318,21 +323,10 @@ def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
 def _compose(
     size: Size, seed: int, out: dict[str, Path], jobs: int, fold: tuple[int, int] | None = None
 ) -> None:
-    """Fill the folder of each tracker.
-
-    A fold validates 2 / K as many videos as the single split: all folds together twice as many.
-    """
-    library, chance = clips.load_library(), tuple[int, ...]((seed,))
-    if fold is not None:
-        library, chance = split_by_fold(library, fold), (seed, *fold)
-        size = replace(size, val=max(1, 2 * size.val // fold[1]), test=0)
+    """Fill the folder of each tracker."""
     about: dict[str, list[dict]] = {tracker: [] for tracker in out}
-    counts = (size.train, size.kinetics, size.val, size.test)
-    for number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
-        pool = segments(library, TAKES[split])
-        if not pool:  # a fold has no other performers
-            continue
-        made = compose_linked(pool, split, count, size.windows, (*chance, number), jobs, tuple(out))
+    for split, pool, count, chance in plan(size, seed, fold):
+        made = compose_linked(pool, split, count, size.windows, chance, jobs, tuple(out))
         for tracker, folder in out.items():
             videos = [video[tracker] for video in made]
             npz.save_tracklets([t for v in videos for t in v.tracklets], folder / f"{split}.npz")
@@ -346,6 +340,24 @@ def _compose(
         pl.DataFrame(about[tracker]).write_json(folder / "videos.json")
         digests = {name: sha256(folder / name) for name in (FILES if fold is None else FOLD_FILES)}
         (folder / DIGESTS).write_text(json.dumps(digests, indent=1))
+
+
+def plan(
+    size: Size, seed: int, fold: tuple[int, int] | None = None
+) -> list[tuple[str, list[Segment], int, tuple[int, ...]]]:
+    """What a data set consists of: of each split its name, its takes, how many videos, and their seed.
+
+    A fold validates 2 / K as many videos as the single split: all folds together twice as many. It has no
+    other performers, and so no ava-test.
+    """
+    library, chance = clips.load_library(), tuple[int, ...]((seed,))
+    if fold is not None:
+        library, chance = split_by_fold(library, fold), (seed, *fold)
+        size = replace(size, val=max(1, 2 * size.val // fold[1]), test=0)
+    counts = (size.train, size.kinetics, size.val, size.test)
+    pools = [segments(library, TAKES[split]) for split in SPLITS]
+    numbered = enumerate(zip(SPLITS, pools, counts, strict=True))
+    return [(split, pool, count, (*chance, i)) for i, (split, pool, count) in numbered if pool]
 
 
 def compose_videos(
@@ -381,7 +393,7 @@ def compose_linked(
         # In one thread: the last bits of a matrix product depend on how many share it.
         with threadpool_limits(1):
             scene = compose_scene(pool, split, windows, action, (*seed, index), model)
-            seen = detections_of(scene, split)  # the same for all who link them
+            seen = detected(scene, split)  # the same for all who link them
             return {tracker: video_of(scene, split, index, model, tracker, seen=seen) for tracker in trackers}
 
     leading = zip(range(count), cycle(actions), strict=False)
@@ -398,16 +410,6 @@ def compose_scene(
     return compose(pool, seed, model, frames=frames, people=people, action=action)
 
 
-def detections_of(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)
-    """A scene's detections. As in the paper, only trackers of training videos are handed true boxes."""
-    keyframes = _keyframes(scene)
-    return detect(scene, faults, given=keyframes if split == "ava-train" else ())
-
-
-def _keyframes(scene: Scene) -> np.ndarray:
-    return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
-
-
 def video_of(
     scene: Scene,
     split: str,
@@ -419,7 +421,7 @@ def video_of(
 ) -> Video:
     """Video `index` of `split`: the scene detected, its detections linked by `tracker`, and its ground truth.
 
-    `faults` are the detector's; who sees people as they are has none. `seen`: what `detections_of` gave with
+    `faults` are the detector's; who sees people as they are has none. `seen`: what `detected` gave with
     these faults, if it is at hand.
 
     - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
@@ -428,13 +430,12 @@ def video_of(
     - "none": each detection at a key frame (Kinetics: at each full second) is a tracklet of that frame alone.
       Nothing says who the person was a frame before, so labels reach no other frame, either.
     """
-    name = f"{NAMED[split]}{index:06d}"  # eleven characters, as YouTube's names have
-    keyframes = _keyframes(scene)
+    name, keyframes = video_name(split, index), annotated_frames(scene)
     rows = [] if split == "kinetics-train" else _groundtruth(name, scene, keyframes)
     labelled = _labels_at(rows)
     if tracker == PERFECT:
         faults, tracker, seen = Faults.none(), "truth", None
-    detections = detections_of(scene, split, faults) if seen is None else seen
+    detections = detected(scene, split, faults) if seen is None else seen
     tracklets = []
     for first, length, keyframe in _spans(split, scene.frames, keyframes, tracker):
         where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": scene.camera.size}
@@ -452,6 +453,24 @@ def video_of(
         "takes": [list(actor.takes) for actor in scene.actors],
     }
     return Video(about, tracklets, rows, _clips(rows, scene))
+
+
+def video_name(split: str, index: int) -> str:
+    """The name of video `index` of a split: eleven characters, as YouTube's names have."""
+    return f"{NAMED[split]}{index:06d}"
+
+
+def annotated_frames(scene: Scene) -> NDArray[np.int64]:
+    """The key frames of a scene: AVA's ground truth stands there."""
+    return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
+
+
+def detected(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)
+    """The scene of a split's video as its detector sees it.
+
+    As in the paper, only trackers of training videos are handed ground-truth boxes.
+    """
+    return detect(scene, faults, given=annotated_frames(scene) if split == "ava-train" else ())
 
 
 def _spans(split: str, frames: int, keyframes: np.ndarray, tracker: str) -> list[tuple[int, int, int]]:

@@ -24,6 +24,7 @@ from lart_mini.evaluation.frame_map import (
     mean,
     precision_recall,
 )
+from lart_mini.evaluation.fusion import fuse_files
 from lart_mini.evaluation.intervals import (
     Draws,
     Estimate,
@@ -59,6 +60,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "evaluate_files",
+    "fuse_files",
     "half_interval",
     "iou",
     "key_boxes",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lart_mini.files import BadInput
 
@@ -71,8 +73,9 @@ def count_values(value: Any, most: int, depth: int = 32) -> int:
     return total
 
 
-def read_bytes(path: str | Path, most: int) -> bytes:
-    """The content of a plain file of at most `most` bytes.
+@contextmanager
+def open_plain(path: str | Path, most: int) -> Iterator[IO[bytes]]:
+    """A plain file of at most `most` bytes, open to be read.
 
     Raises FileNotFoundError for a missing file, BadInput for one that is larger, no plain file (a pipe would
     be waited for), or that the system does not give, with the system's reason.
@@ -82,8 +85,9 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         told = path.stat()
         if not stat.S_ISREG(told.st_mode):
             raise BadInput(path, "file", "a plain file", "a folder" if path.is_dir() else "none")
-        with path.open("rb") as file:  # which makes room at once for all that it is asked for
-            content = file.read(min(told.st_size, most) + 1)
+        if told.st_size > most:
+            raise BadInput(path, "file", f"at most {most / MIB:g} MiB", "more")
+        file = path.open("rb")
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # a ValueError: a name with a zero byte in it
@@ -91,6 +95,17 @@ def read_bytes(path: str | Path, most: int) -> bytes:
             raise
         found = getattr(error, "strerror", None) or error
         raise BadInput(path, "file", "a file that can be read", found) from None
+    with file:
+        yield file
+
+
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """The content of a plain file of at most `most` bytes. Raises as `open_plain`."""
+    with open_plain(path, most) as file:
+        try:
+            content = file.read(min(Path(path).stat().st_size, most) + 1)  # makes room at once for as many
+        except OSError as error:
+            raise BadInput(path, "file", "a file that can be read", error.strerror) from None
     if len(content) > most:
         raise BadInput(path, "file", f"at most {most / MIB:g} MiB", "more")
     return content

@@ -21,6 +21,12 @@ KINDS: tuple[tuple[bytes, Any], ...] = (
     (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, LZMA_MEMORY)),
     (b"\x5d\x00", lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, LZMA_MEMORY)),
 )
+LONGEST_MAGIC = max(len(prefix) for prefix in (LZ4, *(prefix for prefix, _ in KINDS)))
+
+
+def is_packed(start: bytes) -> bool:
+    """Does a file that begins with these LONGEST_MAGIC bytes need `unpacked`?"""
+    return start.startswith((LZ4, *(prefix for prefix, _ in KINDS)))
 
 
 def unpacked(content: bytes, most: int) -> bytes:

@@ -13,15 +13,23 @@ import warnings
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lart_mini.files import BadInput
 from lart_mini.reading.arrays import parse_npy
-from lart_mini.reading.budget import MIB, Budget, TooMuch, allowance, count_values, read_bytes
-from lart_mini.reading.compression import unpacked
+from lart_mini.reading.budget import (
+    MIB,
+    Budget,
+    TooMuch,
+    allowance,
+    count_values,
+    open_plain,
+    read_bytes,
+)
+from lart_mini.reading.compression import LONGEST_MAGIC, is_packed, unpacked
 from lart_mini.reading.unpickler import Maker, PassedOver, Record, Refused, SafeUnpickler
 
 LARGEST_PICKLE = 256 * MIB  # bytes after decompression, and of all that is made; a tracklet has a few MB
@@ -276,15 +284,16 @@ def read_pickle(
     pickle at all, or too large; a missing file raises FileNotFoundError.
     """
     path, most = Path(path), LARGEST_PICKLE if most is None else most
-    data = read_bytes(path, most)
-    most = allowance(len(data), most)
     try:
-        data = _inflate_zfile(data, most) if data.startswith(ZFILE_PREFIX) else unpacked(data, most)
-        unpickler = _JoblibUnpickler(io.BytesIO(data), Budget(most, most), ALLOWED_NAMES | dict(extra or {}))
-        unpickler.path = path
-        content = unpickler.load()
+        with open_plain(path, most) as file:
+            most = allowance(path.stat().st_size, most)
+            unpickler = _JoblibUnpickler(
+                _unpacked(file, most), Budget(most, most), ALLOWED_NAMES | dict(extra or {})
+            )
+            unpickler.path = path
+            content = unpickler.load()
         count_values(content, most // BYTES_A_VALUE, DEEPEST)
-    except BadInput:
+    except (BadInput, FileNotFoundError):
         raise
     except TooMuch as error:
         raise BadInput(path, "pickle", f"at most {most // MIB} MiB, {DEEPEST} levels", error) from None
@@ -302,6 +311,15 @@ def read_pickle(
         what = " and ".join(f"{one}s" for one in sorted(set(skipped.values()))).replace("a ", "")
         warnings.warn(f"{path}: {what} passed over: {', '.join(sorted(skipped))}", stacklevel=2)
     return content
+
+
+def _unpacked(file: IO[bytes], most: int) -> IO[bytes]:
+    """The file itself, or, of one that is compressed, its content in memory."""
+    start = file.read(LONGEST_MAGIC)
+    file.seek(0)
+    if start.startswith(ZFILE_PREFIX):
+        return io.BytesIO(_inflate_zfile(file.read(), most))
+    return io.BytesIO(unpacked(file.read(), most)) if is_packed(start) else file
 
 
 def _passed_over(content: Any, key: str = "content", depth: int = DEEPEST) -> dict[str, str]:

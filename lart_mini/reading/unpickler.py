@@ -12,12 +12,13 @@ import struct
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
 from lart_mini.reading.budget import Budget
 
+SMALL_READ = 1 << 20  # bytes; for more than this a file makes room before it looks whether they are there
 LONGEST_KEY = 16  # entries of a tuple that is a key
 LARGEST_PROTOCOL = 5
 LARGEST_NUMBER = 2048  # bits
@@ -89,20 +90,22 @@ class SafeUnpickler(pickle._Unpickler):
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
-    def __init__(self, stream: io.BytesIO, budget: Budget, names: Mapping[str, Maker | None]) -> None:
+    def __init__(self, stream: IO[bytes], budget: Budget, names: Mapping[str, Maker | None]) -> None:
         super().__init__(stream, encoding="latin1")  # Python 2's bytes
         self.stream, self.budget, self.names = stream, budget, names
         self.skipped = False  # is anything passed over
-        self.end = len(stream.getbuffer())
+        at = stream.tell()
+        self.end = stream.seek(0, io.SEEK_END)
+        stream.seek(at)
 
     def load(self) -> Any:
         """The object that the stream's next pickle holds."""
-        # Frames are read through: all is in memory already.
-        self.read, self.readinto, self.readline = self.stream.read, self.stream.readinto, self.stream.readline
+        # Frames are read through: the stream has a buffer of its own.
+        self.read, self.readline = self.bounded_read, self.stream.readline
         self.metastack: list[Any] = []
         self.stack, self.proto = [], 0
         self.append = self.stack.append
-        read, budget, dispatch = self.read, self.budget, self.dispatch
+        read, budget, dispatch = self.stream.read, self.budget, self.dispatch
         try:
             while True:
                 code = read(1)[0]
@@ -120,6 +123,12 @@ class SafeUnpickler(pickle._Unpickler):
     def left(self) -> int:
         """Bytes of the stream that have not been read."""
         return self.end - self.stream.tell()
+
+    def bounded_read(self, size: int) -> bytes:
+        """The next bytes; raises EOFError where many are asked for that are not there."""
+        if size > SMALL_READ and size > self.left():
+            raise EOFError
+        return self.stream.read(size)
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a name of the list; raises Refused on any other."""

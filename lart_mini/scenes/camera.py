@@ -103,7 +103,8 @@ def film(actors: list[Performance], camera: Camera, body: Body) -> list[Filmed]:
     filmed = []
     for i, (actor, (pose, place, points, pixels)) in enumerate(zip(actors, seen, strict=True)):
         others = [(boxes[k], seen[k][1], actors[k].present) for k in range(len(seen)) if k != i]
-        visible = _visible(pixels, points, place, others, camera.size) * actor.present
+        visible = seen_points(pixels, points, place, others, camera.size).mean(axis=1).astype(np.float32)
+        visible *= actor.present
         height, width = camera.size
         box = np.clip(boxes[i], 0, [width, height, width, height]).astype(np.float32)
         filmed.append(Filmed(pose, place, box, visible, actor.labels, actor.betas))
@@ -118,7 +119,14 @@ def project(points: Array, camera: Camera) -> Array:
     return pixels.astype(np.float32)
 
 
-def _visible(pixels: Array, points: Array, place: Array, others: list, size: tuple[int, int]) -> Array:
+def seen_points(
+    pixels: Array, points: Array, place: Array, others: list, size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Which points (T,n) of somebody are inside the frame and not hidden by nearer people.
+
+    pixels (T,n,2); points (T,n,3) and place (T,3) in metres in the camera's frame; others: of everybody else
+    the box (T,4) as corners, the place (T,3), and whether they are there (T,).
+    """
     height, width = size
     inside = (pixels >= 0).all(-1) & (pixels[..., 0] < width) & (pixels[..., 1] < height)
     inside &= points[..., 2] > 0.3
@@ -131,4 +139,4 @@ def _visible(pixels: Array, points: Array, place: Array, others: list, size: tup
         covers &= (y > box[:, 1, None]) & (y < box[:, 3, None])
         in_front = present & (other[:, 2] > 0.3) & (other[:, 2] < place[:, 2])
         hidden |= covers & in_front[:, None]
-    return (inside & ~hidden).mean(axis=1).astype(np.float32)
+    return inside & ~hidden

@@ -35,6 +35,7 @@ PURPOSES = {
     "false positives": 9,
     "order": 10,  # of the detections in a frame
     "mean poses": 11,  # when they take over
+    "keypoints": 12,  # noise, scores and losses of 2D keypoints
 }
 
 

@@ -43,7 +43,7 @@ class Part:
             ("appearance", np.dtype("<f2"), ()),
             ("labels", "<f2", (ava.CLASS_COUNT,)),
         )
-        opened = [_map(folder / f"{name}.npy", np.dtype(dtype), inner) for name, dtype, inner in kinds]
+        opened = [map_rows(folder / f"{name}.npy", np.dtype(dtype), inner) for name, dtype, inner in kinds]
         records, appearance, labels = (array for array, _ in opened)
         return cls(records, appearance, labels, tuple(mapped for _, mapped in opened))
 
@@ -54,14 +54,22 @@ class Part:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _map(path: Path, dtype: np.dtype[Any], inner: tuple[int, ...]) -> tuple[NDArray[Any], mmap.mmap]:
-    """A .npy file of rows as a read-only array over a memory map. Raises BadInput."""
+def map_rows(
+    path: Path, dtype: np.dtype[Any], inner: tuple[int | None, ...]
+) -> tuple[NDArray[Any], mmap.mmap]:
+    """A .npy file of rows of shape `inner` (None: any) as a read-only array over a memory map, and the map.
+
+    Raises BadInput.
+    """
     try:
         with open(path, "rb") as file:
             layout = header(file)
             shape = layout.shape
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if layout.dtype != dtype or layout.fortran or len(shape) != 1 + len(inner) or shape[1:] != inner:
+            fits = len(shape) == 1 + len(inner) and all(
+                wanted in (None, n) for wanted, n in zip(inner, shape[1:], strict=True)
+            )
+            if layout.dtype != dtype or layout.fortran or not fits:
                 raise ValueError(f"{layout.dtype} of shape {shape}")
             return np.ndarray(shape, dtype, mapped, offset=file.tell()), mapped
     except Exception as error:  # a damaged header fails in as many ways as Python's parser

@@ -22,7 +22,7 @@ class Batch(ABC):
 
     @abstractmethod
     def weight(self) -> Tensor:
-        """What the loss is a mean over, summed: a number, 0 where nothing is to be learnt."""
+        """What the loss is a mean over, summed: a number, 0 where nothing is to be learnt; or one a mean."""
 
     @abstractmethod
     def ignored(self) -> Self:

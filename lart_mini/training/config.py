@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -23,8 +23,12 @@ class TrainConfig:
     batch_size: int = 64  # samples a step, over all processes and their micro-batches
     accumulate: int = 1  # micro-batches that a process divides its share of a step into
     lr: float = 1e-3  # at the top of the schedule
-    betas: tuple[float, float] = (0.9, 0.95)  # AdamW momentum
+    optimizer: Literal["AdamW", "SGD"] = "AdamW"  # SGD with Nesterov's momentum
+    betas: tuple[float, float] = (0.9, 0.95)  # AdamW's momentum
+    momentum: float = 0.9  # SGD's
     warmup_epochs: float = 5.0  # of linear warm-up
+    warmup_steps: int = 0  # of it, in its stead
+    drops: tuple[float, ...] = ()  # shares of the steps after each of which the rate is a tenth; (): a cosine
     schedule_by: Literal["step", "epoch"] = "step"  # how often the learning rate changes
     loss_scale: float = 1.0  # factor of the loss that the gradients see, before clipping
     clip: float = 1.0  # gradient norm; 0 for none
@@ -39,10 +43,14 @@ class TrainConfig:
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide the result: how a step is divided, compiled or recorded does not."""
-        return {key: value for key, value in asdict(self).items() if key not in HOW}
+        plain = {field.name: field.default for field in fields(TrainConfig) if field.name in LATER}
+        told = {key: value for key, value in asdict(self).items() if key not in HOW}
+        return {key: value for key, value in told.items() if key not in plain or value != plain[key]}
 
 
 HOW = ("accumulate", "compile", "record")  # fields that change how a step is taken, not what it gives
+# Fields that came later: where they are as ever they are not told, so that trainings keep their digests.
+LATER = ("optimizer", "momentum", "warmup_steps", "drops")
 
 # Of those fields that may be less than all finite numbers from 0 on: least and most.
 BOUNDS: Bounds = {
@@ -50,6 +58,8 @@ BOUNDS: Bounds = {
     "accumulate": (1, math.inf),
     "seed": (0, LARGEST_SEED),
     "betas": (0, 1),
+    "momentum": (0.01, 1),
+    "drops": (0, 1),
     "ema": (0, 1),
     "mask_ratio": (0, 1),
     "drop_path": (0, 1),
@@ -102,8 +112,17 @@ def schedule_by_epoch(epoch: int, epochs: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (epoch + 1 - warmup) / max(1, epochs - warmup)))
 
 
+def schedule_by_drops(step: int, steps: int, warmup: int, drops: tuple[float, ...]) -> float:
+    """The same in stairs: after each share `drops` of the steps a tenth of what it was before."""
+    risen = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    return risen * 0.1 ** sum(step >= share * steps for share in drops)
+
+
 def rate_factor(config: TrainConfig, step: int, per_epoch: int) -> float:
     """Factor of config.lr at `step`, with `per_epoch` steps an epoch."""
     if config.schedule_by == "epoch":
         return schedule_by_epoch(step // per_epoch, config.epochs, config.warmup_epochs)
-    return schedule(step, config.epochs * per_epoch, round(config.warmup_epochs * per_epoch))
+    warmup = config.warmup_steps or round(config.warmup_epochs * per_epoch)
+    if config.drops:
+        return schedule_by_drops(step, config.epochs * per_epoch, warmup, config.drops)
+    return schedule(step, config.epochs * per_epoch, warmup)

@@ -79,8 +79,9 @@ def recorded(
     """
     stream = torch.cuda.Stream(device)  # the default one cannot be recorded
     stream.wait_stream(torch.cuda.current_stream(device))
+    adam = "capturable" in optimizer.param_groups[0]  # SGD has no such switch
     for group in optimizer.param_groups:
-        group |= {"lr": torch.tensor(group["lr"], device=device), "capturable": True}
+        group |= {"lr": torch.tensor(group["lr"], device=device)} | ({"capturable": True} if adam else {})
     replayed = Replayed(work, recorder())
     try:
         with torch.cuda.stream(stream):
@@ -90,4 +91,4 @@ def recorded(
         replayed.recorded.clear()
         optimizer.zero_grad()
         for group in optimizer.param_groups:
-            group |= {"lr": float(group["lr"]), "capturable": False}
+            group |= {"lr": float(group["lr"])} | ({"capturable": False} if adam else {})

@@ -1,4 +1,4 @@
-"""One loop for all models: AdamW, a rate that warms up and falls, accumulation, an average of the weights.
+"""One loop for all models: AdamW or SGD, a rate that warms up and falls, accumulation, averaged weights.
 
 `fit` knows batches, a loss and groups of parameters, and nothing of the model. Lightning Fabric brings the
 devices: bf16 on CUDA, plain float32 on a CPU, any number of processes.
@@ -32,8 +32,8 @@ from lart_mini.training.resume import Keeper, TrainingState, fingerprint_of_weig
 if TYPE_CHECKING:
     from lightning_fabric import Fabric  # takes seconds to import
 
-# loss(output, batch, weight): the mean over the whole batch, whose weight is `weight`; `batch` may be a
-# part of it: the parts' losses then add up to the mean.
+# loss(output, batch, weight): the mean over the whole batch, whose weight is `weight` (or a sum of means, one
+# for each weight); `batch` may be a part of it: the parts' losses then add up to the mean.
 Loss = Callable[[Any, Any, Tensor], Tensor]
 Work = Callable[[Any], Results]  # a step on a batch: loss, norm of the gradient, tokens
 REPORT_EVERY = 25  # steps, on a GPU
@@ -66,7 +66,7 @@ def fit(
 ) -> History:
     """Train `model` in place; with `config.ema` it ends with the averaged weights.
 
-    `model(batch)` gives what `loss` takes; `groups` are AdamW's, each with its `scale` of the learning rate.
+    `model(batch)` gives what `loss` takes; `groups` are the optimizer's, each with its `scale` of the rate.
     All chance comes from `config.seed` and the batches': two runs are equal. In the file `state` the
     training is kept every `save_every` seconds and after each epoch, and a call that finds one goes on from
     it: killed and resumed, a run on a CPU ends with the same bits. `log`: a CSV file of each step, for
@@ -84,7 +84,7 @@ def fit(
     on_cpu = fabric.device.type == "cpu"
     every = (1 if on_cpu else REPORT_EVERY) if report_every is None else report_every
     with _alone(state, fabric):
-        optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=True)
+        optimizer = _optimizer(groups, config)
         average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
         if config.compile:
             model.compile(dynamic=True)  # sizes depend on the data
@@ -122,6 +122,13 @@ def fit(
             model.load_state_dict(average.state_dict())
         model.eval()
         return History(went.loss, went.lr, per_epoch, went.seconds, went.tokens_per_second)
+
+
+def _optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
+    """In one kernel, which leaves the weights as they are where `found_inf` is not 0."""
+    if config.optimizer == "SGD":
+        return torch.optim.SGD(groups, momentum=config.momentum, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, betas=config.betas, fused=True)
 
 
 @contextmanager
@@ -195,7 +202,9 @@ def _step(
     loss or gradient are not finite, in this step or an earlier one, no process's weights change.
     """
     optimizer.zero_grad()
-    weight, tokens = summed(fabric, torch.stack([batch.weight(), batch.tokens()]))
+    own = batch.weight()
+    told = summed(fabric, torch.cat([own.reshape(-1), batch.tokens().reshape(1)]))
+    weight, tokens = told[:-1].view(own.shape), told[-1]
     size = -(-config.batch_size // (fabric.world_size * config.accumulate))
     starts = range(0, len(batch), size)
     total = torch.zeros((), device=fabric.device)
@@ -210,7 +219,7 @@ def _step(
     norm: Any = fabric.clip_gradients(learner, optimizer, max_norm=most, error_if_nonfinite=False)
     total = summed(fabric, total)
     ruined = (~(total.isfinite() & norm.isfinite())).float()
-    # AdamW's kernel leaves the weights where this is not 0, as torch.amp uses it; nobody has to wait.
+    # The optimizer's kernel leaves the weights where this is not 0, as torch.amp uses it; nobody has to wait.
     found = optimizer.optimizer.found_inf
     found.copy_(torch.maximum(ruined, found))
     optimizer.step()

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric  # takes seconds to import
 
 FORMAT = "lart_mini.training.1"
-MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # what AdamW keeps of a weight
+MOMENTS = {  # what an optimizer keeps of a weight
+    "AdamW": {"step", "exp_avg", "exp_avg_sq"},
+    "SGD": {"momentum_buffer"},
+}
 PARTS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("identity", "model", "optimizer", "average"), (dict,)),
     **dict.fromkeys(("loss", "lr"), (list,)),
@@ -79,7 +82,10 @@ class TrainingState:
     def _optimizer(self) -> dict[str, Any]:
         """The optimizer's state as it is where no step is recorded."""
         parts = self.optimizer.state_dict()
-        plain = [group | {"lr": float(group["lr"]), "capturable": False} for group in parts["param_groups"]]
+        plain = [
+            {**group, "lr": float(group["lr"]), **({"capturable": False} if "capturable" in group else {})}
+            for group in parts["param_groups"]
+        ]
         return parts | {"param_groups": plain}
 
     def load(self, path: Path, identity: dict[str, str]) -> None:
@@ -155,9 +161,10 @@ def _check_optimizer(path: Path, found: dict[str, Any], optimizer: torch.optim.O
         for ours, group in zip(own, optimizer.param_groups, strict=True)
         for number, weight in zip(ours["params"], group["params"], strict=True)
     }
+    kept = MOMENTS[type(optimizer).__name__]
     for number, moments in states.items():
-        if number not in weights or type(moments) is not dict or moments.keys() != MOMENTS:
-            expected = f"{', '.join(sorted(MOMENTS))} of each weight"
+        if number not in weights or type(moments) is not dict or moments.keys() != kept:
+            expected = f"{', '.join(sorted(kept))} of each weight"
             raise BadInput(path, "optimizer", expected, "something else")
         for name, value in moments.items():
             like = torch.zeros(()) if name == "step" else weights[number]
