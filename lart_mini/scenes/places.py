@@ -113,8 +113,8 @@ def _floor(rng: np.random.Generator, kind: str) -> Array:
 def _seamless(pattern: Array) -> Array:
     """A pattern that goes on over its edges: its mirror images fade in."""
     n = len(pattern)
-    fade = (np.abs(np.linspace(-1, 1, n)) ** 3 / 2).astype(np.float32)
-    once = pattern * (1 - fade) + pattern[:, ::-1] * fade
+    fade: Array = (np.abs(np.linspace(-1, 1, n)) ** 3 / 2).astype(np.float32)
+    once: Array = pattern * (1 - fade) + pattern[:, ::-1] * fade
     return once * (1 - fade[:, None]) + once[::-1] * fade[:, None]
 
 
@@ -233,7 +233,7 @@ def _sky(at: Place, rays: Array) -> Array:
     rise, turn = rays[..., 1] / flat, np.arctan2(rays[..., 0], rays[..., 2])
     up = np.clip(rise * 1.6, 0, 1)[..., None]
     colour = at.sky[0] * (1 - up) + at.sky[1] * up
-    u = (turn / (2 * np.pi) + 0.5) * 255
+    u = ((turn / (2 * np.pi) + 0.5) * 255).astype(np.float32)
     v = np.clip(rise * 110, 0, 127).astype(np.float32)
     cover, white = 0.6 * _texture(at.clouds, u, v)[..., None], np.clip(up * 6, 0, 1)
     colour = colour * (1 - cover) + cover * (white + (1 - white) * at.sky[0])
