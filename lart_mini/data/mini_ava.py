@@ -421,8 +421,11 @@ def compose_linked(
         with threadpool_limits(1):
             scene = compose_scene(pool, split, windows, action, (*seed, index), model)
             seen = detected(scene, split)  # the same for all who link them
-            how: Any = {"seen": seen, "rows": variant.rows(scene, groundtruth_rows(scene, split, index))}
-            return {tracker: video_of(scene, split, index, model, tracker, **how) for tracker in trackers}
+            rows = variant.rows(scene, groundtruth_rows(scene, split, index))
+            return {
+                tracker: video_of(scene, split, index, model, tracker, seen=seen, rows=rows)
+                for tracker in trackers
+            }
 
     leading = zip(range(count), cycle(actions), strict=False)
     made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)
@@ -490,7 +493,7 @@ def video_name(split: str, index: int) -> str:
 
 
 def annotated_frames(scene: Scene) -> NDArray[np.int64]:
-    """The key frames of a scene: AVA's ground truth stands there."""
+    """The key frames (K,) of a scene: AVA's ground truth stands there, one a second."""
     return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
 
 
@@ -511,15 +514,15 @@ def scene_of(
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
-    parts = {name: (pool, count, chance) for name, pool, count, chance in plan(SIZES[size], seed, fold)}
-    if split not in parts:
-        raise BadInput("mini_ava", "split", " | ".join(parts), split)
-    pool, count, chance = parts[split]
+    found = {one[0]: one for one in plan(SIZES[size], seed, fold)}
+    if split not in found:
+        raise BadInput("mini_ava", "split", " | ".join(found), split)
+    _, pool, count, chance = found[split]
     whole_number("mini_ava", f"video of {split}", index, 0, count - 1)
     actions = scored_actions(pool)
-    action, windows = actions[index % len(actions)], SIZES[size].windows
     with threadpool_limits(1):
-        return compose_scene(pool, split, windows, action, (*chance, index), body.load_body())
+        leading = actions[index % len(actions)]
+        return compose_scene(pool, split, SIZES[size].windows, leading, (*chance, index), body.load_body())
 
 
 def detected(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)

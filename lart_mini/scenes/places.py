@@ -113,9 +113,9 @@ def _floor(rng: np.random.Generator, kind: str) -> Array:
 def _seamless(pattern: Array) -> Array:
     """A pattern that goes on over its edges: its mirror images fade in."""
     n = len(pattern)
-    fade = (np.abs(np.linspace(-1, 1, n)) ** 3 / 2).astype(np.float32)
-    once = pattern * (1 - fade) + pattern[:, ::-1] * fade
-    return np.asarray(once * (1 - fade[:, None]) + once[::-1] * fade[:, None], np.float32)
+    fade: Array = (np.abs(np.linspace(-1, 1, n)) ** 3 / 2).astype(np.float32)
+    once: Array = pattern * (1 - fade) + pattern[:, ::-1] * fade
+    return once * (1 - fade[:, None]) + once[::-1] * fade[:, None]
 
 
 def _wall(rng: np.random.Generator) -> Array:

@@ -36,6 +36,7 @@ PURPOSES = {
     "false positives": 9,
     "order": 10,  # of the detections in a frame
     "mean poses": 11,  # when they take over
+    "keypoints": 12,  # noise, scores and losses of 2D keypoints
     "clothes": 20,  # from here on: what only pixels show
     "held": 21,
     "cartons": 22,
@@ -43,7 +44,6 @@ PURPOSES = {
     "furniture": 24,
     "sensor": 25,  # colour balance of the camera, and how much grain
     "grain": 26,
-    "keypoints": 12,  # noise, scores and losses of 2D keypoints
 }
 
 
