@@ -418,12 +418,12 @@ def test_rooms_and_rings_without_the_people_hardly_tell_an_action() -> None:
 
     Measured on 60 + 36 videos: frame 9.3, ring 11.7, shuffled 8.2 to 9.7 (mAP, percent).
     """
-    train, test = surroundings("ava-train", 28), surroundings("ava-val", 18)
+    train, test = surroundings("ava-train", 20), surroundings("ava-val", 12)
     classes = np.flatnonzero((train[2].sum(axis=0) >= 4) & (test[2].sum(axis=0) >= 4))
     learnt, told = train[2][:, classes].astype(float), test[2][:, classes].astype(float)
     assert len(classes) >= 8
     rng = np.random.default_rng(0)
-    for k, most in ((0, 0.05), (1, 0.08)):
+    for k, most in ((0, 0.06), (1, 0.1)):
         chance = np.mean([linear_map(train[k], learnt, test[k], rng.permutation(told)) for _ in range(8)])
         assert linear_map(train[k], learnt, test[k], told) < chance + most
         leak = [np.concatenate([one[k], one[2][:, classes[:6]] * 1.0], axis=1) for one in (train, test)]
