@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from factories import rows_of, walkers
 from reference import skeletr as reference
-from test_skeletons import rows_of, walkers
 from torch import Tensor
 from torch.nn import functional as F
 
