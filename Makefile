@@ -6,9 +6,11 @@ PYTHON  ?= $(shell for p in $(PYTHONS); do \
 PROFILE ?= laptop
 VENV    := .venv
 BIN     := $(VENV)/bin
+# The test files by their first letters: about as long, each.
+PARTS   := part-n part-c part-[d-i] part-[abj-m] part-[o-r] part-[s-z]
 READY   := $(VENV)/.ready
 
-.PHONY: reproduce course test check units nbval fuzz lab clean
+.PHONY: reproduce course test check units nbval fuzz lab clean $(PARTS)
 
 reproduce: $(READY)
 	$(BIN)/lart-mini reproduce --profile $(PROFILE)
@@ -17,9 +19,9 @@ reproduce: $(READY)
 course: $(READY)
 	$(BIN)/lart-mini course
 
-# The two long ones side by side: each has use for one core most of the time.
+# Two things at a time, the longest first. `make units` runs all files in one process.
 test: check
-	$(MAKE) -j2 units nbval
+	$(MAKE) -k -j2 nbval $(PARTS)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -27,6 +29,9 @@ check: $(READY)
 
 units: $(READY)
 	$(BIN)/pytest tests
+
+$(PARTS): part-%: $(READY)
+	$(BIN)/pytest $(wildcard tests/test_$*[a-z]*.py)
 
 # The limits tell a hang, never a slow machine.
 nbval: $(READY)

@@ -393,7 +393,8 @@ def compose_linked(
         # In one thread: the last bits of a matrix product depend on how many share it.
         with threadpool_limits(1):
             scene = compose_scene(pool, split, windows, action, (*seed, index), model)
-            return {tracker: video_of(scene, split, index, model, tracker) for tracker in trackers}
+            seen = detected(scene, split)  # the same for all who link them
+            return {tracker: video_of(scene, split, index, model, tracker, seen=seen) for tracker in trackers}
 
     leading = zip(range(count), cycle(actions), strict=False)
     made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)
@@ -416,10 +417,12 @@ def video_of(
     model: body.Body,
     tracker: str = "lart",
     faults: Faults = Faults(),  # noqa: B008  (frozen)
+    seen: Detections | None = None,
 ) -> Video:
     """Video `index` of `split`: the scene detected, its detections linked by `tracker`, and its ground truth.
 
-    `faults` are the detector's; who sees people as they are has none.
+    `faults` are the detector's; who sees people as they are has none. `seen`: what `detected` gave with
+    these faults, if it is at hand.
 
     - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
     - "truth": detections of one actor make one track; those of nobody make none
@@ -431,8 +434,8 @@ def video_of(
     rows = [] if split == "kinetics-train" else _groundtruth(name, scene, keyframes)
     labelled = _labels_at(rows)
     if tracker == PERFECT:
-        faults, tracker = Faults.none(), "truth"
-    detections = detected(scene, split, faults)
+        faults, tracker, seen = Faults.none(), "truth", None
+    detections = detected(scene, split, faults) if seen is None else seen
     tracklets = []
     for first, length, keyframe in _spans(split, scene.frames, keyframes, tracker):
         where: Any = {"dataset": split, "video": name, "keyframe": keyframe, "frame_size": scene.camera.size}
@@ -462,7 +465,7 @@ def annotated_frames(scene: Scene) -> NDArray[np.int64]:
     return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
 
 
-def detected(scene: Scene, split: str, faults: Faults) -> Detections:
+def detected(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)
     """The scene of a split's video as its detector sees it.
 
     As in the paper, only trackers of training videos are handed ground-truth boxes.

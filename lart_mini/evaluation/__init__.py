@@ -1,5 +1,6 @@
 """Evaluation: AVA's files, the boxes that are scored, frame mAP, and what is wrong with a file (07)."""
 
+from lart_mini.evaluation.accuracy import Accuracy, accuracy, draw_takes, single_take
 from lart_mini.evaluation.answers import ANSWERS, asked, read_answers
 from lart_mini.evaluation.ava_csv import (
     CORNERS,
@@ -36,6 +37,7 @@ from lart_mini.evaluation.intervals import (
     weighted_ap,
 )
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+from lart_mini.evaluation.pose_error import align, heading_error, mpjpe, p_mpjpe
 from lart_mini.evaluation.remarks import remarks
 from lart_mini.evaluation.report import report_text
 
@@ -43,12 +45,15 @@ __all__ = [
     "ANSWERS",
     "CORNERS",
     "POLICIES",
+    "Accuracy",
     "Draws",
     "Estimate",
     "Evaluation",
     "KeyBoxes",
     "Policy",
     "Resampled",
+    "accuracy",
+    "align",
     "asked",
     "at_key_boxes",
     "ava_rows",
@@ -57,14 +62,18 @@ __all__ = [
     "csv_schema",
     "diagnose",
     "draw",
+    "draw_takes",
     "estimate",
     "evaluate",
     "evaluate_files",
     "fuse_files",
     "half_interval",
+    "heading_error",
     "iou",
     "key_boxes",
     "mean",
+    "mpjpe",
+    "p_mpjpe",
     "pooled",
     "precision_recall",
     "read_answers",
@@ -75,6 +84,7 @@ __all__ = [
     "remarks",
     "report_text",
     "resample",
+    "single_take",
     "weighted_ap",
     "write_detections",
     "write_groundtruth",
