@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lart_mini import ava
+from lart_mini.data.labelled_videos import LabelledVideos
 from lart_mini.data.mini_ava import MiniAva, mini_ava
 from lart_mini.data.skeletons import KINDS, Kind, Links, Skeletons, mini_skeletons
 from lart_mini.evaluation.ava_csv import read_groundtruth
@@ -350,3 +351,18 @@ def scores(
     sampling = replace(recipe.sampling(), speed=0.0, mirror=False)
     held_out = clips_of(replace(recipe, speed=0.0, mirror=False), "ava-val")
     return box_scores(model, held_out, tracklets, key_boxes(tracklets), sampling)
+
+
+def task_scores(recipe: SkeletonRecipe, data: LabelledVideos, task: Literal["video", "group"]) -> Scores:
+    """Scores (N,classes) in 0–1 of the validation videos of a task with one label a video (3.4).
+
+    `recipe` says how the model is, reads and learns (not what: that is `data`'s training videos).
+    """
+    sampling, heads = recipe.sampling(), {f"{task}_classes": len(data.classes), "classes": 0}
+    torch.manual_seed(recipe.seed)
+    model = SkeleTR(recipe.config(**heads))
+    learnt = labelled_clips(data.skeletons("train", recipe.keypoints), data.labels("train"), sampling, task)
+    train(model, SkeletonDataset(learnt, sampling, seed=recipe.seed), recipe.training(), progress=False)
+    plain = replace(sampling, speed=0.0, mirror=False)
+    held_out = labelled_clips(data.skeletons("val", recipe.keypoints), data.labels("val"), plain, task)
+    return video_scores(model, held_out, plain, task)
