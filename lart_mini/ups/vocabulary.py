@@ -59,7 +59,7 @@ class Vocabulary:
 
     actions: tuple[str, ...]  # n_cls texts
     bins: int  # n_bins an axis, over ±reach about the hip
-    table: Floats  # (V, E), as they are: the model makes them unit vectors
+    table: Floats  # (V, E) unit vectors
     reach: float = 1.0  # metres
 
     def __post_init__(self) -> None:
@@ -70,8 +70,9 @@ class Vocabulary:
         words = len(self.actions) + 3 * self.bins + 3
         if self.table.ndim != 2 or len(self.table) != words or self.table.shape[1] < 1:
             raise BadInput("vocabulary", "table", f"{words} rows, one a word", f"shape {self.table.shape}")
-        if not np.isfinite(self.table).all():
-            raise BadInput("vocabulary", "table", "finite numbers", "others")
+        length = np.linalg.norm(self.table, axis=1)
+        if not (np.abs(length - 1) < 1e-3).all():
+            raise BadInput("vocabulary", "table", "rows of length 1", "another")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -145,8 +146,7 @@ class Vocabulary:
 
     def cosines(self) -> Floats:
         """Cosine (V, V) of each word with each."""
-        unit = self.table / np.linalg.norm(self.table, axis=1, keepdims=True).clip(1e-12)
-        return unit @ unit.T
+        return self.table @ self.table.T
 
     def nearest(self, text: str, count: int = 5) -> list[tuple[str, float]]:
         """The words nearest to one with their cosines, nearest first. Raises BadInput for an unknown one."""
@@ -190,6 +190,7 @@ def load_vocabulary(
         table = known[[row[text] for text in wanted]]
     if centred:
         table = table - table.mean(axis=0)
+    table = table / np.linalg.norm(table, axis=1, keepdims=True)
     return Vocabulary(tuple(actions), bins, table.astype(np.float32), reach)
 
 
