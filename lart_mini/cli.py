@@ -449,6 +449,36 @@ def evaluate_skeletons(
         typer.echo(f"{name}: {found.text()}")
 
 
+@app.command()
+def lift(
+    checkpoint: Annotated[Path, typer.Option(help="A UPS that learnt lifting (.safetensors).")],
+    detections: Annotated[Path, typer.Option(help="Human3.6M's 2D detections, .npz with positions_2d.")],
+    out: Annotated[Path, typer.Option(help="Poses to write, .npz: one array (T,17,3) a clip and camera.")],
+    clip: Annotated[str | None, typer.Option(help='One clip, as "S9/Walking 1"; all if not given.')] = None,
+    rate: Annotated[float, typer.Option(help="Frames a second of the detections.")] = 50.0,
+    focal: Annotated[float, typer.Option(help="The camera's focal length in pixels.")] = 1145.0,
+    centre: Annotated[tuple[float, float], typer.Option(help="Its principal point.")] = (513.0, 509.0),
+) -> None:
+    """Lift 2D joints to 3D poses about the hip, in metres in the camera's frame, word by word with UPS."""
+    from lart_mini.files import write_npz
+    from lart_mini.ups.human36m import detection_views, read_detections_2d
+    from lart_mini.ups.recipe import load_ups
+    from lart_mini.ups.scores import answers
+
+    writable(out)
+    model, vocabulary, _ = load_ups(checkpoint)
+    clips = read_detections_2d(detections)
+    if clip is not None and clip not in clips:
+        raise BadInput(detections, "clip", " | ".join(clips), clip)
+    poses = {}
+    for name in clips if clip is None else [clip]:
+        for camera, pixels in enumerate(clips[name]):
+            seen = detection_views(pixels, rate, focal, centre)
+            poses[f"{name}/{camera}"] = answers(model, vocabulary, seen).mean_pose
+    write_npz(out, poses, compress=True)
+    typer.echo(f"{sum(map(len, poses.values())):,} poses of {len(poses):,} clips: {out}")
+
+
 def _read_tracklets(path: Path) -> Store | list[Tracklet]:
     from lart_mini.tracklets.npz import load_tracklets
     from lart_mini.tracklets.released import read_released

@@ -124,6 +124,7 @@ class PoseBatch(Batch):
     seen: Tensor  # (B, N) bool
     task: Tensor  # (B,) place in TASKS, the same for all
     target: Tensor  # (B, K) words
+    goal: Any = None  # (B, J, 3) the pose in metres, for networks without words; of lifting alone
 
     def weight(self) -> Tensor:
         """Each sample counts once (equation 3: the mean over its K words)."""

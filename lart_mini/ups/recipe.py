@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lart_mini.files import LARGEST_SEED, BadInput, finite_number, whole_number
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
 from lart_mini.training.config import TrainConfig
-from lart_mini.training.loop import History, fit
+from lart_mini.training.loop import History, Loss, fit
 from lart_mini.ups.model import UPS, PoseBatch, UPSConfig, sentence_loss
 from lart_mini.ups.tasks import Filming, Views, Windows, training_views
 from lart_mini.ups.vocabulary import TASKS, Vocabulary, check_task
@@ -124,7 +125,8 @@ def to_batch(seen: Views, vocabulary: Vocabulary) -> PoseBatch:
     """A task's views as tensors, and its sentences (B, K)."""
     task = torch.full((len(seen.pose),), TASKS.index(seen.task))
     target = torch.from_numpy(vocabulary.sentences(seen.task, seen.wanted))
-    return PoseBatch(torch.from_numpy(seen.pose), torch.from_numpy(seen.seen), task, target)
+    goal = torch.from_numpy(seen.goal) if seen.task == "lifting" else None
+    return PoseBatch(torch.from_numpy(seen.pose), torch.from_numpy(seen.seen), task, target, goal)
 
 
 def new_model(config: UPSConfig, vocabulary: Vocabulary, seed: int = 0) -> UPS:
@@ -135,13 +137,14 @@ def new_model(config: UPSConfig, vocabulary: Vocabulary, seed: int = 0) -> UPS:
 
 
 def train(
-    model: UPS,
+    model: nn.Module,
     vocabulary: Vocabulary,
     source: Windows,
     recipe: Recipe,
     *,
     filming: Filming | None = None,
     watch: Watch | None = None,
+    loss: Loss = sentence_loss,
     fabric: Fabric | None = None,
     progress: bool = True,
     **kept: Any,
@@ -152,9 +155,7 @@ def train(
     groups = [
         {"params": list(model.parameters()), "scale": 1.0, "weight_decay": recipe.weight_decay, "lr": 0.0}
     ]
-    return fit(
-        model, batches, sentence_loss, groups, recipe.training(), fabric=fabric, progress=progress, **kept
-    )
+    return fit(model, batches, loss, groups, recipe.training(), fabric=fabric, progress=progress, **kept)
 
 
 # ------------------------------------------------------------------------------------------ what is compared

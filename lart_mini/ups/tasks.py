@@ -262,17 +262,22 @@ def scored_views(task: str, source: Windows, ratio: float = 1.0, cameras: int = 
 
 
 def training_views(
-    task: str, source: Windows, rng: np.random.Generator, count: int, filming: Filming | None = None
+    task: str,
+    source: Windows,
+    rng: np.random.Generator,
+    count: int,
+    filming: Filming | None = None,
+    ratio: float | None = None,
 ) -> Views:
     """A training batch: windows for lifting, classes by the root of their number for the others.
 
-    Early prediction draws a ratio a window.
+    Early prediction draws a ratio a window where none is given.
     """
     if task == "lifting":
         rows = rng.integers(0, len(source), count)
     else:
         labelled = np.flatnonzero(source.label >= 0)
-        share = np.bincount(source.label[labelled])[source.label[labelled]] ** -0.5
-        rows = labelled[rng.choice(len(labelled), count, p=share / share.sum())]
-    ratio = rng.choice(RATIOS, count) if task == "early" else 1.0
-    return views(task, source[rows], rng, ratio=ratio, augment=True, filming=filming)
+        rare = np.bincount(source.label[labelled])[source.label[labelled]] ** -0.5
+        rows = labelled[rng.choice(len(labelled), count, p=rare / rare.sum())]
+    share = rng.choice(RATIOS, count) if task == "early" and ratio is None else ratio or 1.0
+    return views(task, source[rows], rng, ratio=share, augment=True, filming=filming)
