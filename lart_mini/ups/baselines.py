@@ -54,7 +54,7 @@ def fit_linear(
         optimizer.zero_grad()
         loss = F.cross_entropy(x @ weight + bias, y) + decay * weight.square().sum()
         loss.backward()
-        return float(loss)
+        return loss.item()
 
     optimizer.step(closure)
     w, b = weight.detach().numpy(), bias.detach().numpy()
