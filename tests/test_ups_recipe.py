@@ -78,6 +78,24 @@ def test_training_repeats_itself_and_is_kept(source: tasks.Windows, tmp_path: Pa
     assert len(list(tmp_path.glob("*.safetensors"))) == 2  # other data, another file
 
 
+def test_a_users_own_windows_can_be_drawn() -> None:
+    """NTU's 25 joints: arrays alone are needed."""
+    clips = list(np.random.default_rng(0).normal(0, 0.3, (6, 40, 25, 3)))
+
+    def draw(task: str, rng: np.random.Generator, count: int) -> tasks.Views:
+        rows = rng.integers(0, len(clips), count)
+        ratio = rng.choice(tasks.RATIOS, count)
+        return tasks.skeleton_views(task, [clips[i] for i in rows], rows % 2, rows.astype(str), ratio=ratio)
+
+    words = load_vocabulary(["drink water", "sit down"], 8, "random", width=12)
+    model = new_model(UPSConfig.mini(words, joints=25, joint_width=4, width=16, encoder_layers=1), words)
+    own = Recipe(tasks=("early", "action3d"), rotations=1, action_batch=4)
+    history = recipe.train(model, words, draw, own, progress=False)
+    assert len(history.loss) == 2
+    seen = tasks.skeleton_views("early", clips, [0, 1] * 3, list("abcdef"), ratio=0.2)
+    assert set(scores.summary(scores.judge_model(model, words, seen))) == {"top1", "recall", "malformed"}
+
+
 def test_steps_are_counted(source: tasks.Windows) -> None:
     one = replace(SHORT, tasks=("early", "action3d"), rotations=1)
     parted = recipe.separate(TINY, WORDS, source, one, progress=False)

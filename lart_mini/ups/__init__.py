@@ -53,6 +53,7 @@ from lart_mini.ups.tasks import (
     scored_views,
     seen_in_2d,
     seen_in_3d,
+    skeleton_views,
     training_views,
     views,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "seen_in_3d",
     "sentence_loss",
     "separate",
+    "skeleton_views",
     "smooth_loss",
     "squared_loss",
     "summary",

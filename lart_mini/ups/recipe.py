@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric  # takes seconds to import
 
 Watch = Callable[[int], None]  # is told the number of each step before it is taken
+Draw = Callable[[str, np.random.Generator, int], Views]  # a task's batch of so many windows
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,15 @@ class Recipe:
 class Rotation(Batches):
     """Batches of one task after another, drawn anew at each step from (seed, step) alone.
 
+    `source`: windows to film, or what draws a user's own (`tasks.skeleton_views` helps).
+
     `watch` is told each step before it is taken: a place to look at routes, or to score, meanwhile.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        source: Windows,
+        source: Windows | Draw,
         vocabulary: Vocabulary,
         filming: Filming | None = None,
         watch: Watch | None = None,
@@ -100,7 +103,11 @@ class Rotation(Batches):
         """The windows of a step; with several processes, this one's share."""
         task = self.recipe.tasks[step % len(self.recipe.tasks)]
         rng = np.random.default_rng((self.recipe.seed, step))
-        drawn = training_views(task, self.source, rng, self.recipe.batch_size(task), self.filming)
+        size = self.recipe.batch_size(task)
+        if isinstance(self.source, Windows):
+            drawn = training_views(task, self.source, rng, size, self.filming)
+        else:
+            drawn = self.source(task, rng, size)
         rank, world = self.process
         return to_batch(drawn, self.vocabulary)[rank::world]
 
@@ -116,7 +123,9 @@ class Rotation(Batches):
         return _digest(self.source, self.vocabulary, self.filming, self.recipe)
 
 
-def _digest(source: Windows, vocabulary: Vocabulary, filming: Filming, recipe: Recipe) -> str:
+def _digest(source: Windows | Draw, vocabulary: Vocabulary, filming: Filming, recipe: Recipe) -> str:
+    if not isinstance(source, Windows):
+        raise BadInput("ups", "source", "windows, to keep a training in a file", "a function that draws")
     told = f"{vocabulary.digest}{filming}{recipe}{list(source.take)}{source.label.tolist()}"
     return hashlib.sha256(told.encode() + np.ascontiguousarray(source.joints).tobytes()).hexdigest()[:16]
 
@@ -139,7 +148,7 @@ def new_model(config: UPSConfig, vocabulary: Vocabulary, seed: int = 0) -> UPS:
 def train(
     model: nn.Module,
     vocabulary: Vocabulary,
-    source: Windows,
+    source: Windows | Draw,
     recipe: Recipe,
     *,
     filming: Filming | None = None,

@@ -251,6 +251,36 @@ def views(
     return Views(task, pose * seen[..., None, None], seen, goal, source.label, source.take)
 
 
+def skeleton_views(
+    task: str,
+    clips: Sequence[NDArray[np.floating]],
+    labels: Sequence[int],
+    takes: Sequence[str],
+    *,
+    ratio: float | NDArray[np.floating] = 1.0,
+    frames: int = FRAMES,
+) -> Views:
+    """A user's own 3D joints as `action3d` and `early` see them: `frames` of each clip, evenly over it.
+
+    clips: (T, J, 3) each, metres in a depth camera's frame, joint 0 the hip (NTU's first person, say); J is
+    the model's. Raises BadInput for the tasks that see 2D, and for clips that do not fit together.
+    """
+    if check_task(task) not in ("early", "action3d"):
+        raise BadInput("ups", "task", "early | action3d, which see 3D", task)
+    if not clips or not len(clips) == len(labels) == len(takes):
+        found = f"{len(clips)}, {len(labels)} and {len(takes)}"
+        raise BadInput("ups", "clips, labels, takes", "as many of each, and some", found)
+    joints = clips[0].shape[1] if clips[0].ndim == 3 else 0
+    for take, clip in zip(takes, clips, strict=True):
+        if clip.ndim != 3 or clip.shape[1:] != (joints, 3) or not len(clip) or not np.isfinite(clip).all():
+            raise BadInput("ups", f"clip {take}", f"finite numbers (T, {joints}, 3)", f"shape {clip.shape}")
+    pose = np.stack([clip[np.linspace(0, len(clip) - 1, frames).round().astype(int)] for clip in clips])
+    pose = (pose - pose[:, :1, :1]).astype(np.float32)
+    seen = observed(ratio if task == "early" else 1.0, len(clips), frames)
+    goal = pose[:, frames // 2] - pose[:, frames // 2, :1]
+    return Views(task, pose * seen[..., None, None], seen, goal, np.asarray(labels), np.asarray(takes))
+
+
 def scored_views(task: str, source: Windows, ratio: float = 1.0, cameras: int = 1, seed: int = 99) -> Views:
     """The views that every method is scored on: `cameras` of each window, the same for all seeds and models.
 
