@@ -563,3 +563,15 @@ def test_a_task_of_whole_videos_is_learnt_and_scored(small_world: SkeletonRecipe
         found = recipe.task_scores(small_world, data, task)  # type: ignore[arg-type]
         assert found.shape == (4, 2)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_shuffled_labels_are_the_same_labels_of_others() -> None:
+    from lart_mini.skeletr.recipe import clips_of, shuffled_labels
+
+    clips = clips_of(SkeletonRecipe(), "ava-train")
+    exchanged = shuffled_labels(clips, 0)
+    own, other = (np.concatenate([clip.labels[clip.known] for clip in some]) for some in (clips, exchanged))
+    assert (own != other).any(axis=1).mean() > 0.5
+    np.testing.assert_array_equal(np.sort(own @ 2.0 ** np.arange(60)), np.sort(other @ 2.0 ** np.arange(60)))
+    for before, after in zip(clips, exchanged, strict=True):
+        np.testing.assert_array_equal(after.labels[~before.known], before.labels[~before.known])

@@ -22,6 +22,7 @@ SKELETRS: Mapping[str, Mapping[str, Any]] = {
     "no place": {"embed": False},
     "mirror and speed": {"mirror": True, "speed": 0.25},
     "bones": {"stream": "bone"},
+    "shuffled": {"shuffled": True},
 }
 
 

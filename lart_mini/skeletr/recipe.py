@@ -230,6 +230,7 @@ class SkeletonRecipe:
     most: int = 20
     mirror: bool = False
     speed: float = 0.0
+    shuffled: bool = False  # control: every labelled sequence learns the labels of another one
     epochs: int = 16  # of one window of each video
     batch_size: int = 16
     lr: float = 0.0125
@@ -295,6 +296,19 @@ def _clips(
     return [clip_of(video, sampling, truth) for video in videos]
 
 
+def shuffled_labels(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    """The clips with the labels of their labelled sequences exchanged at random: a control."""
+    labels = np.concatenate([clip.labels[clip.known] for clip in clips])
+    labels = np.random.default_rng(seed).permutation(labels)
+    exchanged, first = [], 0
+    for clip in clips:
+        own = clip.labels.copy()
+        own[clip.known] = labels[first : first + clip.known.sum()]
+        first += int(clip.known.sum())
+        exchanged.append(replace(clip, labels=own))
+    return exchanged
+
+
 def labelled_clips(
     videos: Sequence[Skeletons],
     labels: Sequence[int] | NDArray[np.int64],
@@ -331,7 +345,10 @@ def trained(
         return Trained(model, History(**meta["history"]))
     torch.manual_seed(recipe.seed)
     model = SkeleTR(config)
-    dataset = SkeletonDataset(clips_of(recipe, "ava-train"), sampling, config.layout, recipe.seed)
+    clips = clips_of(recipe, "ava-train")
+    if recipe.shuffled:
+        clips = shuffled_labels(clips, recipe.seed)
+    dataset = SkeletonDataset(clips, sampling, config.layout, recipe.seed)
     if beside:
         dataset = JointDataset(dataset, SkeletonDataset(beside, sampling, config.layout, recipe.seed))
     history = train(model, dataset, recipe.training(), progress, state=kept.state, log=kept.log)
