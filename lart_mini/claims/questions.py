@@ -247,7 +247,7 @@ SKELETR = Question(
         Comparison(
             "SkeleTR, Mix Pooling", "SkeleTR, shuffled labels (control)", "it is the labels that are learnt"
         ),
-        Comparison("LART and SkeleTR, 2 : 1", MANY, "late fusion", "all", 3.0),
+        Comparison("LART and SkeleTR, 2 : 1", MANY, "late fusion (the paper: with pixels)", "all", 3.0),
     ),
 )
 
