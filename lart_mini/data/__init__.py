@@ -1,6 +1,14 @@
 """Data sets made of the motion library."""
 
 from lart_mini.data.folds import Rests, assign, rests_on, split_by_fold
+from lart_mini.data.group_activity import (
+    ACTIVITIES,
+    GROUP_SIZES,
+    Troupes,
+    group_activity,
+    group_scenes,
+)
+from lart_mini.data.labelled_videos import Actors, LabelledVideos, Task, labelled_videos
 from lart_mini.data.mini_ava import (
     SIZES,
     SPLITS,
@@ -28,33 +36,48 @@ from lart_mini.data.skeletons import (
     skeletons_2d,
     skeletons_3d,
 )
+from lart_mini.data.video_level import CLASSES, VIDEO_SIZES, parts_of, video_level, video_scene
 
 __all__ = [
+    "ACTIVITIES",
+    "CLASSES",
     "COCO17",
     "COCO17_EDGES",
     "COCO17_MIRRORED",
+    "GROUP_SIZES",
     "SIZES",
     "SPLITS",
     "TRACKERS",
+    "VIDEO_SIZES",
+    "Actors",
+    "LabelledVideos",
     "MiniAva",
     "Rests",
     "Sequences",
     "Size",
     "Skeletons",
+    "Task",
+    "Troupes",
     "assign",
     "coco17",
     "compose_videos",
     "groundtruth_of",
+    "group_activity",
+    "group_scenes",
+    "labelled_videos",
     "linked",
     "load_skeletons",
     "mini_ava",
     "mini_skeletons",
     "mixed_identities",
     "normalised",
+    "parts_of",
     "rests_on",
     "save_skeletons",
     "sequences",
     "skeletons_2d",
     "skeletons_3d",
     "split_by_fold",
+    "video_level",
+    "video_scene",
 ]

@@ -1,5 +1,6 @@
 """Evaluation: AVA's files, the boxes that are scored, frame mAP, and what is wrong with a file (07)."""
 
+from lart_mini.evaluation.accuracy import Accuracy, accuracy, draw_takes, single_take
 from lart_mini.evaluation.answers import ANSWERS, asked, read_answers
 from lart_mini.evaluation.ava_csv import (
     CORNERS,
@@ -43,12 +44,14 @@ __all__ = [
     "ANSWERS",
     "CORNERS",
     "POLICIES",
+    "Accuracy",
     "Draws",
     "Estimate",
     "Evaluation",
     "KeyBoxes",
     "Policy",
     "Resampled",
+    "accuracy",
     "asked",
     "at_key_boxes",
     "ava_rows",
@@ -57,6 +60,7 @@ __all__ = [
     "csv_schema",
     "diagnose",
     "draw",
+    "draw_takes",
     "estimate",
     "evaluate",
     "evaluate_files",
@@ -75,6 +79,7 @@ __all__ = [
     "remarks",
     "report_text",
     "resample",
+    "single_take",
     "weighted_ap",
     "write_detections",
     "write_groundtruth",

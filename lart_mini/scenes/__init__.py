@@ -1,7 +1,7 @@
 """Scenes: captured takes composed into videos of several people, and a camera that films them (00, 03)."""
 
 from lart_mini.scenes.camera import Camera, Filmed, film, look_at, shoot
-from lart_mini.scenes.scene import ANNOTATED_FROM, PARTS, Scene, compose, stream
+from lart_mini.scenes.scene import ANNOTATED_FROM, PARTS, Scene, compose, mirrored, stream
 from lart_mini.scenes.staging import Performance, cast, perform
 from lart_mini.scenes.takes import Segment, scored_actions, segments
 
@@ -17,6 +17,7 @@ __all__ = [
     "compose",
     "film",
     "look_at",
+    "mirrored",
     "perform",
     "scored_actions",
     "segments",

@@ -187,13 +187,13 @@ def cast(
     for _ in range(people - len(actors)):
         passes = rng.random() < PASSING
         action = int(rng.choice(sorted(shown & {RUN, WALK} if passes else ()) or sorted(shown)))
-        extra = shaped(perform(rng, pool, frames, action), _random_betas(rng), body)
+        extra = shaped(perform(rng, pool, frames, action), random_betas(rng), body)
         for attempt in range(20):
             spot = np.array([rng.uniform(-3, 3), 0, rng.uniform(-2.5, 2.5)], np.float32)
             candidate = placed(extra, rng.uniform(-np.pi, np.pi), spot)
             if passes and attempt < 10:
                 candidate = passing(rng, candidate, actors[rng.integers(len(actors))])
-            if all(_closest(candidate, other) > 0.6 for other in actors):
+            if all(closest(candidate, other) > 0.6 for other in actors):
                 actors.append(candidate)
                 break
     return actors, composited
@@ -220,11 +220,13 @@ def passing(rng: np.random.Generator, actor: Performance, other: Performance) ->
     return replace(actor, translation=actor.translation + step)
 
 
-def _random_betas(rng: np.random.Generator) -> Array:
+def random_betas(rng: np.random.Generator) -> Array:
+    """A body's shape (10,), within one and a half standard deviations."""
     return np.clip(rng.normal(0, 0.7, 10), -1.5, 1.5).astype(np.float32)
 
 
-def _closest(a: Performance, b: Performance) -> float:
+def closest(a: Performance, b: Performance) -> float:
+    """Least distance in metres of two pelvises while both are there; infinite where they never are."""
     gap = np.linalg.norm(a.translation - b.translation, axis=1)
     return float(np.where(a.present & b.present, gap, np.inf).min())
 
@@ -235,7 +237,7 @@ def _leads(
     captured = [pair for pair in _pairs(pool) if target in pair[0].actions]
     if captured and rng.random() < 0.5:
         return _captured_pair(rng, captured[rng.integers(len(captured))], frames), False
-    lead = shaped(perform(rng, pool, frames, target), _random_betas(rng), body)
+    lead = shaped(perform(rng, pool, frames, target), random_betas(rng), body)
     lead = placed(lead, rng.uniform(-np.pi, np.pi), np.zeros(3, np.float32))
     talks = lead.labels[:, TALK_TO - 1].astype(bool)
     standing = [s for s in pool if s.actions == {STAND}]
@@ -244,7 +246,7 @@ def _leads(
     angle = heading(lead.pose[0, 0])
     ahead = np.array([np.sin(angle), 0, np.cos(angle)], np.float32)
     spot = lead.translation[0] + rng.uniform(1.1, 1.8) * ahead
-    partner = shaped(perform(rng, standing, frames, STAND), _random_betas(rng), body)
+    partner = shaped(perform(rng, standing, frames, STAND), random_betas(rng), body)
     partner = placed(partner, angle + np.pi + rng.normal(0, 0.15), spot, start=True)
     labels = partner.labels.copy()
     for action in (LISTEN_TO, WATCH):
@@ -273,7 +275,7 @@ def _captured_pair(rng: np.random.Generator, pair: tuple[Segment, Segment], fram
     for clip in (pair[0].clip, pair[1].clip):
         pose, translation = turned(clip.pose[span], clip.translation[span], angle, centre, origin)
         # Shapes near the mean, so that captured distances and eye lines stay true.
-        betas = _random_betas(rng) * np.float32(0.3)
+        betas = random_betas(rng) * np.float32(0.3)
         labels, shown = clip.labels[span], np.zeros(len(pose), np.int64)
         timed = _timed(pose, translation, labels, frames, first_frame, (clip.name,), shown)
         actors.append(replace(timed, betas=betas))

@@ -12,7 +12,7 @@ from lart_mini.people.clips import Clip
 
 Array = NDArray[np.float32]
 
-TALK_TO, LISTEN_TO, WATCH, STAND, RUN, WALK = 79, 74, 80, 12, 10, 14
+TALK_TO, LISTEN_TO, WATCH, STAND, RUN, WALK, WAVE = 79, 74, 80, 12, 10, 14, 69
 GUARD_FRAMES = 30  # either side of a time split: two seconds apart in all
 SHORTEST = 15  # frames of a segment: half a second
 
@@ -49,7 +49,7 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
         first, last = _part(clip, split)
         labels = clip.labels[first:last]
         usable = np.asarray(labels.any(axis=1) & ~labels[:, ~learnt].any(axis=1))
-        for start, end in _runs(usable):
+        for start, end in runs(usable):
             if end - start >= SHORTEST:
                 found.append(Segment(clip, first + start, first + end))
     return found
@@ -67,7 +67,7 @@ def _part(clip: Clip, split: str) -> tuple[int, int]:
     return 0, 0
 
 
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and last + 1 of every run of True in a mask (T,)."""
     walled = np.concatenate([[False], mask, [False]])
     edges = np.flatnonzero(walled[1:] != walled[:-1]).tolist()
