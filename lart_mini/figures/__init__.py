@@ -45,6 +45,7 @@ from lart_mini.figures.people import (
     tracklet_strip,
     upright,
 )
+from lart_mini.figures.skeletr import attention_from_above, graph_on_bodies, learned_graph
 from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, tracker_dots
 from lart_mini.figures.widgets import explore
 
@@ -59,6 +60,7 @@ __all__ = [
     "PALETTE",
     "RIGHT",
     "animate_tracklet",
+    "attention_from_above",
     "attention_maps",
     "attention_masks",
     "attention_over_time",
@@ -75,10 +77,12 @@ __all__ = [
     "draw_video_frame",
     "explore",
     "forest",
+    "graph_on_bodies",
     "hidden_curve",
     "interval_text",
     "ladder",
     "lart_diagram",
+    "learned_graph",
     "loss_curves",
     "mesh_strip",
     "movie",
