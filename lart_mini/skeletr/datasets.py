@@ -1,7 +1,7 @@
 """What SkeleTR learns from: windows of long videos and whole short ones, as batches of skeleton sequences.
 
-Detection draws a window of some seconds about a key frame; its sequences are labelled at key frames, all others
-are context (section 4.2). A video or a group has one label and gives all of its sequences.
+Detection draws a window of some seconds about a key frame; its sequences are labelled at key frames, all
+others are context (section 4.2). A video or a group has one label and gives all of its sequences.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lart_mini.boxes import corners_from_xywh, fractions_from_corners
 from lart_mini.data.skeletons import Links, Sequences, Skeletons, normalised, sequences
 from lart_mini.skeletr.model import SkeletonBatch
 from lart_mini.skeletr.stgcnpp import LAYOUTS, Layout
+from lart_mini.skeletr.streams import bone_starts
 from lart_mini.training.config import check_fields
 
 NO_TARGET = (-1, -1)  # of a video that has no label of its own
@@ -93,17 +94,19 @@ def clip_of(
     dense = np.zeros((len(found), ava.CLASS_COUNT), np.float32)
     if groundtruth is not None:
         rows = groundtruth.filter(pl.col("video") == skeletons.video).drop_nulls("person")
-        at = {(int(who), int(when)): number for number, (who, when) in enumerate(zip(person, frame, strict=True))}
+        shown = zip(person.tolist(), frame.tolist(), strict=True)
+        at = {who_and_when: number for number, who_and_when in enumerate(shown)}
         for second, action, who in rows.select("second", "action", "person").iter_rows():
             number = at.get((int(who), ava.keyframe(second)))
             if number is not None:
                 dense[number, action - 1] = 1
     corners = corners_from_xywh(skeletons.box[found.centre])
     box = fractions_from_corners(corners, skeletons.frame_size).astype(np.float32)
-    return Clip(skeletons, found, box, frame, ava.to_evaluated(dense), dense.any(axis=1), target)
+    known: NDArray[np.bool_] = np.asarray(dense.any(axis=1))
+    return Clip(skeletons, found, box, frame, ava.to_evaluated(dense), known, target)
 
 
-# ------------------------------------------------------------------------------------------------------ samples
+# ---------------------------------------------------------------------------------------------------- samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +155,9 @@ def batch_of(drawn: Sequence[Drawn], sampling: Sampling, layout: Layout) -> Skel
         arrays["keypoint"][slots] = read(one, sampling, layout)
         arrays["present"][slots], arrays["time"][slots] = True, one.time
         box = clip.box[rows]
-        arrays["box"][slots] = np.stack([1 - box[:, 2], box[:, 1], 1 - box[:, 0], box[:, 3]], 1) if one.mirror else box
+        if one.mirror:
+            box = np.stack([1 - box[:, 2], box[:, 1], 1 - box[:, 0], box[:, 3]], axis=1)
+        arrays["box"][slots] = box
         arrays["labels"][slots], arrays["label_weight"][slots] = clip.labels[rows], clip.known[rows]
     return SkeletonBatch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
@@ -163,18 +168,21 @@ def read(drawn: Drawn, sampling: Sampling, layout: Layout) -> NDArray[np.float32
     some = Sequences(found.index[rows][:, sampling.places(drawn.speed)], found.centre[rows])
     x = normalised(drawn.clip.skeletons, some, sampling.unit)
     if drawn.mirror:  # left becomes right, in the picture and on the body
-        x = x[:, :, list(layout.mirrored)] * np.float32([-1, 1, 1])
-    return bones(x, layout) if sampling.stream == "bone" else x
+        x = x[:, :, list(layout.mirrored)] * np.array([-1, 1, 1], np.float32)
+    flat = drawn.clip.skeletons.keypoint.shape[-1] == 2
+    return bones(x, layout, flat) if sampling.stream == "bone" else x
 
 
 class SkeletonDataset:
     """Clips as samples of a training, drawn anew each epoch from (seed, epoch, number of the sample).
 
-    A clip with a target is given as a whole, others as a window about one of their labelled key frames. Of too
-    many sequences the labelled come first, then others by chance.
+    A clip with a target is given as a whole, others as a window about one of their labelled key frames. Of
+    too many sequences the labelled come first, then others by chance.
     """
 
-    def __init__(self, clips: Sequence[Clip], sampling: Sampling, layout: str = "coco", seed: int = 0) -> None:
+    def __init__(
+        self, clips: Sequence[Clip], sampling: Sampling, layout: str = "coco", seed: int = 0
+    ) -> None:
         self.clips = [clip for clip in clips if clip.known.any() or clip.target != NO_TARGET]
         self.sampling, self.layout, self.seed, self.epoch = sampling, LAYOUTS[layout], seed, 0
 
@@ -246,13 +254,13 @@ class JointDataset(SkeletonDataset):
         return [self.draw(index), self.second.draw(int(order[place]))]
 
 
-# ------------------------------------------------------------------------------------------------------ streams
+# ---------------------------------------------------------------------------------------------------- streams
 
 
-def bones(x: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
-    """Joints (…,V,3) less where their bones begin; a 2D bone's score is the mean of its ends'."""
+def bones(x: NDArray[np.float32], layout: Layout, flat: bool) -> NDArray[np.float32]:
+    """Joints (…,V,3) less where their bones begin; a flat (2D) bone's score is the mean of its ends'."""
     start = x[..., list(bone_starts(layout)), :]
     bone = x - start
-    if layout.name != "nturgb+d":
+    if flat:
         bone[..., 2] = (x[..., 2] + start[..., 2]) / 2
     return bone

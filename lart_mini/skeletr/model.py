@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lart_mini.files import BadInput
-from lart_mini.skeletr.stgcnpp import LAYOUTS, STGCNPP, STGCNConfig
+from lart_mini.skeletr.stgcnpp import LAYOUTS, STGCNPP, Layout, STGCNConfig
 from lart_mini.training.batches import Batch
 from lart_mini.training.config import Bounds, check_fields
 
@@ -183,6 +183,16 @@ class SkeleTR(nn.Module):
             nn.init.constant_(self.detection.bias, RARE)
         parts = [torch.eye(LAYOUTS[config.layout].joints)[list(p)] for p in LAYOUTS[config.layout].parts]
         self.register_buffer("parts", torch.stack([part.mean(0) for part in parts], 1), persistent=False)
+
+    @property
+    def layout(self) -> Layout:
+        """Of the skeletons that it reads."""
+        return LAYOUTS[self.config.layout]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.parts.device
 
     def forward(self, batch: SkeletonBatch) -> Logits:
         """The heads read the sequences' features, or the mean of a sample's."""
