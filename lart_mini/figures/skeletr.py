@@ -36,22 +36,28 @@ def graph_on_bodies(
     *,
     title: str,
 ) -> Figure:
-    """The graph on people over the picture plane: keypoint (P,V,2) and box (P,4) x, y, w, h in pixels.
+    """The graph on people in the picture plane: keypoint (P,V,2) and box (P,4) x, y, w, h in pixels.
 
-    score (P,V): joints below DOUBTED are hollow and their edges dotted. The person's left is blue.
+    Shown is the part of the frame (height, width) that holds the boxes. score (P,V): joints below DOUBTED are
+    hollow and their edges dotted. The person's left is blue.
     """
     height, width = frame_size
-    figure = new_figure(8.4, 8.4 * height / width + 0.9, title)
+    corners = np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]])
+    margin = 0.12 * np.ptp(corners, axis=0).max()
+    low, high = np.maximum(corners.min(0) - margin, 0), np.minimum(corners.max(0) + margin, [width, height])
+    wide, deep = high - low
+    figure = new_figure(8.4, float(np.clip(7.6 * deep / wide, 3, 6.5)) + 1.2, title)
     axes = figure.subplots()
-    axes.add_patch(Rectangle((0, 0), width, height, facecolor="#F4F3EF", zorder=0))
+    axes.set_facecolor("#F4F3EF")
     for points, sure, (x, y, w, h) in zip(keypoint, score, box, strict=True):
         axes.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=PALETTE["green"], linewidth=1))
-        _draw_graph(axes, points, layout, sure)
+        _draw_graph(axes, points, layout, sure, size=6)
     for label, colour in (("person's left", LEFT), ("person's right", RIGHT)):
         axes.plot([], [], color=colour, linewidth=2.5, label=label)
     axes.plot([], [], "o", color=MIDDLE, markerfacecolor="white", label=f"score below {DOUBTED}")
-    axes.legend(loc="upper right", fontsize=8, ncols=3, frameon=False)
-    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="x (pixels)", ylabel="y (pixels)")
+    figure.legend(loc="outside lower center", fontsize=9, ncols=3, frameon=False)
+    axes.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
+    axes.set(xlabel="x (pixels)", ylabel="y (pixels)")
     return figure
 
 

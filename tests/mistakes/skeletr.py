@@ -17,7 +17,11 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
     ],
     "link": [
         ("found[t], last = best, boxes[t][best]", "found[t] = best", "the box found last"),
-        ("    last = boxes[half][row]\n", "    last = last if found[0] >= 0 else boxes[half][row]\n", "both begin"),
+        (
+            "    last = boxes[half][row]\n",
+            "    last = last if found[0] >= 0 else boxes[half][row]\n",
+            "both begin",
+        ),
         (">= least", ">= -1", "hardly overlap"),
     ],
     "mix_pooling": [
@@ -33,7 +37,11 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("~columns,", "~columns[:, None],", "whole rows are masked"),
     ],
     "fuse": [
-        ("weights[0] * first", "weights[1] * first", "first at"),
+        (
+            "weights[0] * first.get(key, 0) + weights[1]",
+            "weights[1] * first.get(key, 0) + weights[0]",
+            "changed places",
+        ),
         (" / sum(weights)", "", "a sum instead of a mean"),
         ("first | second", "first.keys() & second.keys()", "only one model scores"),
     ],

@@ -28,7 +28,7 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-# --------------------------------------------------------------------------------------------- the graph network
+# ------------------------------------------------------------------------------------------ the graph network
 
 
 class _Nothing(nn.Module):
@@ -85,7 +85,7 @@ def _clamped(x: Tensor, kernel: Tensor, bias: Tensor, dilation: int, stride: int
     return _dilated(padded, kernel, bias, dilation, 1)[dilation:-dilation:stride]
 
 
-# ---------------------------------------------------------------------------------------------- short sequences
+# -------------------------------------------------------------------------------------------- short sequences
 
 
 def _link(boxes: Sequence[NDArray[np.float32]], row: int, least: float = 0.3) -> NDArray[np.int64]:
@@ -127,11 +127,11 @@ def _walks() -> list[tuple[list[NDArray[np.float32]], int, float]]:
         return [np.array([[x, 10, 10, 30] for x in xs], np.float32).reshape(-1, 4) for xs in places]
 
     past = people([(4 * t, 30) if t % 2 else (30, 4 * t) for t in range(6)])
-    gaps = people([(70, 0), (3,), (6, 70), (9, 70), (70,), (15, 70), (70, 18), (), (24, 70)])
+    gaps = people([(70, 0), (2,), (4, 70), (), (70, 8), (10,), (70,), (14,), (16, 70)])
     return [(past, 0, 0.3), (gaps, 1, 0.3), (gaps, 0, 0.3)]
 
 
-# ---------------------------------------------------------------------------------------------- between sequences
+# ------------------------------------------------------------------------------------------ between sequences
 
 
 @torch.no_grad()
@@ -217,7 +217,9 @@ def _rows() -> list[tuple[Scored, Scored, tuple[float, float]]]:
 
 
 def _common(first: Scored, second: Scored, weights: tuple[float, float]) -> Scored:
-    return {key: score for key, score in _fuse(first, second, weights).items() if key in first and key in second}
+    return {
+        key: score for key, score in _fuse(first, second, weights).items() if key in first and key in second
+    }
 
 
 BLANKS = (
