@@ -50,15 +50,17 @@ def annotation_2d(
     }
 
 
+MAKERS = {"2d": annotation_2d, "3d": annotation_3d}
+
+
 def annotations(kind: str, count: int, seed: int = 0, classes: int = 60) -> dict[str, Any]:
     """What an annotation file holds: 32 to 300 frames, one person in three of four, two splits."""
     rng = np.random.default_rng(seed)
-    make = {"2d": annotation_2d, "3d": annotation_3d}[kind]
     names = [f"S001C{i % 3 + 1:03}P001R{i // 1000:03}A{i % 1000:03}" for i in range(count)]
     made = []
     for i, name in enumerate(names):
         people, frames = int(rng.choice([1, 1, 1, 2])), int(np.clip(rng.normal(84, 40), 32, 300))
-        made.append(make(name, i % classes, people, frames, seed + i))
+        made.append(MAKERS[kind](name, i % classes, people, frames, seed + i))
     cut = -(-count * 2 // 3)
     return {"split": {"xsub_train": names[:cut], "xsub_val": names[cut:]}, "annotations": made}
 

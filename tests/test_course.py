@@ -139,7 +139,7 @@ def test_answers_of_several_parts() -> None:
     assert "right" in hold_against(blank, lambda x: {"a": (x, 2 * x + 1e-9)})
     for answer, says in (
         (lambda x: {"b": 0}, "keys are ['b'], expected ['a']"),
-        (lambda x: {"a": [x]}, "part 'a': it gives 1 part(s), expected 2"),
+        (lambda x: {"a": [x]}, "part 'a': it gives [[0, 1, 2]], expected [[0, 1, 2], [0, 2, 4]]"),
         (lambda x: {"a": [x, x]}, "part 'a': part 1: first at [1]"),
         (lambda x: 3, "it gives 3, expected a dict"),
     ):
@@ -161,6 +161,29 @@ def test_an_answer_cannot_change_what_it_is_held_against() -> None:
         return x
 
     assert "right" in hold_against(DOUBLED, in_place)
+
+
+def test_a_check_tells_what_was_tried_in_the_readers_own_words() -> None:
+    def halves(numbers: Any, by: float) -> list[float]:
+        return [number / by for number in numbers]
+
+    blank = Blank("halves", "test", halves, lambda: [(np.array([4, 6.0]), 2), (np.zeros(9), 2)])
+    for answer, says in (
+        (lambda mine, n: [mine[0]], "example 1 of 2 (mine = [4, 6], n = 2): it gives [4], expected [2, 3]"),
+        (lambda *given: [1.0], "(given = [4, 6], 2)"),
+        (lambda x, n: halves(x, n) if len(x) == 2 else [], "it gives [], expected [0, 0, 0,"),
+        (lambda x, n: [x[2], 0], "axis 0 with size 2\nin the line: (lambda x, n: [x[2], 0]"),
+    ):
+        with pytest.raises(Wrong) as wrong:
+            hold_against(blank, answer)
+        assert says in str(wrong.value), str(wrong.value)
+
+
+def test_a_slip_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    slip = Slip("nothing is divided", lambda got, wanted, x: bool(np.isnan(np.mean(x[:0]))))
+    with pytest.raises(Wrong, match="nothing is divided"):
+        hold_against(Blank("doubled", "test", doubled, lambda: [(np.ones(2),)], (slip,)), lambda x: x)
+    assert not recwarn.list
 
 
 def test_a_function_that_is_no_blank() -> None:
@@ -197,9 +220,9 @@ def test_a_student_gets_blanks_and_no_solutions(course: Path, stem: str) -> None
     assert len(blanks) == len(list(filter(is_blank, master.cells)))
     assert not any(cell.get("outputs") for cell in own.cells)
     assert not any(KEPT_BACK & tags(cell) for cell in own.cells)
-    prose = "\n".join(cell.source for cell in own.cells if cell.cell_type == "markdown")
-    links = re.findall(r"\]\(([^)#:]+\.ipynb)", prose)
-    assert not [link for link in links if not (course / "student" / stem / link).exists()]
+    for cell, after in zip(own.cells, own.cells[1:], strict=False):
+        if "prediction" in tags(cell):  # whoever opens it to write reads no answer
+            assert "<details>" not in cell.source and after.source.startswith("<details><summary>Answer")
     shown = [cell for cell in own.cells if cell.id.endswith("-expected")]
     assert len(shown) == sum("expected" in tags(cell) for cell in master.cells)
 
@@ -210,6 +233,34 @@ def test_an_instructor_gets_all_of_it_with_solutions_folded(course: Path, stem: 
     nbformat.validate(own)
     assert [cell.source for cell in own.cells] == [cell.source for cell in MASTERS[stem].cells]
     assert all(cell.metadata.jupyter.source_hidden for cell in own.cells if is_blank(cell))
+
+
+LINK = re.compile(r"""\]\(([^)\s]+)\)|(?:href|src)=["']([^"']+)["']|"(\.\./[^"]+)\"""")
+MADE = "../runs/"  # what a run writes itself
+
+
+def links_of(cell: nbformat.NotebookNode) -> set[str]:
+    """Where a cell leads: links of its text and outputs, and the files that its code opens."""
+    texts = [cell.source] if cell.cell_type == "markdown" else re.findall(r'"\.\./[^"]+"', cell.source)
+    for output in cell.get("outputs", []):
+        texts += [str(output.get("data", {}).get(kind, "")) for kind in ("text/markdown", "text/html")]
+    found = {"".join(groups) for text in texts for groups in LINK.findall(text)}
+    return {link for link in found if not link.startswith(("http", "data:", MADE))}
+
+
+@pytest.mark.parametrize("stem", FORMED)
+@pytest.mark.parametrize("where", ["master", "source/{}", "student/{}", "instructor"])
+def test_every_link_of_every_edition_leads_somewhere(course: Path, where: str, stem: str) -> None:
+    folder = NOTEBOOKS[0].parent if where == "master" else course / where.format(stem)
+    own = nbformat.read(folder / f"{stem}.ipynb", as_version=4)
+    for cell in own.cells:
+        for link in links_of(cell):
+            if link.startswith("attachment:"):
+                assert link.removeprefix("attachment:") in cell.attachments, link
+            else:
+                assert (folder / link).is_file(), f"{cell.id}: {link}"
+        if cell.cell_type == "code":  # what a cell makes is not made anew for an edition
+            assert not re.search(r"href=|\.ipynb", cell.source), f"{cell.id} makes a link"
 
 
 def submit(course: Path, stem: str, student: str, written: Mapping[str, str]) -> Path:
@@ -265,17 +316,33 @@ def test_a_bad_submission_harms_nothing(
     )
     before = sorted(course.rglob("*"))
     assert points(course, stem, "bad") == 1
+    with nbgrader_in(course).gradebook as book:
+        found = {grade.name: grade.score for grade in book.find_submission_notebook(stem, stem, "bad").grades}
+    assert found == {f"check_{name}": name == "likeness" for name in BLANKS if BLANKS[name].notebook == stem}
     assert precious.read_text() == "marks of the others"
     assert set(before) <= {*course.rglob("*")}
 
 
-def test_a_submission_under_another_name_has_no_points(course: Path) -> None:
-    stem = "04_masked_transformer"
+@pytest.mark.parametrize("handed_in", ["mine.ipynb", None])
+def test_a_renamed_or_missing_notebook_has_no_points_and_the_gradebook_says_so(
+    course: Path, handed_in: str | None
+) -> None:
+    stem, student = "04_masked_transformer", "renamed" if handed_in else "missing"
     solved = {name: SOLUTIONS[name][1] for name in SOLUTIONS if BLANKS[name].notebook == stem}
-    path = submit(course, stem, "renamed", solved)
-    path.rename(path.with_name("mine.ipynb"))
-    graded = nbgrader_in(course).autograde(stem, "renamed", force=True, create=True)
-    assert not graded["success"] and "No notebooks found" in graded["log"]
+    if not (course / "submitted" / "orderly").exists():
+        submit(course, stem, "orderly", solved)
+    assert points(course, stem, "orderly") == len(solved)
+    path = submit(course, stem, student, solved)
+    if handed_in:
+        path.rename(path.with_name(handed_in))
+    else:
+        path.unlink()
+    api = nbgrader_in(course)
+    graded = api.autograde(stem, student, force=True, create=True)
+    assert not graded["success"] and re.search("No notebooks (found|were matched)", graded["log"])
+    found = {one["student"]: one for one in api.get_submissions(stem)}
+    assert not found[student]["autograded"] and found[student]["score"] == 0
+    assert found["orderly"]["autograded"] and found["orderly"]["score"] == len(solved)
 
 
 # ------------------------------------------------------------------------------------------- a new notebook

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -122,3 +124,13 @@ def test_start_here_names_every_notebook_and_folders_that_exist() -> None:
     assert {name for row in sessions for name in re.findall(r"`(\w+)`", row[1])} == stems
     folders = {name for row in stages for name in re.findall(r"`(\w+)`", row[1])} - {"lart_mini"}
     assert folders and all((ROOT / "lart_mini" / name).is_dir() for name in folders)
+
+
+def test_start_here_names_functions_that_exist() -> None:
+    """00 has a table from the paper to the kit: each name in it is one that `lart_mini` has."""
+    lines = prose(nbformat.read(NOTEBOOKS[0], as_version=4)).splitlines()
+    names = [found for line in lines if (found := re.search(r"\| `([a-z_]+)\.([\w.]+)` \| \[`", line))]
+    assert len(names) > 15
+    for name in names:
+        folder, path = name.groups()
+        assert callable(reduce(getattr, path.split("."), import_module(f"lart_mini.{folder}"))), name[0]

@@ -21,7 +21,7 @@ from PIL import Image
 
 from lart_mini import progress
 from lart_mini.figures import base, model, people, skeletr, tracks, widgets
-from lart_mini.figures.diagram import lart_diagram
+from lart_mini.figures.diagram import STAGES, lart_diagram
 from lart_mini.lart.config import LARTConfig
 from lart_mini.people import body
 from lart_mini.people.body import load_body
@@ -68,7 +68,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "losses": model.loss_curves({a: curve}, title=t),
         "precision": model.precision_recall({a: curve}, title=t),
         "classes": model.class_bars(bars, [x, "y"], ["PM", "PI"], title=t),
-        "ladder": model.ladder([a, "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]),
+        "ladder": model.ladder([a, "b"], [0.1, 0.3], [None, 0.2], [None, 0.4]),
         "differences": model.differences(changes, [x, "y"], {a: 3.0, "b": None}, limit=5, title=t),
         "costs": tracks.cost_tables({a: COSTS, "b": COSTS}, [a, "b"], [x, "y", "z"], [(0, 1)], title=t),
         "held": tracks.track_rows(np.arange(6), np.array([0, 0, 0, 1, 1, -1]), {a: HELD}, title=t, cut=3),
@@ -356,6 +356,24 @@ def test_the_diagrams_words_do_not_touch() -> None:
             assert not one.count_overlaps(boxes[i + 1 :]) and page.count_contains([one.min, one.max]) == 2
 
 
+def test_the_diagrams_grounds_hold_the_stages_that_are_spoken_of() -> None:
+    names = ["tracks", "person-vectors", "encoder (MLP)", "mask token, encoding", "every token, one row"]
+    names += ["2 blocks", "head", "pooled"]
+    for stage, name in zip(STAGES, names, strict=True):
+        axes = lart_diagram(LARTConfig.mini(), here=[stage]).axes[0]
+        axes.figure.draw_without_rendering()
+        ground = axes.patches[0].get_window_extent()
+        above = next(text for text in axes.texts if text.get_text() == name).get_position()[0]
+        own = [text for text in axes.texts if text.get_position()[0] == above]
+        own = [text for text in own if ground.y0 < text.get_window_extent().y0 < ground.y1]
+        assert len(own) >= 3
+        for text in own:
+            box = text.get_window_extent()
+            assert ground.count_contains([box.min, box.max]) == 2, text.get_text()
+    plain = lart_diagram(LARTConfig.mini()).axes[0]
+    assert len(axes.patches) == len(plain.patches) + 1
+
+
 def test_attention_over_time_shades_the_gaps_and_dots_the_token_that_asks() -> None:
     detected = np.array([[True, True, False, True], [False, True, True, True]])
     panels = model.attention_over_time(WEIGHTS[0, 0].reshape(2, 4), 1, detected, title="t").axes
@@ -381,7 +399,7 @@ def test_classes_keep_their_names_when_they_are_sorted() -> None:
 
 
 def test_the_ladder_draws_intervals_in_percent_beside_their_bars() -> None:
-    axes = model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4], paper=[True, False]).axes[0]
+    axes = model.ladder(["a", "b"], [0.1, 0.3], [None, 0.2], [None, 0.4]).axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([10, 30])
     (interval,) = axes.lines
     assert list(interval.get_xdata()) == pytest.approx([20, 40]) and list(interval.get_ydata()) == [1, 1]

@@ -170,7 +170,7 @@ def test_readme_states_what_the_laptop_run_recorded() -> None:
         r"composited videos it is (\S+) against (\S+)\. ": pair("composited videos"),
         r"Each of the three seeds \(([\d.]+), ([\d.]+), ([\d.]+)\)": run["validation"]["seeds"],
         r"IDF1 (\S+) against (\S+) over": [idf1("3D: all terms"), idf1("overlap only")],
-        r"\| perfect detections \| ([\d.]+)": [baselines["perfect"]],
+        r"\| the ground truth itself \| ([\d.]+)": [baselines["ground_truth"]],
         r"\| true labels on the tracker's boxes \| ([\d.]+)": [baselines["true_labels_on_tracker_boxes"]],
         r"\| LART, shuffled training labels \(control\) \| ([\d.]+)": [baselines["shuffled_labels"]],
         r"\| class prior \| ([\d.]+)": [baselines["class_prior"]],

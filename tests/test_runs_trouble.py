@@ -319,3 +319,16 @@ def test_a_notebooks_name_puts_nothing_into_the_page(tmp_path: Path) -> None:
     assert "<img src=x" not in page and "<b>run" not in page
     assert page.count("00_&quot;&gt;&lt;img src=x onerror=alert(1)&gt;&#x27;") == 3
     assert read_notebook(notebook).cells[0].source == "no heading"
+
+
+def test_a_link_to_another_notebook_leads_to_its_section(tmp_path: Path) -> None:
+    for stem, other in (("00_first", "01_second"), ("01_second", "02_elsewhere")):
+        write_notebook(tmp_path / f"{stem}.ipynb", "1")
+        content = json.loads((tmp_path / f"{stem}.ipynb").read_text())
+        content["cells"][0]["source"] = f"# {stem}\n\n[next]({other}.ipynb)"
+        (tmp_path / f"{stem}.ipynb").write_text(json.dumps(content))
+    results = {"profile": "tiny", "seconds": 1.0, "shown_as": {}, "validation": HEAD}
+    write_report(results, sorted(tmp_path.glob("*.ipynb")), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('href="#01_second"') == 2, "in the list at the side, and in the text"
+    assert page.count('href="02_elsewhere.ipynb"') == 1, "it is not on this page"

@@ -6,6 +6,9 @@ blank needs another one's answer, a data set, or what stands elsewhere in the no
 
 from __future__ import annotations
 
+import inspect
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -60,26 +63,30 @@ def hold_against(blank: Blank, answer: Callable[..., Any]) -> str:
     """The sentence that says it is right. Raises NotAttempted or Wrong, which say what is not."""
     examples = blank.examples()
     for number, arguments in enumerate(examples, start=1):
-        where = f"{blank.name}: wrong in example {number} of {len(examples)}"
+        tried = f"{blank.name}: wrong in example {number} of {len(examples)} "
+        tried += f"({', '.join(named(answer, arguments))})"
         wanted = blank.package(*deepcopy(arguments))
         try:
             got = answer(*deepcopy(arguments))
         except NotImplementedError:
             raise NotAttempted(f"{blank.name}: not attempted yet. The hint stands above.") from None
         except Exception as error:
-            raise Wrong(f"{where}: it raises {type(error).__name__}: {error}") from None
+            raised = f"it raises {type(error).__name__}: {error}{line_of(error, answer)}"
+            raise Wrong(f"{tried}: {raised}") from None
         found = difference(got, wanted, blank.tolerance)
         if found is not None:
             cause = next((slip.cause for slip in blank.slips if _fits(slip, got, wanted, arguments)), None)
             cause = cause or usual_cause(got, wanted, blank.tolerance)
             likely = f"\nA likely cause: {cause}" if cause else ""
-            raise Wrong(f"{where} ({', '.join(map(told, arguments))}): {found}{likely}")
+            raise Wrong(f"{tried}: {found}{likely}")
     return f"{blank.name}: right, equal to the package's in {len(examples)} example(s)"
 
 
 def _fits(slip: Slip, got: Any, wanted: Any, arguments: tuple[Any, ...]) -> bool:
     try:
-        return bool(slip.made(got, wanted, *deepcopy(arguments)))
+        with warnings.catch_warnings():  # of what is tried here the reader has not written a line
+            warnings.simplefilter("ignore")
+            return bool(slip.made(got, wanted, *deepcopy(arguments)))
     except Exception:  # it was written for answers of the right kind and shape
         return False
 
@@ -104,7 +111,7 @@ def difference(got: Any, wanted: Any, tolerance: float) -> str | None:
         if not isinstance(got, (tuple, list)):
             return f"it gives {told(got)}, expected a {type(wanted).__name__} of {len(wanted)}"
         if len(got) != len(wanted):
-            return f"it gives {len(got)} part(s), expected {len(wanted)}"
+            return f"it gives {told(got)}, expected {told(wanted)}"
         return _first_part(dict(enumerate(zip(got, wanted, strict=True))), tolerance)
     return _of_arrays(array(got), array(wanted), tolerance)
 
@@ -189,11 +196,36 @@ def _usual(got: NDArray[Any], wanted: NDArray[Any], tolerance: float) -> Iterato
 # ------------------------------------------------------------------------------------------------------ words
 
 
+MOST_NUMBERS, MOST_LETTERS = 6, 60  # that are written out
+
+
+def named(answer: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[str]:
+    """Arguments under the names that the reader's function gives them, as far as it has any."""
+    try:
+        names = list(inspect.signature(answer).parameters)
+    except (TypeError, ValueError):
+        names = []
+    for place, argument in enumerate(arguments):
+        yield f"{names[place]} = {told(argument)}" if place < len(names) else told(argument)
+
+
+def line_of(error: Exception, answer: Callable[..., Any]) -> str:
+    """The line of the reader's function that raised, if its text is known."""
+    own = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    return f"\nin the line: {lines[-1]}" if lines and lines[-1] else ""
+
+
 def told(value: Any) -> str:
     """An argument or an answer in few words: its value where it is short, else its kind and shape."""
     if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
         values = array(value)
+        if values.ndim == 1 and values.size <= MOST_NUMBERS:
+            return f"[{', '.join(map(number, values))}]"
         return f"{values.dtype} {values.shape}"
+    if isinstance(value, (list, tuple)):
+        inside = f"[{', '.join(map(told, value))}]"
+        return inside if len(inside) <= MOST_LETTERS else f"{type(value).__name__} of {len(value)}"
     if isinstance(value, (Tensor, np.ndarray, np.generic, bool, int, float)):
         return number(array(value)[()])
     text = repr(value)

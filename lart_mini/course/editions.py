@@ -59,13 +59,24 @@ def source_edition(master: NotebookNode) -> NotebookNode:
     made = deepcopy(master)
     made.cells = []
     for cell in master.cells:
-        if not tags(cell) & KEPT_BACK:
-            made.cells.append(deepcopy(cell))
-            if cell.cell_type == "markdown":  # each notebook has a folder of its own there
-                made.cells[-1].source = NEIGHBOUR.sub(r"](../\1/\1.ipynb", cell.source)
-            if "expected" in tags(cell):
-                made.cells += _expected(cell)
+        if tags(cell) & KEPT_BACK:
+            continue
+        own = list(_answer_apart(cell)) if "prediction" in tags(cell) else [deepcopy(cell)]
+        for one in own:
+            if one.cell_type == "markdown":  # each notebook has a folder of its own there
+                one.source = NEIGHBOUR.sub(r"](../\1/\1.ipynb", one.source)
+        made.cells += [*own, *(_expected(cell) if "expected" in tags(cell) else [])]
     return made
+
+
+def _answer_apart(cell: NotebookNode) -> Iterator[NotebookNode]:
+    """What a student opens to write a prediction in, and the answer, which must not be read there."""
+    asked, folded, answer = cell.source.partition("<details>")
+    first = deepcopy(cell)
+    first.source = asked.rstrip()
+    yield first
+    if folded:
+        yield new_markdown_cell(folded + answer, id=f"{cell.id}-answer")
 
 
 def _expected(cell: NotebookNode) -> Iterator[NotebookNode]:
@@ -118,7 +129,7 @@ def write_course(notebooks: Path, out: Path) -> Iterator[str]:
             raise BadInput(path, "nbgrader", "an assignment", made.get("error") or made.get("log"))
         yield f"{path.stem}: {len(blanks)} blanks ({', '.join(blanks)})"
     stored = notebooks.parent / "benchmarks"  # measured numbers that notebooks show
-    for folder in ("source", "student"):
+    for folder in (".", "source", "student"):  # each beside an edition's notebooks
         for path in (*stored.glob("*.json"), *stored.glob("*.parquet")):
             (out / folder / "benchmarks").mkdir(exist_ok=True)
             shutil.copy(path, out / folder / "benchmarks")

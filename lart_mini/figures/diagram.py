@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, FancyArrowPatch, FancyBboxPatch, Rectangle
 
@@ -15,8 +16,18 @@ from lart_mini.lart.config import LARTConfig
 from lart_mini.lart.tokens import JOINTS_WIDTH
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH
 
-WIDTH, HEIGHT = 10.0, 5.2  # inches, the unit of all places here
+WIDTH, HEIGHT = 10.0, 5.3  # inches, the unit of all places here
 UPPER, LOWER = 3.75, 1.2  # of the two rows' middles
+STAGES = {  # stage → its left and right end, and its row
+    "tracks": (0.08, 2.3, UPPER),
+    "vectors": (2.6, 4.45, UPPER),
+    "encoder": (4.8, 6.9, UPPER),
+    "tokens": (7.1, 9.98, UPPER),
+    "sequence": (0.15, 3.05, LOWER),
+    "blocks": (3.35, 5.7, LOWER),
+    "head": (5.85, 7.6, LOWER),
+    "pooled": (7.72, 9.82, LOWER),
+}
 CELL = 0.24
 SEEN, GAP, MASKED = "seen", "gap", "masked"
 PEOPLE = (PALETTE["blue"], PALETTE["orange"], PALETTE["green"])  # ego, two others
@@ -24,20 +35,25 @@ FOUND = ("111111", "110011", "011110")  # of three people in six frames
 HIDDEN = ((0, 3), (1, 1), (2, 2), (2, 4))  # (person, frame) of mask 2
 
 
-def lart_diagram(config: LARTConfig, *, title: str = "LART: from tracks to actions") -> Figure:
+def lart_diagram(
+    config: LARTConfig, *, title: str = "LART: from tracks to actions", here: Collection[str] = ()
+) -> Figure:
     """Tracks → person-vectors → tokens → blocks → a score for each class, each with its shape in `config`.
 
     Three people in six frames stand for all. Ten inches wide: as wide as a page, or a slide.
+    here: stages that are spoken of, names in STAGES, on a coloured ground. Raises KeyError for others.
     """
     figure = new_figure(WIDTH, HEIGHT, title)
     axes = figure.subplots()
-    axes.set(xlim=(0, WIDTH), ylim=(0, 4.75), xticks=[], yticks=[], aspect="equal")
+    axes.set(xlim=(0, WIDTH), ylim=(-0.1, 4.8), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_visible(False)
     P, T, D = config.people, config.frames, config.width
     axes.set_xlabel(
         f"B samples · P = {P} people, the ego first · T = {T} frames · "
         f"N = P · T = {P * T} tokens of D = {D} numbers"
     )
+    for stage in here:
+        _ground(axes, *STAGES[stage])
     _tracks(axes)
     _vectors(axes, config)
     _encoder(axes, config)
@@ -53,6 +69,14 @@ def lart_diagram(config: LARTConfig, *, title: str = "LART: from tracks to actio
     return figure
 
 
+def _ground(axes: Axes, left: float, right: float, middle: float) -> None:
+    style = "round,pad=0,rounding_size=0.12"
+    bottom, width = middle - 1.26, right - left
+    axes.add_patch(
+        FancyBboxPatch((left, bottom), width, 2.28, boxstyle=style, facecolor="#FFF1B8", edgecolor="none")
+    )
+
+
 def _tracks(axes: Axes) -> None:
     _words(axes, 1.25, UPPER, "tracks", "(B, P, T)", "dashed: no detection")
     _people(axes, 0.7, UPPER, names=("ego", "other", "other"))
@@ -66,7 +90,7 @@ def _vectors(axes: Axes, config: LARTConfig) -> None:
     for shade, (name, width) in zip((0.8, 0.6, 0.45, 0.3, 0.2), parts.items(), strict=False):
         top -= height
         axes.add_patch(
-            Rectangle((2.95, top), 0.5, height, facecolor=PEOPLE[0], alpha=shade, edgecolor="none")
+            Rectangle((2.95, top), 0.5, height, facecolor=_pale(PEOPLE[0], shade), edgecolor="none")
         )
         axes.text(3.52, top + height / 2, f"{name} {width}", va="center", fontsize=9)
     widths = " + ".join(str(one) for one in (VECTOR_WIDTH, *others.values()) if one)
@@ -217,7 +241,7 @@ def _cell(
     axes: Axes, x: float, y: float, state: str, colour: str, size: float = CELL, alpha: float = 0.85
 ) -> None:
     if state == SEEN:
-        face, edge, line = colour, "white", "-"
+        face, edge, line = _pale(colour, alpha), "white", "-"
     elif state == MASKED:
         face, edge, line = "white", colour, "-"
     else:
@@ -231,11 +255,16 @@ def _cell(
             facecolor=face,
             edgecolor=edge,
             linestyle=line,
-            alpha=alpha,
         )
     )
     if state == MASKED:
         axes.text(x + size / 2, y + size / 2, "m", ha="center", va="center", fontsize=8)
+
+
+def _pale(colour: str, share: float) -> tuple[float, float, float]:
+    """A colour mixed with white, of which it is `share`."""
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+    return red, green, blue
 
 
 def _box(axes: Axes, x: float, y: float, width: float, height: float, colour: str) -> None:

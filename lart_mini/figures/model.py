@@ -190,36 +190,25 @@ def ladder(
     low: Sequence[float | None] | None = None,
     high: Sequence[float | None] | None = None,
     *,
-    paper: Sequence[bool] | None = None,
     title: str = "Ladder of mean average precision",
 ) -> Figure:
-    """mAP in percent, one row a rung, with its interval if it has one; hollow: the paper's, not run here.
+    """mAP in percent, one row a rung, with its interval if it has one.
 
-    values, low, high: fractions 0–1.
+    values, low, high: fractions 0–1, all of the same boxes: only then do bars say what is better.
     """
     count = len(names)
     low, high = low or [None] * count, high or [None] * count
-    paper = paper or [False] * count
     figure = new_figure(7.8, 1.1 + 0.36 * count, title)
     axes = figure.subplots()
-    for row, (value, bottom, top, printed) in enumerate(zip(values, low, high, paper, strict=True)):
-        colour = PALETTE["grey"] if printed else PALETTE["blue"]
-        axes.barh(
-            row,
-            100 * value,
-            height=0.6,
-            color="white" if printed else colour,
-            edgecolor=colour,
-            linestyle="--" if printed else "-",
-        )
+    for row, (value, bottom, top) in enumerate(zip(values, low, high, strict=True)):
+        axes.barh(row, 100 * value, height=0.6, color=PALETTE["blue"])
         end = value
         if bottom is not None and top is not None:
             axes.plot([100 * bottom, 100 * top], [row, row], color=MIDDLE, linewidth=2, solid_capstyle="butt")
             end = max(value, top)
         axes.text(100 * end + 1.2, row, f"{100 * value:.1f}", va="center", fontsize=9)
     axes.set_yticks(range(count), list(map(literal, names)), fontsize=9)
-    hollow = "; hollow: paper, not run here" if any(paper) else ""
-    axes.set(xlabel=f"mAP (%), lines: interval{hollow}", xlim=(0, 108))
+    axes.set(xlabel="mAP (%), lines: interval", xlim=(0, 108))
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import uniform_filter1d
 
@@ -203,8 +204,9 @@ def scene_from_above(
         axes.plot(*path[0], marker="o", color=colour, markersize=7)
         top = ground[ground[:, 1].argmax()]
         axes.annotate(
-            literal(name), top, (0, 7), textcoords="offset points", ha="center", color=colour, fontsize=9
-        )
+            literal(name), top, (0, 7), textcoords="offset points", ha="center", color=colour, fontsize=9,
+            path_effects=[withStroke(linewidth=3, foreground="white")], zorder=4,
+        )  # fmt: skip
     _mark_camera(axes, low, high)
     axes.set(xlabel="to the right of the camera (m)", ylabel="away from the camera (m)", aspect="equal")
     axes.grid(color="#E5E5E5")

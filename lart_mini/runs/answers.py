@@ -25,7 +25,7 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d+ \(.*|\.\d+|)$|–$")  # with its interval o
 STORED = "claims.parquet"  # in benchmarks
 MEASURED = """Every take of captured motion is held out once, with its siblings, and scored by a model
 that never saw it; the boxes of all folds are judged together, those that all systems of a question have
-(perfect detections have boxes of their own). AVA-style mAP at IoU 0.5, percent. In brackets: 95 %
+(LART on perfect detections has boxes of its own). AVA-style mAP at IoU 0.5, percent. In brackets: 95 %
 interval, a bootstrap over takes and seeds, paired where two systems are compared. The headline is the
 mean over classes that rest on at least three takes of two sources. <b>Captured</b>: the motion, and who
 does what. <b>Composed</b>: scenes, cameras, who stands beside whom. <b>Simulated</b>: detections, the

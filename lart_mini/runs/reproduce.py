@@ -262,8 +262,9 @@ def summary(results: Mapping[str, Any]) -> str:
     lines = [f"{stem:{width}s}{seconds:7.1f} s" for stem, seconds in results["notebook_seconds"].items()]
     lines += [f"{'all, side by side':{width}s}{results['seconds']:7.1f} s", ""]
     if "ladder" in results:
-        width = max((len(rung["name"]) for rung in results["ladder"]), default=0) + 2
-        lines += [f"{rung['name']:{width}s}{percent(rung['mAP']):>9s} mAP" for rung in results["ladder"]]
+        own = [rung for rung in results["ladder"] if not rung.get("paper")]  # the paper's is of other data
+        width = max((len(rung["name"]) for rung in own), default=0) + 2
+        lines += [f"{rung['name']:{width}s}{percent(rung['mAP']):>9s} mAP" for rung in own]
         lines.append("")
     if "validation" in results:
         found = results["validation"]

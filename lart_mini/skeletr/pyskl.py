@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, finite_number
 from lart_mini.progress import progress as progress_bar
 from lart_mini.reading.torch_files import load_torch
 from lart_mini.skeletr.stgcnpp import LAYOUTS, STGCNPP, Layout, STGCNConfig
 from lart_mini.skeletr.store import SkeletonStore, convert_annotations
-from lart_mini.skeletr.streams import FRAMES, FUSION, PEOPLE, STREAMS, Stream, testing_input
+from lart_mini.skeletr.streams import FRAMES, FUSION, PEOPLE, STREAMS, Stream, evaluation_input
 
 V = TypeVar("V")
 # Our names of weights, and the published ones behind `backbone.`, where they stand behind it.
@@ -192,7 +192,7 @@ def class_scores(
     found = []
     for start in progress_bar(range(0, len(which), batch_size), unit="batch", disable=not progress):
         part = which[start : start + batch_size]
-        x = testing_input(store, part, layout, stream).to(device)  # (B,K,M,T,V,C)
+        x = evaluation_input(store, part, layout, stream).to(device)  # (B,K,M,T,V,C)
         there = torch.arange(PEOPLE) < torch.from_numpy(store.people[part])[:, None]  # (B,M)
         slots = there[:, None].expand(x.shape[:3]).to(device)  # (B,K,M)
         features = nobody.expand(*x.shape[:3], -1).clone()
@@ -224,6 +224,8 @@ def evaluate_pyskl(
     scores times its weight, added up. Raises BadInput as `load_pyskl` and `convert_annotations`, and where
     checkpoint and annotations have other joints, or a label has no class.
     """
+    for weight in weights.values():
+        finite_number("--weights", "weight", weight, 0)
     models = {stream: load_pyskl(path) for stream, path in checkpoints.items()}
     with ExitStack() as stack:
         if Path(annotations).is_file():

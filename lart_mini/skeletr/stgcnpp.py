@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lart_mini.files import BadInput
 from lart_mini.training.config import Bounds, check_fields
@@ -130,8 +131,11 @@ class Space(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n,C,T,V) -> (n,C',T,V)."""
-        z = self.conv(x).unflatten(1, (len(self.graph), -1))  # (n,3,C',T,V)
-        y = torch.einsum("nkctv,kvw->nctw", z, self.graph)
+        n, _, frames, joints = x.shape
+        z = self.conv(x).permute(0, 2, 3, 1)  # (n,T,V,3·C')
+        z = z.reshape(n * frames, joints * 3, self.norm.num_features)  # (n·T,V·3,C')
+        graph = self.graph.permute(2, 1, 0).flatten(1)  # (V,V·3): y_w = Σ_v Σ_k A[k,v,w] z[k]_v
+        y = (graph @ z).unflatten(0, (n, frames)).permute(0, 3, 1, 2)
         return (self.norm(y) + self.short(x)).relu()
 
 
@@ -161,8 +165,17 @@ class Time(nn.Module):
         self.mix = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), conv, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n,C,T,V) -> (n,C,T',V)."""
-        return cast(Tensor, self.mix(torch.cat([branch(x) for branch in self.branches], dim=1)))
+        """(n,C,T,V) -> (n,C,T',V). The branches' first 1×1 convolutions are computed as one."""
+        branches: list[Any] = list(self.branches)
+        *fronted, last = branches
+        convs = [branch[0] for branch in fronted]
+        if last.stride == (1, 1):
+            convs.append(last)
+        weight, bias = (torch.cat([getattr(conv, name) for conv in convs]) for name in ("weight", "bias"))
+        parts = F.conv2d(x, weight, bias).split([len(conv.bias) for conv in convs], dim=1)
+        looked = [branch[1:](part) for branch, part in zip(fronted, parts, strict=False)]
+        alone = parts[-1] if len(parts) > len(fronted) else last(x)
+        return self.mix(torch.cat([*looked, alone], dim=1))
 
 
 def _pointwise(channels: int, width: int, stride: int = 1) -> nn.Sequential:
@@ -215,7 +228,8 @@ class STGCNPP(nn.Module):
         """One person each: (n,T,V,C) -> (n,width,T',V)."""
         n, frames, joints, channels = x.shape
         x = self.norm(x.reshape(n, frames, joints * channels).transpose(1, 2))  # channel v·C + c
-        x = x.view(n, joints, channels, frames).permute(0, 2, 3, 1).contiguous()
+        x = x.view(n, joints, channels, frames).permute(0, 2, 3, 1)
+        x = x.contiguous(memory_format=torch.channels_last)  # what mixes channels then needs no copies
         for block in self.blocks:
             x = block(x)
         return x

@@ -47,17 +47,19 @@ def training_frames(
     Up to twice `frames` there are no such parts: then as many as are too many are left out at random. What is
     shorter begins anywhere and is repeated.
     """
-    length, step = lengths[:, None], np.arange(frames)
-    edge = np.arange(frames + 1) * length // frames
-    part = edge[:, :-1] + (rng.random((len(lengths), frames)) * np.diff(edge)).astype(np.int64)
-    place = rng.random((len(lengths), frames + 1)).argsort(1).argsort(1)
-    left_out = step + (place < length - frames).cumsum(1)[:, :-1]
-    repeated = (step + (rng.random((len(lengths), 1)) * length).astype(np.int64)) % length
-    return np.where(length < frames, repeated, np.where(length < 2 * frames, left_out, part))
+    step, drawn = np.arange(frames), rng.random((len(lengths), 1))
+    found = (step + (drawn * lengths[:, None]).astype(np.int64)) % lengths[:, None]
+    parted, between = lengths >= 2 * frames, (lengths >= frames) & (lengths < 2 * frames)
+    edge = np.arange(frames + 1) * lengths[parted, None] // frames
+    found[parted] = edge[:, :-1] + (rng.random((len(edge), frames)) * np.diff(edge)).astype(np.int64)
+    order = rng.random((between.sum(), frames + 1)).argsort(1).argsort(1)
+    left_out = order < lengths[between, None] - frames
+    found[between] = step + left_out.cumsum(1)[:, :-1]
+    return found
 
 
 @lru_cache(maxsize=4096)
-def testing_frames(
+def evaluation_frames(
     length: int, frames: int = FRAMES, clips: int = CLIPS, seed: int = SEED
 ) -> NDArray[np.int64]:
     """Frames (clips, frames) that pyskl takes of an annotation of that length in a test, to the last one.
@@ -97,11 +99,11 @@ def training_input(
     return clips(store, which, frames[:, None], layout, stream)[:, 0], torch.from_numpy(store.label[which])
 
 
-def testing_input(
+def evaluation_input(
     store: SkeletonStore, which: NDArray[np.int64], layout: Layout, stream: Stream = "joint"
 ) -> Tensor:
     """Ten clips of each of the annotations `which` (B,), the same in each test: (B,10,2,100,V,3)."""
-    frames = np.stack([testing_frames(int(length)) for length in store.frames[which]])
+    frames = np.stack([evaluation_frames(int(length)) for length in store.frames[which]])
     return clips(store, which, frames, layout, stream)
 
 
@@ -138,12 +140,15 @@ def _stream_joints(
     store: SkeletonStore, rows: NDArray[np.int64], whose: NDArray[np.int64], layout: Layout, stream: Stream
 ) -> Tensor:
     """Joints, or bones, (P,T,V,3) at rows (P,T), in their place."""
-    # Half to single precision is twice as fast in torch as in numpy; small matrices the other way round.
-    half = store.rows(rows)
-    place = store.place[whose]
-    single = torch.from_numpy(half).float().view(len(rows), -1, 3).numpy()
-    single -= place[:, :1]
-    x = torch.from_numpy(np.matmul(single, place[:, 1:])).view(half.shape)
+    half = torch.from_numpy(store.rows(rows))  # torch makes single precision of it twice as fast as numpy
+    place = torch.from_numpy(store.place[whose])
+    if layout.name == THREE_D:  # nothing to subtract; numpy is the faster one with small matrices
+        x = torch.from_numpy(np.matmul(half.float().flatten(1, 2).numpy(), place[:, 1:].numpy()))
+    else:  # no turn: all joints of a frame at once
+        x = half.float().flatten(2)  # (P,T,3V)
+        x -= place[:, :1].repeat(1, 1, half.shape[2])
+        x *= place[:, 1:].diagonal(dim1=1, dim2=2)[:, None].repeat(1, 1, half.shape[2])
+    x = x.view(half.shape)
     if not stream.startswith("bone"):
         return x
     start = x[:, :, list(bone_starts(layout))]

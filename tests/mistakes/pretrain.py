@@ -18,6 +18,6 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
     "rate_at": [
         ("(s + 1) / W", "s / W", "learn nothing"),
         ("(s - W) / (S - W)", "s / S", "begin where the warm-up ends"),
-        ("0.5 * (1 +", "(1 +", "gives 2, expected 1"),
+        ("0.5 * (1 +", "(1 +", "the half of it is meant"),
     ],
 }

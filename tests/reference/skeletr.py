@@ -6,6 +6,8 @@ weights; attention is a loop over heads and tokens.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lart_mini.data.skeletons import Skeletons
@@ -139,3 +141,32 @@ def one_person(x: np.ndarray, weights: Weights, strides: tuple[int, ...]) -> np.
 def stgcnpp(x: np.ndarray, weights: Weights, strides: tuple[int, ...]) -> np.ndarray:
     """(N,M,T,V,C) -> (N,M,width,T',V): sample by sample, person by person."""
     return np.stack([np.stack([one_person(person, weights, strides) for person in sample]) for sample in x])
+
+
+# ---------------------------------------------------------------------------------------------------- SkeleTR
+
+
+def layer_norm(x: np.ndarray, weights: Weights, name: str) -> np.ndarray:
+    return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return x * np.array([0.5 * (1 + math.erf(one / math.sqrt(2))) for one in x])
+
+
+def encoder(x: np.ndarray, there: np.ndarray, weights: Weights, heads: int) -> np.ndarray:
+    """One block on one sample's features (S,d): head by head, feature by feature."""
+    q, k, v = np.split(x @ weights["qkv.weight"].T, 3, axis=1)
+    width, out = q.shape[1] // heads, np.zeros_like(x)
+    for i in range(len(x)):
+        seen = []
+        for head in range(heads):
+            part = slice(head * width, (head + 1) * width)
+            likes = np.array([q[i, part] @ k[j, part] / math.sqrt(width) for j in range(len(x)) if there[j]])
+            shares = np.exp(likes - likes.max()) / np.exp(likes - likes.max()).sum()
+            seen.append(sum(share * one for share, one in zip(shares, v[there][:, part], strict=True)))
+        y = x[i] + weights["out.weight"] @ np.concatenate(seen) + weights["out.bias"]
+        y = layer_norm(y, weights, "norm1")
+        hidden = gelu(weights["mlp.0.weight"] @ y + weights["mlp.0.bias"])
+        out[i] = layer_norm(y + weights["mlp.2.weight"] @ hidden + weights["mlp.2.bias"], weights, "norm2")
+    return out

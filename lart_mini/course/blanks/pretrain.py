@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -104,6 +106,10 @@ BLANKS = (
             Slip(
                 "the first step would learn nothing: step s is number s + 1 of the warm-up",
                 lambda got, wanted, s, S, W: abs(got - s / W) < 1e-9,
+            ),
+            Slip(
+                "1 + cos runs from 2 to 0: the half of it is meant",
+                gives(lambda s, S, W: 1 + math.cos(math.pi * (s - W) / (S - W))),
             ),
             Slip(
                 "the cosine has to begin where the warm-up ends, with S - W steps for its half turn",
