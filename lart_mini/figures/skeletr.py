@@ -46,7 +46,7 @@ def graph_on_bodies(
     margin = 0.12 * np.ptp(corners, axis=0).max()
     low, high = np.maximum(corners.min(0) - margin, 0), np.minimum(corners.max(0) + margin, [width, height])
     wide, deep = high - low
-    figure = new_figure(8.4, float(np.clip(7.6 * deep / wide, 3, 6.5)) + 1.2, title)
+    figure = new_figure(8.4, float(np.clip(6.6 * deep / wide, 3, 5.4)) + 1.2, title)
     axes = figure.subplots()
     axes.set_facecolor("#F4F3EF")
     for points, sure, (x, y, w, h) in zip(keypoint, score, box, strict=True):
