@@ -75,7 +75,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "trackers": tracks.tracker_dots({"switches": ONES, "IDF1": ONES}, [a], ["k"], title=t),
         "counts": model.class_counts({a: np.array([3, 4])}, [x, "y"], title=t),
         "graph": skeletr.graph_on_bodies(*seen, COCO, (360, 640), title=t),
-        "learned": skeletr.learned_graph(GRAPHS, COCO, KEYPOINTS, [x, *"abcdefghijklmnop"], title=t),
+        "learned": skeletr.learned_graph(GRAPHS, [x, *"abcdefghijklmnop"], title=t),
         "looks": skeletr.attention_from_above(RNG.normal(size=(3, 2)), np.zeros(3), [LOOKS], [a], title=t),
         "vectors": model.person_vectors(RNG.normal(size=(9, 5)), {a: (2, {0: x}), "b": (3, {})}, title=t),
     }  # fmt: skip
@@ -117,10 +117,10 @@ def test_only_new_links_and_looks_above_an_even_share_have_arrows() -> None:
     graphs = COCO.graphs().numpy().copy()
     graphs[1, 0, 1] += 5  # the skeleton has this one
     graphs[1, 9, 15] += 1
-    last = skeletr.learned_graph(graphs, COCO, KEYPOINTS, ["a"] * 17, title="t", strongest=1).axes[3]
+    last = skeletr.learned_graph(graphs, ["a"] * 17, title="t", strongest=1).axes[3]
     (arrow,) = last.patches
     ends = [np.asarray(end).tolist() for end in arrow._posA_posB]
-    assert ends == KEYPOINTS[[9, 15]].tolist()
+    assert ends == skeletr.FRONT[[9, 15]].tolist()
     looks = np.array([[0.0, 0.9, 0.1], [0.2, 0.4, 0.4], [1 / 3, 1 / 3, 1 / 3]])
     figure = skeletr.attention_from_above(np.eye(3)[:, :2], np.zeros(3), [looks], ["a"], title="t")
     assert len(figure.axes[0].patches) == 2  # 0 at 1, and 1 at 2; an even share is none

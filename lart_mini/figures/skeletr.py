@@ -21,10 +21,22 @@ from lart_mini.figures.base import (
     literal,
     new_figure,
 )
-from lart_mini.skeletr.stgcnpp import Layout
+from lart_mini.skeletr.stgcnpp import LAYOUTS, Layout
 
 DOUBTED = 0.35  # a joint of a lower score is drawn hollow
 GRAPHS = ("to itself", "inward", "outward")
+# COCO's joints of somebody who faces us, x and y, y down: its left is at our right.
+HALF = (
+    (0.07, 0.03),
+    (0.14, 0.08),
+    (0.25, 0.36),
+    (0.46, 0.64),
+    (0.62, 0.92),
+    (0.17, 0.98),
+    (0.23, 1.42),
+    (0.27, 1.86),
+)
+FRONT = np.array([(0, 0.1), *((side * x, y) for x, y in HALF for side in (1, -1))])
 
 
 def graph_on_bodies(
@@ -83,19 +95,12 @@ def _draw_graph(axes: Axes, points: NDArray, layout: Layout, score: NDArray, siz
     axes.scatter(*points.T, s=size**2, c=face, edgecolors=colours, linewidths=1, zorder=3)
 
 
-def learned_graph(
-    graphs: NDArray,
-    layout: Layout,
-    points: NDArray,
-    names: Sequence[str],
-    *,
-    title: str,
-    strongest: int = 12,
-) -> Figure:
-    """What a block made of its graphs (3,V,V): how each number changed, and the largest new links on a body.
+def learned_graph(graphs: NDArray, names: Sequence[str], *, title: str, strongest: int = 12) -> Figure:
+    """What a block made of COCO's graphs (3,17,17): how each number changed, and the largest new links.
 
-    points (V,2): a body, y down. A link from joint v to w is graphs[k,v,w] where the skeleton has none.
+    names: of the joints. A link from joint v to w, graphs[k,v,w], is new where the skeleton has none.
     """
+    layout = LAYOUTS["coco"]
     start = layout.graphs().numpy()
     change = graphs - start
     limit = float(np.abs(change).max()) or 1.0
@@ -110,14 +115,14 @@ def learned_graph(
     panels[0].set_ylabel("what joint v holds", fontsize=8)
     bar = figure.colorbar(image, ax=panels[:3].tolist(), shrink=0.7, location="bottom", aspect=40)
     bar.set_label("change since the start of training (no unit)", fontsize=8)
-    _draw_links(panels[3], change * (start.sum(0) == 0), points, layout, strongest)
+    _draw_links(panels[3], change * (start.sum(0) == 0), layout, strongest)
     return figure
 
 
-def _draw_links(axes: Axes, new: NDArray, points: NDArray, layout: Layout, strongest: int) -> None:
+def _draw_links(axes: Axes, new: NDArray, layout: Layout, strongest: int) -> None:
     """The largest of the new links (3,V,V) as arrows on a body whose own edges are grey."""
     axes.add_collection(
-        LineCollection(list(points[list(enumerate(layout.parents))]), colors="#C8C8C8", linewidths=4)
+        LineCollection(list(FRONT[list(enumerate(layout.parents))]), colors="#C8C8C8", linewidths=4)
     )
     total = new.sum(0)
     for flat in np.argsort(-np.abs(total), axis=None)[:strongest].tolist():
@@ -125,11 +130,11 @@ def _draw_links(axes: Axes, new: NDArray, points: NDArray, layout: Layout, stron
         colour = PALETTE["purple"] if total[v, w] > 0 else PALETTE["orange"]
         axes.add_patch(
             FancyArrowPatch(
-                points[v], points[w], connectionstyle="arc3,rad=0.25", arrowstyle="-|>", mutation_scale=9,
+                FRONT[v], FRONT[w], connectionstyle="arc3,rad=0.25", arrowstyle="-|>", mutation_scale=9,
                 shrinkA=2, shrinkB=2, color=colour, linewidth=1.4, zorder=3,
             )
         )  # fmt: skip
-    axes.scatter(*points.T, s=12, color=MIDDLE, zorder=4)
+    axes.scatter(*FRONT.T, s=12, color=MIDDLE, zorder=4)
     for label, colour in (("adds", PALETTE["purple"]), ("takes away", PALETTE["orange"])):
         axes.plot([], [], color=colour, linewidth=1.6, label=label)
     axes.legend(fontsize=7, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 0.02))

@@ -41,7 +41,8 @@ class _Nothing(nn.Module):
 def _graph_convolution(x: Tensor, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
     """`Space` without its norm and its shortcut: (T,V,C), (3,V,V), (3,C,D), (3,D) -> (T,V,D)."""
     space = Space(W.shape[1], W.shape[2], A)
-    space.norm, space.short = nn.Identity(), _Nothing()
+    space.norm, space.short = nn.BatchNorm2d(W.shape[2], eps=0.0), _Nothing()
+    space.eval()  # a norm of mean 0 and variance 1 changes nothing
     space.conv.weight.copy_(W.transpose(1, 2).flatten(0, 1)[..., None, None])
     space.conv.bias.copy_(b.flatten())  # type: ignore[union-attr]
     y: Tensor = space(x.permute(2, 0, 1)[None])
@@ -75,8 +76,8 @@ def _dilated(x: Tensor, kernel: Tensor, bias: Tensor, dilation: int, stride: int
 
 def _looked_ahead(x: Tensor, kernel: Tensor, bias: Tensor, dilation: int, stride: int) -> Tensor:
     """All three places at t and after it."""
-    later = torch.cat([x[dilation:], torch.zeros_like(x[:dilation])])
-    return _dilated(later, kernel, bias, dilation, stride)
+    longer = torch.cat([x, torch.zeros_like(x[:dilation])])
+    return _dilated(longer, kernel, bias, dilation, 1)[dilation::stride]
 
 
 def _clamped(x: Tensor, kernel: Tensor, bias: Tensor, dilation: int, stride: int) -> Tensor:
