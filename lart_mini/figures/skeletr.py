@@ -92,7 +92,7 @@ def _draw_graph(axes: Axes, points: NDArray, layout: Layout, score: NDArray, siz
             zorder=2,
         )
     face = [colour if known else "white" for colour, known in zip(colours, sure, strict=True)]
-    axes.scatter(*points.T, s=size**2, c=face, edgecolors=colours, linewidths=1, zorder=3)
+    axes.scatter(points[:, 0], points[:, 1], s=size**2, c=face, edgecolors=colours, linewidths=1, zorder=3)
 
 
 def learned_graph(graphs: NDArray, names: Sequence[str], *, title: str, strongest: int = 12) -> Figure:
@@ -134,7 +134,7 @@ def _draw_links(axes: Axes, new: NDArray, layout: Layout, strongest: int) -> Non
                 shrinkA=2, shrinkB=2, color=colour, linewidth=1.4, zorder=3,
             )
         )  # fmt: skip
-    axes.scatter(*FRONT.T, s=12, color=MIDDLE, zorder=4)
+    axes.scatter(FRONT[:, 0], FRONT[:, 1], s=12, color=MIDDLE, zorder=4)
     for label, colour in (("adds", PALETTE["purple"]), ("takes away", PALETTE["orange"])):
         axes.plot([], [], color=colour, linewidth=1.6, label=label)
     axes.legend(fontsize=7, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 0.02))

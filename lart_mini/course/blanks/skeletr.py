@@ -33,7 +33,6 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
 
 class _Nothing(nn.Module):
     def forward(self, x: Tensor) -> float:
-        """No shortcut."""
         return 0.0
 
 
@@ -41,7 +40,7 @@ class _Nothing(nn.Module):
 def _graph_convolution(x: Tensor, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
     """`Space` without its norm and its shortcut: (T,V,C), (3,V,V), (3,C,D), (3,D) -> (T,V,D)."""
     space = Space(W.shape[1], W.shape[2], A)
-    space.norm, space.short = nn.BatchNorm2d(W.shape[2], eps=0.0), _Nothing()
+    space.norm, space.short = nn.BatchNorm2d(W.shape[2], eps=0.0), nn.Sequential(_Nothing())
     space.eval()  # a norm of mean 0 and variance 1 changes nothing
     space.conv.weight.copy_(W.transpose(1, 2).flatten(0, 1)[..., None, None])
     space.conv.bias.copy_(b.flatten())  # type: ignore[union-attr]
@@ -169,7 +168,7 @@ def _look_across(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, present: Tens
     return (weights @ (tokens[0] @ W_v)).unflatten(0, (M, L))
 
 
-def _people() -> list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+def _people() -> list[tuple[Tensor, ...]]:
     own = [_draw(6, 6, seed=seed) / 2 for seed in (1, 2, 3)]
     everybody, some = torch.ones(3).bool(), torch.tensor([1, 0, 1, 1]).bool()
     return [(_draw(3, 2, 6), *own, everybody), (_draw(4, 3, 6, seed=4), *own, some)]
@@ -204,7 +203,7 @@ def _fuse(first: Scored, second: Scored, weights: tuple[float, float]) -> Scored
             ]
             paths.append(Path(folder) / f"{name}.csv")
             paths[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")
-        table = fuse_files(*paths, weights)
+        table = fuse_files(paths[0], paths[1], weights)
     return {
         (round((x2 - 0.2) * 1000), action): score
         for x2, action, score in table.select("x2", "action", "score").iter_rows()
