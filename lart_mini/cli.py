@@ -334,6 +334,32 @@ def new_notebook(
 
 
 @app.command()
+def render(
+    scene: Annotated[str, typer.Argument(help="A split and the number of its video, such as ava-val:3.")],
+    out: Annotated[Path, typer.Argument(help="Video to write: .mp4, .gif or .webp.")],
+    size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "smoke",
+    seed: Annotated[int, typer.Option(help="Seed the scenes are composed from.")] = 0,
+    draw: Annotated[
+        str, typer.Option(help="plain, truth (boxes, actions), tracks, or scores (LART's, of each track).")
+    ] = "truth",
+    first: Annotated[int, typer.Option(help="First frame; 30 are a second.")] = 0,
+    stop: Annotated[int | None, typer.Option(help="Frame after the last one; the end if not given.")] = None,
+    every: Annotated[int, typer.Option(help="Only each so manieth frame, at the same pace.")] = 1,
+    zoom: Annotated[int, typer.Option(help="Times 216 x 384 pixels.")] = 2,
+) -> None:
+    """Draw a scene of mini_ava as a video, with who is where and what they do written on it."""
+    from lart_mini import ava
+    from lart_mini.figures.films import film_scene
+    from lart_mini.figures.pictures import video_kind, write_video
+
+    video_kind(out)
+    writable(out)
+    pictures = film_scene(scene, size=size, seed=seed, draw=draw, frames=(first, stop, every), zoom=zoom)
+    write_video(pictures, out, ava.FRAMES_PER_SECOND / every)
+    typer.echo(out)
+
+
+@app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Of train (.safetensors), or LART's published one.")],
     tracklets: Annotated[Path, typer.Option(help="A folder of released tracklets, a store, or an .npz.")],
@@ -447,6 +473,36 @@ def evaluate_skeletons(
     shares = FUSION if weights is None else named_streams(weights, list(named))
     for name, found in evaluate_pyskl(named, annotations, split, shares, usual_device()).items():
         typer.echo(f"{name}: {found.text()}")
+
+
+@app.command()
+def lift(
+    checkpoint: Annotated[Path, typer.Option(help="A UPS that learnt lifting (.safetensors).")],
+    detections: Annotated[Path, typer.Option(help="Human3.6M's 2D detections, .npz with positions_2d.")],
+    out: Annotated[Path, typer.Option(help="Poses to write, .npz: one array (T,17,3) a clip and camera.")],
+    clip: Annotated[str | None, typer.Option(help='One clip, as "S9/Walking 1"; all if not given.')] = None,
+    rate: Annotated[float, typer.Option(help="Frames a second of the detections.")] = 50.0,
+    focal: Annotated[float, typer.Option(help="The camera's focal length in pixels.")] = 1145.0,
+    centre: Annotated[tuple[float, float], typer.Option(help="Its principal point.")] = (513.0, 509.0),
+) -> None:
+    """Lift 2D joints to 3D poses about the hip, in metres in the camera's frame, word by word with UPS."""
+    from lart_mini.files import write_npz
+    from lart_mini.ups.human36m import detection_views, read_detections_2d
+    from lart_mini.ups.recipe import load_ups
+    from lart_mini.ups.scores import answers
+
+    writable(out)
+    model, vocabulary, _ = load_ups(checkpoint)
+    clips = read_detections_2d(detections)
+    if clip is not None and clip not in clips:
+        raise BadInput(detections, "clip", " | ".join(clips), clip)
+    poses = {}
+    for name in clips if clip is None else [clip]:
+        for camera, pixels in enumerate(clips[name]):
+            seen = detection_views(pixels, rate, focal, centre)
+            poses[f"{name}/{camera}"] = answers(model, vocabulary, seen).mean_pose
+    write_npz(out, poses, compress=True)
+    typer.echo(f"{sum(map(len, poses.values())):,} poses of {len(poses):,} clips: {out}")
 
 
 def _read_tracklets(path: Path) -> Store | list[Tracklet]:

@@ -16,13 +16,14 @@ def write_notebook(
     parameters: str = 'run_dir = "../runs/tiny"',
     needs: tuple[str, ...] = (),
     after: tuple[str, ...] = (),
+    takes: int = 10,
 ) -> None:
     """A notebook with one H1, a parameters cell and the given code cells, and what comes before it."""
     head = nbformat.v4.new_markdown_cell(f"# Notebook {path.stem}\n\nwhere $x_t = \\frac{{1}}{{2}}$ stands")
     tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[head, tagged, *map(nbformat.v4.new_code_cell, cells)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook.metadata["lart_mini"] = {"needs": list(needs), "after": list(after)}
+    notebook.metadata["lart_mini"] = {"needs": list(needs), "after": list(after), "takes": takes}
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 

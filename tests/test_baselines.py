@@ -10,7 +10,7 @@ from reference.linear import fit_class
 from scipy.special import expit
 
 from lart_mini import ava
-from lart_mini.baselines import KeyframeLinear, class_prior, fit_linear
+from lart_mini.baselines import KeyframeLinear, class_prior, fit_linear, fit_multinomial
 from lart_mini.data.mini_ava import MiniAva
 from lart_mini.evaluation import ava_csv
 from lart_mini.evaluation.key_boxes import KeyBoxes, key_boxes
@@ -105,3 +105,21 @@ def test_pseudo_labels_are_no_truth(learnt: list[Tracklet], boxes: KeyBoxes) -> 
     none, pseudo = prior(0), prior(1)
     np.testing.assert_array_equal(pseudo, none)
     assert (none != class_prior(learnt, boxes)).any()
+
+
+def test_the_multinomial_model_is_at_its_optimum() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(3, [1, 20, 0.1, 0], (60, 4))  # the last never changes
+    labels = (features[:, 1] > 3).astype(np.int64) + (features[:, 2] > 3.05)
+    model = fit_multinomial(features, labels, 4, DECAY)  # nobody shows the fourth class
+    chance = model.scores(features)
+    np.testing.assert_allclose(chance.sum(axis=1), 1)
+    assert (chance.argmax(axis=1) == labels).mean() > 0.7 and chance[:, 3].max() < 0.2
+    inputs = (features - model.mean) / model.std
+    error = (chance - np.eye(4)[labels]) / len(labels)
+    np.testing.assert_allclose(inputs.T @ error + 2 * DECAY * model.weight, 0, atol=1e-4)
+    np.testing.assert_allclose(error.sum(axis=0), 0, atol=1e-4)
+    assert not model.weight[3].any()
+    # Another unit is no other model: inputs are standardised.
+    scaled = fit_multinomial(features * 100, labels, 4, DECAY)
+    np.testing.assert_allclose(scaled.scores(features * 100), chance, atol=1e-3)

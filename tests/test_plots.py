@@ -381,6 +381,8 @@ def test_attention_over_time_shades_the_gaps_and_dots_the_token_that_asks() -> N
         shaded = [patch.get_extents().transformed(axes.transData.inverted()).x0 for patch in axes.patches]
         assert [round(x + 0.5) for x in shaded] == np.flatnonzero(~row).tolist()
         assert list(axes.lines[0].get_xdata()) == [1, 1]
+    shares = [int(axes.get_ylabel().split("\n")[1].split("%")[0]) for axes in panels]
+    np.testing.assert_allclose(shares, 100 * WEIGHTS[0, 0].reshape(2, 4).sum(axis=1), atol=0.5)
 
 
 def test_recall_runs_to_the_right_and_precision_upwards() -> None:

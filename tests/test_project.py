@@ -183,3 +183,12 @@ def test_readme_states_what_the_laptop_run_recorded() -> None:
         found = re.search(sentence, text)
         assert found, f"README.md no longer says: {sentence}"
         assert list(found.groups()) == [f"{100 * value:.1f}" for value in values], sentence
+
+
+def test_every_test_file_is_in_one_part_of_make_test() -> None:
+    parts = re.search(r"^PARTS +:= (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert parts is not None
+    folder = ROOT / "tests"
+    found = [path for part in parts[1].split()
+             for path in folder.glob(f"test_{part.removeprefix('part-')}[a-z]*.py")]  # fmt: skip
+    assert sorted(found) == sorted(folder.glob("test_*.py"))

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -297,6 +298,32 @@ def test_jobs_are_all_used(project: Path, monkeypatch: pytest.MonkeyPatch, jobs:
     assert asyncio.run(run.all(list(plan.notebooks), jobs)) == []
     assert peak == min(jobs, 5) and sorted(order) == sorted(done.notebooks) == list(plan.notebooks)
     assert order[0] == "00_n" and order.index("05_n") >= min(jobs, 5)
+
+
+def test_the_longest_chain_starts_first_and_what_all_wait_for_has_all_cores(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """05 is short, but the long 06 waits for it; all but 01 wait for 00."""
+    notebooks, cores, order = write_project(project), {}, []
+    for name, takes, after in (("00", 1, ""), ("01", 30, ""), ("02", 5, "00"), ("03", 20, "00"),
+                               ("05", 2, "00"), ("06", 25, "05")):  # fmt: skip
+        write_notebook(notebooks / f"{name}_n.ipynb", takes=takes, after=(f"{after}_n",) if after else ())
+
+    async def fake(notebook: Path, out: Path, given: Any, threads: int, own: int, **_: Any) -> None:
+        cores[notebook.stem[:2]] = own
+        order.append(notebook.stem[:2])
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("lart_mini.runs.kernel.run_notebook", fake)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    plan = read_plan("tiny", notebooks)
+    run = Run(plan, project, kept.Kept("code"), dict.fromkeys(plan.notebooks, "digest"), silence=9)
+    assert asyncio.run(run.all(list(plan.notebooks), 1)) == []
+    assert order == ["01", "00", "05", "06", "03", "02"]
+    assert cores["02"] == 4, "the last one has them all"
+    cores.clear(), order.clear()
+    assert asyncio.run(run.all(list(plan.notebooks), 2)) == []
+    assert sorted(order[:2]) == ["00", "01"] and cores["00"] == 4 and cores["01"] == 2
 
 
 def test_threads_of_a_notebook_do_not_depend_on_jobs(project: Path) -> None:

@@ -198,7 +198,7 @@ def test_what_is_no_notebook_is_named(
 
 
 @pytest.mark.parametrize(
-    "about", [{"needs": "01_b"}, {"needs": {"a": 1}}, {"needs": [1]}, [], "x", {"after": [[]]}]
+    "about", [{"needs": "01_b"}, {"needs": {"a": 1}}, {"needs": [1]}, [], "x", {"after": [[]]}, {"takes": 0}]
 )
 def test_needs_that_are_no_list_of_names_are_refused(tmp_path: Path, about: Any) -> None:
     notebooks = write_project(tmp_path)
@@ -209,7 +209,7 @@ def test_needs_that_are_no_list_of_names_are_refused(tmp_path: Path, about: Any)
     if about == []:
         assert read_plan("tiny", notebooks).needs == {"00_a": ()}
     else:
-        with pytest.raises(BadInput, match=r"^00_a.ipynb: (needs|after): expected"):
+        with pytest.raises(BadInput, match=r"^00_a.ipynb: (needs|after|takes): expected"):
             read_plan("tiny", notebooks)
 
 

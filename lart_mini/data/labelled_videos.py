@@ -81,6 +81,7 @@ class Task:
     classes: tuple[str, ...]
     units: dict[str, tuple[int, int]]  # of each size: units to learn from, and to validate
     prepare: Callable[[list[Segment], Body], Compose]
+    mixed: bool = False  # does every video mix takes, so that none rests on one
     version: int = 1  # raised with every change of what is composed
 
 
@@ -102,6 +103,7 @@ class LabelledVideos:
     path: Path
     title: str
     classes: tuple[str, ...]
+    mixed: bool = False  # as of its Task
 
     def videos(self, split: str) -> pl.DataFrame:
         """One row a video: split, video, label, name of its class, people, unit, takes."""
@@ -112,6 +114,17 @@ class LabelledVideos:
     def labels(self, split: str) -> NDArray[np.int64]:
         """(N,) numbers of the videos' classes."""
         return self.videos(split)["label"].to_numpy().astype(np.int64)
+
+    def resampled(self, split: str) -> list[tuple[str, ...]]:
+        """By what accuracy is resampled (evaluation.accuracy): the takes of each video.
+
+        Where videos mix takes it is their unit instead: few takes are in all of them, and an interval then
+        says how sure a number is of these takes, and nothing of others.
+        """
+        table = self.videos(split)
+        if self.mixed:
+            return [(f"unit {unit}",) for unit in table["unit"].to_list()]
+        return [tuple(takes) for takes in table["takes"].to_list()]
 
     def tracklets(self, split: str) -> list[list[Tracklet]]:
         """Of each video the tracklets, without labels, as LART's tracker made them."""
@@ -182,7 +195,7 @@ def labelled_videos(
                 made.rename(path)
             finally:
                 shutil.rmtree(made, ignore_errors=True)
-    return LabelledVideos(path, task.title, task.classes)
+    return LabelledVideos(path, task.title, task.classes, task.mixed)
 
 
 def _intact(path: Path) -> bool:

@@ -41,7 +41,7 @@ from lart_mini.scenes.camera import project, seen_points
 from lart_mini.scenes.scene import Scene
 from lart_mini.scenes.takes import Array, scored_actions
 from lart_mini.tracking.detections import Detections
-from lart_mini.tracking.faults import Faults, drift
+from lart_mini.tracking.faults import drift
 
 COCO17 = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
@@ -232,7 +232,7 @@ def _compose(
     def video(index: int, action: int) -> dict[str, Skeletons]:
         with threadpool_limits(1):  # as mini_ava, so that boxes are the same to the last bit
             scene = compose_scene(pool, split, size.windows, action, (*chance, index), body)
-            seen, name = detected(scene, split, Faults()), video_name(split, index)
+            seen, name = detected(scene, split), video_name(split, index)
             return {"2d": skeletons_2d(scene, seen, name), "3d": skeletons_3d(scene, seen, name)}
 
     leading = zip(range(count), cycle(actions), strict=False)

@@ -37,6 +37,7 @@ from lart_mini.evaluation.intervals import (
     weighted_ap,
 )
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes, pooled
+from lart_mini.evaluation.pose_error import align, heading_error, mpjpe, p_mpjpe
 from lart_mini.evaluation.remarks import remarks
 from lart_mini.evaluation.report import report_text
 
@@ -52,6 +53,7 @@ __all__ = [
     "Policy",
     "Resampled",
     "accuracy",
+    "align",
     "asked",
     "at_key_boxes",
     "ava_rows",
@@ -66,9 +68,12 @@ __all__ = [
     "evaluate_files",
     "fuse_files",
     "half_interval",
+    "heading_error",
     "iou",
     "key_boxes",
     "mean",
+    "mpjpe",
+    "p_mpjpe",
     "pooled",
     "precision_recall",
     "read_answers",

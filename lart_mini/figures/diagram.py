@@ -240,12 +240,12 @@ def _people(axes: Axes, left: float, middle: float, names: Sequence[str] = (), m
 def _cell(
     axes: Axes, x: float, y: float, state: str, colour: str, size: float = CELL, alpha: float = 0.85
 ) -> None:
+    face: str | tuple[float, float, float] = "none"
+    edge, line = "#9A9A9A", ":"
     if state == SEEN:
         face, edge, line = _pale(colour, alpha), "white", "-"
     elif state == MASKED:
         face, edge, line = "white", colour, "-"
-    else:
-        face, edge, line = "none", "#9A9A9A", ":"
     inset = 0.015
     axes.add_patch(
         Rectangle(

@@ -94,9 +94,9 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
 
 
 def attention_over_time(weights: NDArray, query: int, detected: NDArray, *, title: str) -> Figure:
-    """What one token looks at: weights (P, T) that sum to 1, its frame dotted, gaps grey.
+    """What one token looks at: weights (P, T) that sum to 1, each person's in all beside them.
 
-    detected: (P, T) bool.
+    detected: (P, T) bool. Its own frame is dotted, gaps are grey.
     """
     people, frames = weights.shape
     figure = new_figure(8, 1.2 + 1.1 * people, title)
@@ -108,7 +108,8 @@ def attention_over_time(weights: NDArray, query: int, detected: NDArray, *, titl
         for frame in np.flatnonzero(~detected[person]):
             axes.axvspan(frame - 0.5, frame + 0.5, facecolor="#EDEDED", zorder=0)
         axes.axvline(query, color=MIDDLE, linestyle=":", linewidth=1.2)
-        axes.set_ylabel("ego" if person == 0 else f"other {person}", fontsize=9)
+        name = "ego" if person == 0 else f"other {person}"
+        axes.set_ylabel(f"{name}\n{weights[person].sum():.0%} in all", fontsize=9)
         axes.set(xlim=(0, frames - 1), ylim=(0, weights.max() * 1.05))
         axes.spines[["top", "right"]].set_visible(False)
     panels[-1].set_xlabel("frame of the window (grey: no detection, dotted: the token that asks)")

@@ -380,12 +380,12 @@ def _offline(player: str, alt: str) -> str:
     icons = {
         "minus": "−",
         "plus": "+",
-        "fast-backward": "⏮",
-        "fast-forward": "⏭",
+        "fast-backward": "⇤",
+        "fast-forward": "⇥",
         "step-backward": "◁",
         "step-forward": "▷",
         "play fa-flip-horizontal": "◀",
-        "pause": "⏸",
+        "pause": "‖",
         "play": "▶",
     }
     player = re.sub(r'<link rel="stylesheet"\s+href="[^"]*font-awesome[^"]*">', "", player)

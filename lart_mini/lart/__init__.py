@@ -40,6 +40,7 @@ from lart_mini.lart.shipped_weights import load_shipped
 from lart_mini.lart.store_dataset import StoreDataset
 from lart_mini.lart.teacher import Teacher, fit_teacher, look, teach
 from lart_mini.lart.tokens import Stats, TokenBatch, load_stats, random_mask, stats_of
+from lart_mini.lart.video_level import VideoDataset, VideoLART, train_on_videos, video_scores
 from lart_mini.lart.weights import load_model, load_released, read_model, save_model
 
 __all__ = [
@@ -57,6 +58,8 @@ __all__ = [
     "TokenBatch",
     "TrackletDataset",
     "Trained",
+    "VideoDataset",
+    "VideoLART",
     "assemble",
     "assembly_for",
     "attention_mask",
@@ -97,5 +100,7 @@ __all__ = [
     "token_likeness",
     "train",
     "train_on_store",
+    "train_on_videos",
     "training_set",
+    "video_scores",
 ]

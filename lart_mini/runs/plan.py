@@ -3,7 +3,8 @@
 profiles/<name>.yaml says how much work to do. What must run before a notebook stands in its own metadata:
 `"lart_mini": {"needs": ["05_pretrain"]}` names those whose results it reads; where one of them fails, it is
 not run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. `"trains"` says what takes
-long. Opened alone, a notebook makes what is missing by itself.
+long, `"takes"` about how many seconds of one core with the smoke profile: the longest chain starts first.
+Opened alone, a notebook makes what is missing by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lart_mini.reading.text import read_json, read_yaml
 
 MOST_THREADS = 4096
 TRAINED = ("pretrain", "finetune", "control")  # a model for each seed, and one more
+USUAL = 10  # seconds of a notebook that does not say what it takes
 SILENCE = 600  # seconds that a kernel may neither compute nor say anything
 
 
@@ -37,6 +39,7 @@ class Plan:
     needs: dict[str, tuple[str, ...]]  # notebook → earlier ones whose results it reads
     after: dict[str, tuple[str, ...]]  # notebook → earlier ones that should have run before it, all the same
     trains: dict[str, tuple[str, ...]]  # notebook → what it trains by its parameters, of TRAINED
+    takes: dict[str, int]  # notebook → about how long, in seconds of one core with the smoke profile
 
 
 def find_notebooks(notebooks: str | Path | None = None) -> Path:
@@ -62,13 +65,18 @@ def read_plan(profile: str, notebooks: Path) -> Plan:
         if stem not in stems:
             raise BadInput(shown, "notebooks", f"one of {', '.join(stems)}", stem)
     chosen = {stem: _mapping(shown, f"parameters of {stem}", given.get(stem)) for stem in stems}
-    needs, after, trains = {}, {}, {}
+    needs, after, trains, takes = {}, {}, {}, {}
     for place, (stem, parameters) in enumerate(chosen.items()):
-        _check_parameters(shown, stem, parameters, declared_parameters(notebooks / f"{stem}.ipynb"))
-        needs[stem] = _earlier("needs", notebooks / f"{stem}.ipynb", stems[:place])
-        after[stem] = _earlier("after", notebooks / f"{stem}.ipynb", stems[:place])
-        trains[stem] = _named("trains", notebooks / f"{stem}.ipynb", TRAINED)
-    return Plan(profile, threads, notebooks, chosen, needs, after, trains)
+        name = f"{stem}.ipynb"
+        content = read_notebook(notebooks / name)
+        _check_parameters(shown, stem, parameters, declared_parameters(content))
+        about = content.metadata.get("lart_mini", {})
+        needs[stem] = _named("needs", name, about, stems[:place], "no earlier one")
+        after[stem] = _named("after", name, about, stems[:place], "no earlier one")
+        trains[stem] = _named("trains", name, about, TRAINED)
+        taken = about.get("takes", USUAL) if isinstance(about, dict) else USUAL
+        takes[stem] = whole_number(name, "takes", taken, 1)
+    return Plan(profile, threads, notebooks, chosen, needs, after, trains, takes)
 
 
 def _mapping(shown: str, field: str, given: Any) -> dict[str, Any]:
@@ -92,12 +100,12 @@ def read_notebook(path: Path) -> Any:
         raise BadInput(path.name, "file", "a notebook", str(error).strip().split("\n")[0]) from None
 
 
-def declared_parameters(notebook: Path) -> set[str]:
-    """Names that the `parameters` cell of a notebook sets. Raises BadInput for what is no notebook."""
+def declared_parameters(notebook: Any) -> set[str]:
+    """Names that the `parameters` cell of a notebook (nbformat 4) sets."""
     from papermill.translators import PythonTranslator
 
     # Not papermill's own inspect_notebook: it puts values in where a path has braces.
-    tagged = (cell for cell in read_notebook(notebook).cells if "parameters" in cell.metadata.get("tags", ()))
+    tagged = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     return {parameter.name for cell in tagged for parameter in PythonTranslator.inspect(cell)}
 
 
@@ -144,18 +152,14 @@ def _check_parameters(shown: str, stem: str, given: Mapping[str, Any], declared:
         )
 
 
-def _earlier(key: str, notebook: Path, earlier: Collection[str]) -> tuple[str, ...]:
-    """The notebooks that another names in its metadata under "needs" or "after"."""
-    return _named(key, notebook, earlier, "no earlier one")
-
-
-def _named(key: str, notebook: Path, known: Collection[str], none: str = "none") -> tuple[str, ...]:
-    """What a notebook's metadata lists under a key, of what is known; `none` says that nothing is."""
-    about = read_notebook(notebook).metadata.get("lart_mini", {})
+def _named(
+    key: str, notebook: str, about: Any, known: Collection[str], none: str = "none"
+) -> tuple[str, ...]:
+    """What a notebook says `about` itself under a key, of what is known; `none` says that nothing is."""
     named = about.get(key, []) if isinstance(about, dict) else about
     if not isinstance(named, list):
-        raise BadInput(notebook.name, key, "a list of names", named)
+        raise BadInput(notebook, key, "a list of names", named)
     for name in named:
         if name not in known:
-            raise BadInput(notebook.name, key, f"one of {', '.join(known) or none}", name)
+            raise BadInput(notebook, key, f"one of {', '.join(known) or none}", name)
     return tuple(named)

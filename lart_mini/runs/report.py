@@ -253,6 +253,8 @@ def _body(path: Path, changed: int) -> str:
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_name="basic", raw_template=FOLDED, exclude_anchor_links=True)
+    # Half of nbconvert's time, for code that its highlighter has escaped already, and for what it then drops.
+    exporter.register_filter("clean_html", lambda html: html.decode() if isinstance(html, bytes) else html)
     body, _ = exporter.from_notebook_node(read_notebook(path))
     return draw_formulas(body)
 

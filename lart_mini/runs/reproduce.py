@@ -119,13 +119,14 @@ class Run:
             while waiting or running:
                 self.give_up(waiting)
                 starting = self.ready(waiting, list(running.values()))[: jobs - len(running)]
-                # The cores are shared among those that run now: the first one, alone, has them all. So has
-                # the last one, since nothing comes after it to use what the others leave.
+                # The cores are shared among those that run now. One that all wait for that are still to come
+                # has them all; so has the last one.
                 every = os.cpu_count() or 1
                 share = max(1, every // max(1, len(running) + len(starting)))
+                waiting = [stem for stem in waiting if stem not in starting]
                 for stem in starting:
-                    waiting.remove(stem)
-                    cores = share if waiting else every
+                    awaited = all(stem in self.before(other) for other in waiting)
+                    cores = every if awaited else share
                     running[asyncio.create_task(self.one(stem, cores, bar.update))] = stem
                 if running:
                     ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -135,11 +136,16 @@ class Run:
         return [self.failures[stem] for stem in sorted(self.failures)]
 
     def ready(self, waiting: list[str], running: list[str]) -> list[str]:
-        """Those for which nothing is still to come; first the one that most others wait for."""
+        """Those for which nothing is still to come; first the one with which the longest chain begins."""
         to_come = {*waiting, *running}
         ready = [stem for stem in waiting if not to_come & self.before(stem)]
-        wait = {stem: sum(stem in self.before(other) for other in waiting) for stem in ready}
-        return sorted(ready, key=lambda stem: (-wait[stem], stem))
+        chains = {stem: self.chain(stem, waiting) for stem in ready}
+        return sorted(ready, key=lambda stem: (-chains[stem], stem))
+
+    def chain(self, stem: str, waiting: Collection[str]) -> int:
+        """Seconds that a notebook takes, and then, one after the other, those that wait for it."""
+        last = [self.chain(other, waiting) for other in waiting if stem in self.before(other)]
+        return self.plan.takes[stem] + max(last, default=0)
 
     def before(self, stem: str) -> set[str]:
         """All that should have run before a notebook."""

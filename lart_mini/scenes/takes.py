@@ -46,7 +46,7 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
             learnt[[LISTEN_TO - 1, WATCH - 1]] = True
     found = []
     for clip in library.values():
-        first, last = _part(clip, split)
+        first, last = part(clip, split)
         labels = clip.labels[first:last]
         usable = np.asarray(labels.any(axis=1) & ~labels[:, ~learnt].any(axis=1))
         for start, end in runs(usable):
@@ -55,7 +55,7 @@ def segments(library: dict[str, Clip], split: str) -> list[Segment]:
     return found
 
 
-def _part(clip: Clip, split: str) -> tuple[int, int]:
+def part(clip: Clip, split: str) -> tuple[int, int]:
     """Frames [first, last) of a clip that belong to `split`; none if first = last."""
     if clip.split == split:
         return 0, len(clip)

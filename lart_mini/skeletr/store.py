@@ -109,7 +109,13 @@ class SkeletonStore:
         self.keypoint, self.place = keypoint.reshape(len(keypoint), -1, 3), place.reshape(-1, 4, 3)
         ends = self.row + self.people * self.frames
         sound = len(place) == len(index) and (self.people > 0).all() and (self.frames > 0).all()
-        if not sound or (self.row < 0).any() or (ends > len(keypoint)).any() or (self.label < 0).any():
+        if (
+            not sound
+            or not np.isfinite(place).all()
+            or (self.row < 0).any()
+            or (ends > len(keypoint)).any()
+            or (self.label < 0).any()
+        ):
             raise BadInput(self.path, "index.parquet", "rows of these arrays", "others")
         self.splits = _read_splits(self.path / "splits.json", len(index))
         self._looked_at = 0
@@ -154,6 +160,8 @@ def _read_index(path: Path) -> pl.DataFrame:
 
 
 def _read_splits(path: Path, count: int) -> dict[str, NDArray[np.int64]]:
+    if not path.is_file():
+        raise BadInput(path, "file", "the splits of a store", "none")
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BadInput(path, "format", FORMAT, "another")

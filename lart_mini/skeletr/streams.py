@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lart_mini.files import BadInput
 from lart_mini.skeletr.stgcnpp import Layout
 from lart_mini.skeletr.store import SkeletonStore
 
@@ -130,7 +131,10 @@ def clips(
     if stream.endswith("motion"):
         last = at == store.frames[whose][:, None] - 1
         after = _stream_joints(store, first + at + ~last, whose, layout, stream)
-        x = _between(x, after, torch.from_numpy(~last), layout)
+        x = _difference(after, x, layout)
+        x[torch.from_numpy(last)] = 0  # the score, too
+    if not x.sum().isfinite():
+        raise BadInput(store.source, "keypoint.npy", "finite numbers", "others")
     out = x.new_zeros(batch, PEOPLE, *x.shape[1:])
     out[torch.from_numpy(sample), torch.from_numpy(person)] = x
     return out.view(batch, PEOPLE, count, length, *x.shape[2:]).transpose(1, 2)
@@ -151,16 +155,13 @@ def _stream_joints(
     x = x.view(half.shape)
     if not stream.startswith("bone"):
         return x
-    start = x[:, :, list(bone_starts(layout))]
-    bone = x - start
-    if layout.name != THREE_D:
-        bone[..., 2] = (x[..., 2] + start[..., 2]) / 2  # scores
-    return bone
+    return _difference(x, x.index_select(2, torch.tensor(bone_starts(layout))), layout)
 
 
-def _between(x: Tensor, after: Tensor, goes_on: Tensor, layout: Layout) -> Tensor:
-    """Motion (P,T,V,3) from each frame to the next; where none follows (P,T), zeros."""
-    motion = after - x
-    if layout.name != THREE_D:
-        motion[..., 2] = (x[..., 2] + after[..., 2]) / 2 * goes_on[..., None]
-    return motion
+def _difference(end: Tensor, start: Tensor, layout: Layout) -> Tensor:
+    """Coordinates of (P,T,V,3) as end − start; scores, which all but 3D joints have, as the mean of both."""
+    if layout.name == THREE_D:
+        return end - start
+    sign = torch.tensor([-1.0, -1, 1]).repeat(layout.joints)
+    share = torch.tensor([1, 1, 0.5]).repeat(layout.joints)
+    return torch.addcmul(end.flatten(2), start.flatten(2), sign).mul_(share).view(end.shape)

@@ -11,6 +11,7 @@ import arrays
 import commands
 import pickles
 import settings
+import skeletons
 import tables
 import torch
 import weights
@@ -22,9 +23,9 @@ for module in ("lightning_fabric", "nbconvert", "papermill", "scipy.sparse", "sm
     import_module(module)
 for module in ("lart.predict", "lart.recipe", "runs.report", "tracklets.contents"):
     import_module(f"lart_mini.{module}")
-FAMILIES = (pickles, weights, arrays, tables, settings, commands)
+FAMILIES = (pickles, weights, arrays, tables, settings, commands, skeletons)
 MAKERS: dict[str, Maker] = {kind: maker for family in FAMILIES for kind, maker in family.MAKERS.items()}
-FILLERS = (*arrays.FILLERS, *commands.FILLERS)
+FILLERS = (*arrays.FILLERS, *commands.FILLERS, *skeletons.FILLERS)
 
 
 def fill_shelf(shelf: Path) -> None:

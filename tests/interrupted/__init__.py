@@ -7,6 +7,7 @@ came of it; test_interrupted.py does the same with a few kills.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import multiprocessing
 import random
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORK = multiprocessing.get_context("fork")  # this process imports once what all of them need
+FORK = multiprocessing.get_context("fork")  # this process imports once what all rounds of a work need
 MOST_IN_A_ROW = 3  # kills in one folder before it may end
 
 # Each piece of work has a folder of its own; `inputs` is made once for all rounds. What must be the same
@@ -32,6 +33,7 @@ class Work:
     prepare: Callable[[Path], None]  # makes the inputs
     do: Callable[[Path, Path], None]  # inputs, folder
     outcome: Callable[[Path], Outcome]
+    needs: tuple[str, ...]  # modules that take long to import
 
 
 def files_of(folder: Path) -> Outcome:
@@ -146,10 +148,15 @@ def reproduced(folder: Path) -> Outcome:
 
 
 WORKS = {
-    "compose": Work(nothing, compose, files_of),
-    "convert": Work(write_tracklets, convert, files_of),
-    "train": Work(write_store, train, trained),
-    "reproduce": Work(write_notebooks, reproduce, reproduced),
+    "compose": Work(nothing, compose, files_of, ("lart_mini.data.mini_ava",)),
+    "convert": Work(write_tracklets, convert, files_of, ("factories", "lart_mini.tracklets.conversion")),
+    "train": Work(write_store, train, trained, ("factories", "lightning_fabric", "lart_mini.lart.recipe")),
+    "reproduce": Work(
+        write_notebooks,
+        reproduce,
+        reproduced,
+        ("lart_mini.runs.kernel", "lart_mini.runs.report", "nbconvert", "papermill.parameterize"),
+    ),
 }
 
 # ---------------------------------------------------------------------------------------------------- killing
@@ -177,6 +184,8 @@ def kill(name: str, folder: Path, times: int, seed: int) -> Told:
     inputs, quiet = folder / "inputs", folder / "quiet"
     for path in (inputs, quiet):
         path.mkdir(parents=True)
+    for module in work.needs:
+        importlib.import_module(module)
     run(work.prepare, inputs)
     began = time.monotonic()
     faults = [] if run(work.do, inputs, quiet) == 0 else ["the quiet run failed"]

@@ -1,0 +1,358 @@
+"""UPS's training, scores, baselines and users' files: rotation, equal steps, judged alike, read safely."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lart_mini import cli
+from lart_mini.files import BadInput
+from lart_mini.training.checkpoints import save_checkpoint
+from lart_mini.ups import baselines, recipe, scores, tasks
+from lart_mini.ups.human36m import (
+    LEFT,
+    OF_32,
+    RIGHT,
+    detection_views,
+    motion_windows,
+    read_detections_2d,
+    read_positions,
+)
+from lart_mini.ups.model import UPSConfig
+from lart_mini.ups.recipe import Recipe, Rotation, load_ups, new_model, save_ups
+from lart_mini.ups.vocabulary import TASKS, action_names, load_vocabulary
+
+WORDS = load_vocabulary(action_names(tasks.CLASSES), 8)
+TINY = UPSConfig.mini(
+    WORDS, joint_width=4, width=16, heads=2, frame_heads=2, encoder_layers=1, decoder_layers=1, task_width=8,
+    place_width=4, blocks=2,
+)  # fmt: skip
+SHORT = Recipe(rotations=2, lifting_batch=4, action_batch=3)
+
+
+@pytest.fixture(scope="module")
+def source() -> tasks.Windows:
+    """Training windows: every eighth."""
+    return tasks.load_windows()["train"][::8]
+
+
+@pytest.fixture(scope="module")
+def held() -> tasks.Windows:
+    return tasks.load_windows()["val"][::12]
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+def test_tasks_take_turns_in_the_papers_order(source: tasks.Windows) -> None:
+    rotation = Rotation(SHORT, source, WORDS)
+    batches = list(rotation.steps(0, 8, torch.device("cpu")))
+    assert [TASKS[int(batch.task[0])] for batch in batches] == list(TASKS) * 2 and len(rotation) == 8
+    assert [tuple(batch.target.shape) for batch in batches[:4]] == [(4, 52), (3, 2), (3, 2), (3, 2)]
+    for batch, task in zip(batches, TASKS * 2, strict=True):
+        assert WORDS.well_formed(batch.target.numpy(), task, 17).all()
+        assert (batch.goal is not None) == (task == "lifting")
+    again = Rotation(SHORT, source, WORDS).batch(5)  # of (seed, step) alone: a resumed run sees the same
+    assert torch.equal(again.pose, batches[5].pose)
+    assert not torch.equal(batches[0].pose, batches[4].pose)
+    halves = [Rotation(SHORT, source, WORDS, process=(rank, 2)).batch(0) for rank in (0, 1)]
+    assert torch.equal(torch.stack([halves[0].pose, halves[1].pose], 1).flatten(0, 1), batches[0].pose)
+
+
+def test_training_repeats_itself_and_is_kept(source: tasks.Windows, tmp_path: Path) -> None:
+    looked: list[int] = []
+    first = recipe.unified(TINY, WORDS, source, SHORT, tmp_path, progress=False, watch=looked.append)
+    second = recipe.unified(TINY, WORDS, source, SHORT, tmp_path, progress=False)
+    other = recipe.unified(TINY, WORDS, source, SHORT, progress=False)
+    assert looked == list(range(8)) and len(first.history[0].loss) == 8 and second.history == ()
+    for trained in (second, other):
+        for name, weight in first.models["early"].state_dict().items():
+            assert torch.equal(weight, trained.models["early"].state_dict()[name]), name
+    recipe.unified(TINY, WORDS, source[1:], replace(SHORT, rotations=1), tmp_path, progress=False)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2  # other data, another file
+
+
+def test_a_users_own_windows_can_be_drawn() -> None:
+    """NTU's 25 joints: arrays alone are needed."""
+    clips = list(np.random.default_rng(0).normal(0, 0.3, (6, 40, 25, 3)))
+
+    def draw(task: str, rng: np.random.Generator, count: int) -> tasks.Views:
+        rows = rng.integers(0, len(clips), count)
+        ratio = rng.choice(tasks.RATIOS, count)
+        return tasks.skeleton_views(task, [clips[i] for i in rows], rows % 2, rows.astype(str), ratio=ratio)
+
+    words = load_vocabulary(["drink water", "sit down"], 8, "random", width=12)
+    model = new_model(UPSConfig.mini(words, joints=25, joint_width=4, width=16, encoder_layers=1), words)
+    own = Recipe(tasks=("early", "action3d"), rotations=1, action_batch=4)
+    history = recipe.train(model, words, draw, own, progress=False)
+    assert len(history.loss) == 2
+    seen = tasks.skeleton_views("early", clips, [0, 1] * 3, list("abcdef"), ratio=0.2)
+    assert set(scores.summary(scores.judge_model(model, words, seen))) == {"top1", "recall", "malformed"}
+
+
+def test_steps_are_counted(source: tasks.Windows) -> None:
+    one = replace(SHORT, tasks=("early", "action3d"), rotations=1)
+    parted = recipe.separate(TINY, WORDS, source, one, progress=False)
+    assert parted.steps == {"early": 1, "action3d": 1}
+    assert parted.models["early"] is not parted.models["action3d"]
+    assert parted.models["early"].config.blocks == 1
+    assert recipe.separate(TINY, WORDS, source, one, "all", progress=False).steps["early"] == 2
+    whole = recipe.unified(TINY, WORDS, source, one, progress=False)
+    before = whole.models["early"].write[1].weight.clone()
+    tuned = recipe.finetuned(whole, WORDS, source, one, 3, progress=False)
+    assert tuned.steps == {"early": 5, "action3d": 5}
+    assert torch.equal(whole.models["early"].write[1].weight, before)  # a copy was trained
+    assert not torch.equal(tuned.models["early"].write[1].weight, before)
+
+
+def test_a_tiny_model_learns_its_batch(source: tasks.Windows) -> None:
+    """Two windows by heart, decoded word by word without a mistake: targets, start, shift and cache agree."""
+    config = replace(TINY, blocks=1, word_dropout=0.0, width=48, heads=4)
+    rotation = Rotation(replace(SHORT, lifting_batch=2), source, WORDS)
+    model, batch = new_model(config, WORDS), rotation.batch(0)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    model.train()
+    for _ in range(150):
+        optimizer.zero_grad()
+        recipe.sentence_loss(model(batch), batch, batch.weight()).backward()
+        optimizer.step()
+    said, _ = model.eval().decode(batch.pose, batch.seen, "lifting")
+    assert torch.equal(said, batch.target)
+
+
+# ------------------------------------------------------------------------------------ scores and baselines
+
+
+def test_answers_are_read_by_the_vocabulary(held: tasks.Windows) -> None:
+    model = new_model(replace(TINY, routes=recipe.routes_by_hand(TINY)), WORDS)
+    for task in TASKS:
+        seen = tasks.scored_views(task, held)
+        said = scores.answers(model, WORDS, seen, size=7)
+        count = 52 if task == "lifting" else 2
+        words, odds = model.decode(torch.from_numpy(seen.pose), torch.from_numpy(seen.seen), task, count)
+        assert (said.malformed == ~WORDS.well_formed(words.numpy(), task, 17)).all()
+        if task != "lifting":
+            first = words[:, 0].numpy()
+            assert (said.label == np.where(first < 17, first, -1)).all()
+            continue
+        for place in (3, 22, 50):  # literal: the axis' own bins at each place
+            start = 17 + place % 3 * 8
+            own = odds[0, place, start : start + 8]
+            found = said.pose[0].ravel()[place], said.mean_pose[0].ravel()[place]
+            assert found[0] == pytest.approx(WORDS.middles[int(own.argmax())])
+            assert found[1] == pytest.approx(float(own.softmax(0).numpy() @ WORDS.middles), abs=1e-5)
+        assert not said.pose[:, 0].any()
+
+
+def test_a_perfect_answer_and_a_wrong_one(held: tasks.Windows) -> None:
+    seen = tasks.scored_views("action3d", held)
+    assert scores.summary(scores.judge(seen, seen.label)) == {"top1": 100, "recall": 100}
+    wrong = np.where(seen.label == seen.label[0], -1, seen.label)
+    found = scores.summary(scores.judge(seen, wrong))
+    share = (seen.label == seen.label[0]).mean()
+    assert found["top1"] == pytest.approx(100 * (1 - share))
+    assert found["recall"] == pytest.approx(100 * (1 - 1 / len(np.unique(seen.label))))
+    lifted = tasks.scored_views("lifting", held)
+    exact = scores.summary(scores.judge(lifted, lifted.goal))
+    assert max(exact.values()) < 1e-3
+    turned = lifted.goal * np.float32([-1, 1, -1])
+    assert scores.summary(scores.judge(lifted, turned))["heading"] == pytest.approx(180, abs=1e-3)
+    with pytest.raises(BadInput, match="ups: answers"):
+        scores.judge(seen, seen.label[1:])
+
+
+def test_scores_under_weights_are_those_of_takes_standing_so_often(held: tasks.Windows) -> None:
+    rng = np.random.default_rng(0)
+    lifted, seen = tasks.scored_views("lifting", held), tasks.scored_views("action2d", held)
+    judged = [
+        scores.judge(lifted, lifted.goal + rng.normal(0, 0.1, lifted.goal.shape)),
+        scores.judge(seen, rng.integers(0, 17, len(seen.label))),
+    ]
+    for one in judged:
+        names = np.unique(one.take)
+        often = rng.integers(1, 4, len(names))
+        weights = often[np.searchsorted(names, one.take)].astype(float)
+        rows = np.repeat(np.arange(len(one.take)), weights.astype(int))
+        copies = scores.Judged({k: v[rows] for k, v in one.values.items()}, one.label[rows], one.take[rows])
+        under, plain = scores.measured(one, weights[None]), scores.summary(copies)
+        for name, value in plain.items():
+            assert under[name][0] == pytest.approx(value), name
+        draws = scores.draws_of(one, 50)
+        mine = scores.interval([one, one], next(iter(plain)), draws)
+        assert mine.low <= mine.value <= mine.high
+        assert mine.value == pytest.approx(next(iter(scores.summary(one).values())))
+        none = scores.interval([one], next(iter(plain)), draws, minus=[one])
+        assert none.low == none.value == none.high == 0
+
+
+def test_baselines_answer_what_they_should(source: tasks.Windows, held: tasks.Windows) -> None:
+    seen, lifted = tasks.scored_views("action3d", held), tasks.scored_views("lifting", held)
+    own = np.bincount(source.labelled.label)
+    assert (baselines.fit_majority(source)(seen) == own.argmax()).all()
+    linear = baselines.fit_linear("action3d", source, samples=400)
+    learnt = tasks.views("action3d", source.labelled, np.random.default_rng(0))
+    assert (linear(learnt) == learnt.label).mean() > max(0.6, own.max() / own.sum())
+    early = baselines.fit_linear("early", source, 0.4, samples=200)
+    blind = replace(tasks.scored_views("early", held, 0.4))
+    assert len(early(blind)) == len(blind.label)
+    errors = {}
+    methods = {"mean": baselines.fit_mean_pose(source, 400), "bins": baselines.through_bins(WORDS)}
+    methods |= {f: baselines.fit_ridge(source, f, 1500) for f in ("one", "all")}
+    for name, method in methods.items():
+        judged = scores.judge(lifted, method(lifted))
+        errors[name] = scores.summary(judged)["mpjpe"]
+    assert errors["bins"] < errors["one"] < errors["mean"] and errors["all"] < errors["mean"]
+    # Of 8 bins over 2 m: 0.4803 · 250 mm, the hip excepted, if poses were spread evenly in their bins.
+    assert errors["bins"] == pytest.approx(0.4803 * 250 * 16 / 17, rel=0.15)
+
+
+def test_networks_train_with_the_same_trainer(source: tasks.Windows, held: tasks.Windows) -> None:
+    lifted = tasks.scored_views("lifting", held)
+    for model, loss in (
+        (baselines.ResidualMLP(width=32), baselines.squared_loss),
+        (baselines.Regressor(TINY), baselines.smooth_loss),
+    ):
+        method = baselines.fit_network(model, loss, source, WORDS, replace(SHORT, lr=1e-3), progress=False)
+        found = method(lifted)
+        assert found.shape == lifted.goal.shape and np.isfinite(found).all() and not found[:, 0].any()
+        batch = recipe.to_batch(lifted, WORDS)
+        whole = loss(model(batch), batch, batch.weight())
+        cut = [batch[:5], batch[5:]]
+        parts = [loss(model(part), part, batch.weight()) for part in cut]
+        assert sum(part.item() for part in parts) == pytest.approx(whole.item(), rel=1e-4)
+
+
+# -------------------------------------------------------------------------------------------- users' files
+
+
+def human36m_file(path: Path, **entries: Any) -> Path:
+    """As VideoPose3D's scripts write them: each entry a pickled object."""
+    np.savez_compressed(path, **{name: np.array(value, dtype=object) for name, value in entries.items()})
+    return path
+
+
+def metadata(**changes: Any) -> dict[str, Any]:
+    told = {"layout_name": "h36m", "num_joints": 17, "keypoints_symmetry": [LEFT, RIGHT]}
+    return told | changes
+
+
+def test_positions_become_windows_of_the_kit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    walked = rng.normal(0, 1, (230, 32, 3)).astype(np.float32)
+    clips = {"Walking 1": walked, "Eating": walked[:50]}
+    path = human36m_file(tmp_path / "3d.npz", positions_3d={"S1": clips})
+    found = read_positions(path)
+    assert list(found) == ["S1/Walking 1", "S1/Eating"]
+    joints = found["S1/Walking 1"]
+    assert np.array_equal(joints[..., 1], walked[:, OF_32, 2])  # z was up
+    assert np.linalg.det(np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])) == pytest.approx(1)  # and no mirror
+    windows = motion_windows(found)
+    assert windows.joints.shape[1:] == (60, 17, 3) and set(windows.take) == {"S1/Walking 1"}
+    assert np.array_equal(windows.joints[1, 30], joints[25 + 50])  # a second into the window
+    assert tasks.scored_views("lifting", windows).pose.shape[1:] == (10, 17, 3)
+    with pytest.raises(BadInput, match="windows: sequences: expected one of 99 frames or more"):
+        motion_windows({"short": joints[:98]})
+
+
+def test_detections_are_seen_as_the_kits_own(tmp_path: Path) -> None:
+    """A filmed clip in pixels, written as a user's file, gives the input that lifting has of it."""
+    held = tasks.load_windows()["val"][:1]
+    camera = tasks.film(np.random.default_rng(0), held.joints)
+    quiet = tasks.Filming(noise_2d=0, astray=0, swapped=0)
+    expected = tasks.seen_in_2d(np.random.default_rng(0), camera, quiet)[0]
+    pixels = 1145 * camera[0, ..., :2] / camera[0, ..., 2:] + [513, 509]  # (10,17,2), 5 frames a second
+    path = tmp_path / "2d.npz"
+    human36m_file(path, positions_2d={"S9": {"Walk": [pixels, pixels]}}, metadata=metadata())
+    read = read_detections_2d(path)["S9/Walk"]
+    assert len(read) == 2
+    seen = detection_views(read[0], rate=5)
+    assert np.abs(seen.pose[tasks.MIDDLE] - expected).max() < 1e-4
+    assert len(seen.pose) == 10 and (seen.pose[0, 0] == seen.pose[0, 5]).all()  # held before the beginning
+
+
+class Harm:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("harmed"),))
+
+
+def test_bad_files_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = np.zeros((3, 17, 3), np.float32)
+    bad: dict[str, tuple[Any, str]] = {
+        "harm": ({"S1": {"a": Harm()}}, "positions_3d: expected numpy arrays and numbers"),
+        "joints": ({"S1": {"a": np.zeros((3, 16, 3))}}, r"S1/a: expected numbers \(T, 32 or 17, 3\)"),
+        "nan": ({"S1": {"a": good * np.nan}}, "S1/a: expected finite coordinates"),
+        "kind": ({"S1": {"a": "text"}}, "S1/a: expected numbers .* found str"),
+        "flat": ({"S1": good}, "S1: expected a dict of actions, found ndarray"),
+        "none": ([1], "positions: expected a dict of subjects, found list"),
+    }
+    for name, (content, match) in bad.items():
+        path = human36m_file(tmp_path / f"{name}.npz", positions_3d=None)
+        boxed = np.empty((), dtype=object)
+        boxed[()] = content
+        np.savez(path, positions_3d=boxed)
+        with pytest.raises(BadInput, match=match) as refused:
+            read_positions(path)
+        assert "\n" not in str(refused.value)
+    assert not Path("harmed").exists()
+    np.savez(tmp_path / "plain.npz", positions_3d=good)
+    with pytest.raises(BadInput, match="positions_3d: expected one Python object, found float32"):
+        read_positions(tmp_path / "plain.npz")
+    with pytest.raises(BadInput, match="positions_2d: expected to be there"):
+        read_detections_2d(tmp_path / "plain.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "joints.npz").read_bytes()[:400])
+    with pytest.raises(BadInput, match=r"cut\.npz"):
+        read_positions(tmp_path / "cut.npz")
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps({"positions_3d": 1}))
+    with pytest.raises(BadInput, match=r"file: expected an \.npz of poses"):
+        read_positions(tmp_path / "pickle.npz")
+    coco = metadata(layout_name="coco", keypoints_symmetry=[[1, 3, 5], [2, 4, 6]])
+    human36m_file(tmp_path / "coco.npz", positions_2d={"S1": {"a": [good[..., :2]]}}, metadata=coco)
+    with pytest.raises(BadInput, match=r"keypoints_symmetry: expected .* found coco"):
+        read_detections_2d(tmp_path / "coco.npz")
+
+
+def test_lift_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_ups(tmp_path / "ups.safetensors", new_model(TINY, WORDS), WORDS)
+    pixels = np.random.default_rng(0).uniform(300, 700, (12, 17, 2)).astype(np.float32)
+    human36m_file(tmp_path / "2d.npz", positions_2d={"S9": {"Walk": [pixels] * 2}}, metadata=metadata())
+
+    def lift(*more: str, model: str = "ups.safetensors") -> tuple[int, str]:
+        files = {"checkpoint": model, "detections": "2d.npz", "out": "o.npz"}
+        options = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
+        code = cli._run(["lift", *options, *more])
+        return code, capsys.readouterr().err
+
+    code, told = lift("--clip", "S9/Run")
+    assert code == 2 and "clip: expected S9/Walk, found S9/Run" in told and told.count("\n") == 1
+    save_checkpoint(tmp_path / "other.safetensors", new_model(TINY, WORDS), TINY, meta={"actions": ["a"]})
+    code, told = lift(model="other.safetensors")
+    assert code == 2 and told.count("\n") == 1 and "vocabulary" in told
+    assert not (tmp_path / "o.npz").exists()
+    assert lift() == (0, "")
+    with np.load(tmp_path / "o.npz") as poses:
+        assert {name: poses[name].shape for name in poses.files} == dict.fromkeys(
+            ("S9/Walk/0", "S9/Walk/1"), (12, 17, 3)
+        )
+    assert load_ups(tmp_path / "ups.safetensors")[1].digest == WORDS.digest
+
+
+def test_bad_recipes() -> None:
+    for changes, match in (
+        ({"tasks": ("dance",)}, "ups: task: expected lifting"),
+        ({"tasks": ()}, "recipe: tasks: expected one or more"),
+        ({"rotations": 0}, "recipe: rotations: expected a whole number from 1"),
+        ({"lr": float("nan")}, "recipe: lr: expected a finite number"),
+        ({"warmup": 2.0}, "recipe: warmup"),
+        ({"seed": -1}, "recipe: seed"),
+    ):
+        with pytest.raises(BadInput, match=match):
+            Recipe(**changes)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"ups: equal: expected task \| all"):
+        recipe.separate(TINY, WORDS, tasks.load_windows()["val"], SHORT, "steps")
