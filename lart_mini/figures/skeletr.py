@@ -100,7 +100,7 @@ def learned_graph(graphs: NDArray, names: Sequence[str], *, title: str, stronges
 
     names: of the joints. A link from joint v to w, graphs[k,v,w], is new where the skeleton has none.
     """
-    layout = LAYOUTS["coco"]
+    layout, names = LAYOUTS["coco"], [literal(name) for name in names]
     start = layout.graphs().numpy()
     change = graphs - start
     limit = float(np.abs(change).max()) or 1.0
