@@ -20,11 +20,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lart_mini import progress
-from lart_mini.figures import base, model, people, tracks, widgets
+from lart_mini.figures import base, model, people, skeletr, tracks, widgets
 from lart_mini.figures.diagram import STAGES, lart_diagram
 from lart_mini.lart.config import LARTConfig
 from lart_mini.people import body
 from lart_mini.people.body import load_body
+from lart_mini.skeletr.stgcnpp import LAYOUTS
 
 RNG = np.random.default_rng(0)
 FRAMES = 60
@@ -38,6 +39,10 @@ WEIGHTS = RNG.dirichlet(np.ones(8), size=(3, 8))
 DIFFERENCES = {"a": np.array([1.0, -2]), "b": np.array([30.0])}
 COSTS = np.array([[1.0, -20, 3], [4, 5, 30]])
 ONES = np.ones((2, 1))
+COCO = LAYOUTS["coco"]
+KEYPOINTS = np.stack([np.arange(17) % 4 * 20.0, np.arange(17) * 10.0], axis=1) + 50
+GRAPHS = COCO.graphs().numpy() + RNG.normal(0, 0.1, (3, 17, 17))
+LOOKS = RNG.dirichlet(np.ones(3), size=3)
 HELD = np.array([1, 1, 2, 3, -1, -1])
 HALF = {"a": 3.0, "b": None}
 
@@ -47,6 +52,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
     curve = (np.array([1.0, 0.5]), np.array([0.5, 1.0]))
     places, facing = [JOINTS[:, 0]], [np.tile([0, 0, 1.0], (FRAMES, 1))]
     bars = {a: np.array([0.1, np.nan]), "b": np.array([0.2, 0.3])}
+    seen = KEYPOINTS[None], RNG.uniform(0, 1, (1, 17)), np.array([[40.0, 40, 80, 180]])
     body, changes = load_body(), {a: DIFFERENCES["a"], "b": DIFFERENCES["b"]}
     return {
         "skeletons": people.skeleton_strip(JOINTS, title=t, detected=DETECTED),
@@ -68,6 +74,9 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "held": tracks.track_rows(np.arange(6), np.array([0, 0, 0, 1, 1, -1]), {a: HELD}, title=t, cut=3),
         "trackers": tracks.tracker_dots({"switches": ONES, "IDF1": ONES}, [a], ["k"], title=t),
         "counts": model.class_counts({a: np.array([3, 4])}, [x, "y"], title=t),
+        "graph": skeletr.graph_on_bodies(*seen, COCO, (360, 640), title=t),
+        "learned": skeletr.learned_graph(GRAPHS, [x, *"abcdefghijklmnop"], title=t),
+        "looks": skeletr.attention_from_above(RNG.normal(size=(3, 2)), np.zeros(3), [LOOKS], [a], title=t),
         "vectors": model.person_vectors(RNG.normal(size=(9, 5)), {a: (2, {0: x}), "b": (3, {})}, title=t),
     }  # fmt: skip
 
@@ -91,6 +100,30 @@ def test_filmstrip_draws_missing_frames_pale() -> None:
     axes = people.skeleton_strip(JOINTS, [0, 10], title="t", detected=DETECTED).axes[0]
     assert [bones.get_alpha() for bones in axes.collections] == [0.25, 1]
     assert "missing" in axes.texts[0].get_text() and axes.texts[1].get_text() == "0.3 s"
+
+
+def test_doubted_joints_are_hollow_and_their_edges_dotted() -> None:
+    score = np.ones((1, 17))
+    score[0, 9] = 0.1  # the left wrist
+    box = np.array([[40.0, 40, 80, 180]])
+    axes = skeletr.graph_on_bodies(KEYPOINTS[None], score, box, COCO, (360, 640), title="t").axes[0]
+    white = (axes.collections[0].get_facecolor() == to_rgba_array("white")).all(axis=1)
+    assert np.flatnonzero(white).tolist() == [9]
+    assert [line.get_linestyle() for line in axes.lines[:17]].count(":") == 1
+    assert [line.get_color() for line in axes.lines[9:11]] == [base.LEFT, base.RIGHT]
+
+
+def test_only_new_links_and_looks_above_an_even_share_have_arrows() -> None:
+    graphs = COCO.graphs().numpy().copy()
+    graphs[1, 0, 1] += 5  # the skeleton has this one
+    graphs[1, 9, 15] += 1
+    last = skeletr.learned_graph(graphs, ["a"] * 17, title="t", strongest=1).axes[3]
+    (arrow,) = last.patches
+    ends = [np.asarray(end).tolist() for end in arrow._posA_posB]
+    assert ends == skeletr.FRONT[[9, 15]].tolist()
+    looks = np.array([[0.0, 0.9, 0.1], [0.2, 0.4, 0.4], [1 / 3, 1 / 3, 1 / 3]])
+    figure = skeletr.attention_from_above(np.eye(3)[:, :2], np.zeros(3), [looks], ["a"], title="t")
+    assert len(figure.axes[0].patches) == 2  # 0 at 1, and 1 at 2; an even share is none
 
 
 def test_left_and_right_have_their_own_colours() -> None:

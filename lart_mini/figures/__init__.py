@@ -47,6 +47,7 @@ from lart_mini.figures.people import (
     upright,
 )
 from lart_mini.figures.pictures import Marked, draw_people, picture_strip, play, player, write_video
+from lart_mini.figures.skeletr import attention_from_above, graph_on_bodies, learned_graph
 from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, tracker_dots
 from lart_mini.figures.widgets import explore
 
@@ -62,6 +63,7 @@ __all__ = [
     "RIGHT",
     "Marked",
     "animate_tracklet",
+    "attention_from_above",
     "attention_maps",
     "attention_masks",
     "attention_over_time",
@@ -80,10 +82,12 @@ __all__ = [
     "explore",
     "film_scene",
     "forest",
+    "graph_on_bodies",
     "hidden_curve",
     "interval_text",
     "ladder",
     "lart_diagram",
+    "learned_graph",
     "loss_curves",
     "mesh_strip",
     "movie",
