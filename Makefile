@@ -9,6 +9,8 @@ BIN     := $(VENV)/bin
 # The test files by their first letters: about as long, each.
 PARTS   := part-n part-c part-[d-i] part-[abj-m] part-[o-r] part-[s-z]
 READY   := $(VENV)/.ready
+# trackeval brings opencv-python, which asks for libGL; its files stand in the same folder, and the last one counts.
+HEADLESS := --force-reinstall --no-deps opencv-python-headless
 
 .PHONY: reproduce course test check units nbval fuzz lab clean $(PARTS)
 
@@ -52,4 +54,5 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "lart_mini: Python 3.11 or newer with venv: found none of $(PYTHONS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(HEADLESS)
 	touch $@

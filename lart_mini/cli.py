@@ -334,6 +334,32 @@ def new_notebook(
 
 
 @app.command()
+def render(
+    scene: Annotated[str, typer.Argument(help="A split and the number of its video, such as ava-val:3.")],
+    out: Annotated[Path, typer.Argument(help="Video to write: .mp4, .gif or .webp.")],
+    size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "smoke",
+    seed: Annotated[int, typer.Option(help="Seed the scenes are composed from.")] = 0,
+    draw: Annotated[
+        str, typer.Option(help="plain, truth (boxes, actions), tracks, or scores (LART's, of each track).")
+    ] = "truth",
+    first: Annotated[int, typer.Option(help="First frame; 30 are a second.")] = 0,
+    stop: Annotated[int | None, typer.Option(help="Frame after the last one; the end if not given.")] = None,
+    every: Annotated[int, typer.Option(help="Only each so manieth frame, at the same pace.")] = 1,
+    zoom: Annotated[int, typer.Option(help="Times 216 x 384 pixels.")] = 2,
+) -> None:
+    """Draw a scene of mini_ava as a video, with who is where and what they do written on it."""
+    from lart_mini import ava
+    from lart_mini.figures.films import film_scene
+    from lart_mini.figures.pictures import video_kind, write_video
+
+    video_kind(out)
+    writable(out)
+    pictures = film_scene(scene, size=size, seed=seed, draw=draw, frames=(first, stop, every), zoom=zoom)
+    write_video(pictures, out, ava.FRAMES_PER_SECOND / every)
+    typer.echo(out)
+
+
+@app.command()
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="Of train (.safetensors), or LART's published one.")],
     tracklets: Annotated[Path, typer.Option(help="A folder of released tracklets, a store, or an .npz.")],

@@ -127,7 +127,22 @@ def optional(module: str, needed: str, use: str) -> Any:
     except ImportError as error:
         why = " ".join(str(error).split())
         package = module.split(".")[0]
-        raise BadInput(use, package, f'installed (pip install "{needed}")', why) from None
+        command = needed if " " in needed else f'"{needed}"'
+        raise BadInput(use, package, f"installed (pip install {command})", why) from None
+
+
+# Cures a missing OpenCV, and one that asks for libGL: trackeval brings `opencv-python`, whose files stand
+# in the same folder, and the last one installed counts.
+HEADLESS = "--force-reinstall --no-deps opencv-python-headless"
+
+
+def opencv(use: str = "pictures") -> Any:
+    """The module cv2, in one thread. Raises BadInput with the one pip command where it is missing."""
+    cv2 = optional("cv2", HEADLESS, use)
+    if not hasattr(cv2, "triangleRasterize"):
+        raise BadInput(use, "cv2", f"OpenCV 5 (pip install {HEADLESS})", getattr(cv2, "__version__", "none"))
+    cv2.setNumThreads(1)
+    return cv2
 
 
 # ------------------------------------------------------------------------------------------ writing, whole

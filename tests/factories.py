@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lart_mini.data.skeletons import Skeletons
 from lart_mini.lart.tokens import Stats
 from lart_mini.tracklets.released import write_released
 from lart_mini.tracklets.tracklet import Tracklet
@@ -230,3 +231,28 @@ def make_weights(
 def write_weights(path: Path, weights: dict[str, Any], **beside: Any) -> Path:
     torch.save({"state_dict": OrderedDict(weights), "epoch": 3, **beside}, path)
     return path
+
+
+def walkers(frames: int = 60, apart: float = 300.0, seed: int = 0) -> Skeletons:
+    """Two people who cross the picture side by side, some frames without either."""
+    rng = np.random.default_rng(seed)
+    frame = np.repeat(np.arange(frames), 2)
+    person = np.tile([0, 1], frames)
+    box = np.stack([50 + 4 * frame + apart * person, 100 + 0 * frame, 80 + 0 * frame, 200 + 0 * frame], 1)
+    kept = rng.random(len(frame)) < 0.85
+    keypoint = rng.normal(0, 20, (len(frame), 17, 2)) + (box[:, :2] + box[:, 2:] / 2)[:, None]
+    made = Skeletons(
+        frame=frame,
+        box=box.astype(np.float32),
+        keypoint=keypoint.astype(np.float32),
+        score=rng.uniform(0.2, 1, (len(frame), 17)).astype(np.float32),
+        frame_size=np.array([720, 1280]),
+        person=person,
+        video="two_walkers",
+    )
+    return rows_of(made, kept)
+
+
+def rows_of(skeletons: Skeletons, rows: np.ndarray) -> Skeletons:
+    per_row = ("frame", "box", "keypoint", "score", "person")
+    return replace(skeletons, **{name: getattr(skeletons, name)[rows] for name in per_row})

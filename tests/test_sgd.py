@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import training_job
-from test_train_resume import Stopped, stop_at, weights
-from training_job import fit
+from training_job import Stopped, fit, stop_at
 
 from lart_mini.files import BadInput
 from lart_mini.lart.config import StageConfig
@@ -28,6 +27,10 @@ SGD = StageConfig(
     drops=(0.5, 0.8),
     clip=0.5,
 )
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def literal(model: torch.nn.Module, config: StageConfig) -> list[float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import rows_of, walkers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import skeletr as reference
@@ -51,31 +52,6 @@ def seen(library: dict[str, Clip], free_body: Body) -> list[Seen]:
         detections = detected(scene, "ava-val", Faults())
         found.append((scene, detections, skeletons_2d(scene, detections, f"val00{index:06d}")))
     return found
-
-
-def walkers(frames: int = 60, apart: float = 300.0, seed: int = 0) -> Skeletons:
-    """Two people who cross the picture side by side, some frames without either."""
-    rng = np.random.default_rng(seed)
-    frame = np.repeat(np.arange(frames), 2)
-    person = np.tile([0, 1], frames)
-    box = np.stack([50 + 4 * frame + apart * person, 100 + 0 * frame, 80 + 0 * frame, 200 + 0 * frame], 1)
-    kept = rng.random(len(frame)) < 0.85
-    keypoint = rng.normal(0, 20, (len(frame), 17, 2)) + (box[:, :2] + box[:, 2:] / 2)[:, None]
-    made = Skeletons(
-        frame=frame,
-        box=box.astype(np.float32),
-        keypoint=keypoint.astype(np.float32),
-        score=rng.uniform(0.2, 1, (len(frame), 17)).astype(np.float32),
-        frame_size=np.array([720, 1280]),
-        person=person,
-        video="two_walkers",
-    )
-    return rows_of(made, kept)
-
-
-def rows_of(skeletons: Skeletons, rows: np.ndarray) -> Skeletons:
-    per_row = ("frame", "box", "keypoint", "score", "person")
-    return replace(skeletons, **{name: getattr(skeletons, name)[rows] for name in per_row})
 
 
 # ---------------------------------------------------------------------------------------------------- joints

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from factories import rows_of, walkers
 from reference import skeletr as reference
-from test_skeletons import rows_of, walkers
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -548,3 +549,29 @@ def test_joint_training_gives_both_heads(small_world: SkeletonRecipe) -> None:
     assert made.model.video is not None and np.isfinite(made.history.loss).all()
     assert video_scores(made.model, beside, small_world.sampling()).shape == (3, 2)
     assert recipe.scores(small_world, beside=beside, video_classes=2).shape[1] == 60
+
+
+def test_a_task_of_whole_videos_is_learnt_and_scored(small_world: SkeletonRecipe) -> None:
+    videos = [walkers(40, 90.0 if i % 2 else 700.0, i) for i in range(12)]
+    splits = {"train": videos[:8], "val": videos[8:]}
+    data = SimpleNamespace(
+        classes=("far", "near"),
+        skeletons=lambda split, kind: splits[split],
+        labels=lambda split: np.arange(len(splits[split])) % 2,
+    )
+    for task in ("video", "group"):
+        found = recipe.task_scores(small_world, data, task)  # type: ignore[arg-type]
+        assert found.shape == (4, 2)
+        np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_shuffled_labels_are_the_same_labels_of_others() -> None:
+    from lart_mini.skeletr.recipe import clips_of, shuffled_labels
+
+    clips = clips_of(SkeletonRecipe(), "ava-train")
+    exchanged = shuffled_labels(clips, 0)
+    own, other = (np.concatenate([clip.labels[clip.known] for clip in some]) for some in (clips, exchanged))
+    assert (own != other).any(axis=1).mean() > 0.5
+    np.testing.assert_array_equal(np.sort(own @ 2.0 ** np.arange(60)), np.sort(other @ 2.0 ** np.arange(60)))
+    for before, after in zip(clips, exchanged, strict=True):
+        np.testing.assert_array_equal(after.labels[~before.known], before.labels[~before.known])

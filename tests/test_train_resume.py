@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 import training_job
-from training_job import fit
+from training_job import Stopped, fit, stop_at
 
 from lart_mini.files import BadInput
 from lart_mini.lart.config import StageConfig
 from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.training import batches, loop
+from lart_mini.training import batches
 
 SHORT = StageConfig(epochs=2, batch_size=4, warmup_epochs=1)
 
@@ -29,22 +29,6 @@ def data() -> TrackletDataset:
 
 def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-
-class Stopped(Exception):
-    pass
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
-    """Let the training fail in its step number `wanted`, from 0."""
-    step, count = loop._step, iter(range(1000))
-
-    def counted(*arguments: object) -> object:
-        if next(count) == wanted:
-            raise Stopped
-        return step(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "_step", counted)
 
 
 def test_killed_six_times_it_ends_with_the_same_bits(tmp_path: Path) -> None:

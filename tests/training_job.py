@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from lightning_fabric import Fabric
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -74,6 +75,22 @@ def fit(
     """`train` on a data set that masks as the settings say."""
     data.mask_ratio = config.mask_ratio
     return train(model, data, config, progress, **options)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, wanted: int) -> None:
+    """Let the training fail in its step number `wanted`, from 0."""
+    step, count = loop._step, iter(range(1000))
+
+    def counted(*arguments: object) -> object:
+        if next(count) == wanted:
+            raise Stopped
+        return step(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "_step", counted)
 
 
 def model(**changes: object) -> LART:

@@ -159,6 +159,13 @@ class Judge:
         """Each seed's scores of each fold; of one seed where there is but one, or they are averaged."""
         experiments = [system.experiment(replace(self.base, seed=seed)) for seed in range(self.seeds)]
         scores = [self._scores(system, seed) for seed in dict.fromkeys(one.seed for one in experiments)]
+        if system.fused is not None:
+            share = np.float32(system.weights[0] / sum(system.weights))
+            others = self._by_seed(system.fused)
+            scores = [
+                [share * a + (1 - share) * b for a, b in zip(*pair, strict=True)]
+                for pair in zip(scores, others, strict=True)
+            ]
         if system.averaged:
             return [[np.mean(of_fold, axis=0) for of_fold in zip(*scores, strict=True)]]
         return scores

@@ -22,6 +22,7 @@ from lart_mini.claims.augment import AugmentedDataset, BurstDataset, mirrored
 from lart_mini.claims.direction import both_ways, pieces
 from lart_mini.claims.fold_data import Fold, FoldBoxes, first_scenes
 from lart_mini.claims.inputs import INPUTS
+from lart_mini.claims.skeletons import SKELETRS, skeletr_scores
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
 from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig, StageConfig, assembly_for, preset
@@ -52,7 +53,8 @@ class Experiment:
     folds: int = 4  # K
     fold: int = 0  # whose takes are held out
     seed: int = 0  # of weights, crops, masks, dropout and exchanged labels
-    model: Literal["LART", "linear", "prior", "true labels"] = "LART"
+    model: Literal["LART", "SkeleTR", "linear", "prior", "true labels"] = "LART"
+    skeletr: str = "mix"  # of model SkeleTR: one of SKELETRS; of this, seed and steps alone it depends
     task: Literal["actions", "direction"] = "actions"  # what is told of a person
     tracker: str = "lart"  # who links the detections; "perfect": people as they are
     scenes: int = 0  # training videos learnt from, the first so many; 0: all
@@ -77,6 +79,8 @@ class Experiment:
         check_fields("experiment", self, LIMITS)
         if self.inputs not in INPUTS:
             raise BadInput("experiment", "inputs", " | ".join(INPUTS), self.inputs)
+        if self.skeletr not in SKELETRS:
+            raise BadInput("experiment", "skeletr", " | ".join(SKELETRS), self.skeletr)
         if self.task == "direction" and (self.model != "LART" or self.pretrain_steps):
             expected = "actions for baselines and where pseudo labels are learnt"
             raise BadInput("experiment", "task", expected, self.task)
@@ -111,6 +115,10 @@ class Experiment:
 
 def run(experiment: Experiment) -> tuple[Scores, int]:
     """Scores (variants, N, 60) in 0–1 of the experiment's boxes, and the steps that its model took."""
+    if experiment.model == "SkeleTR":
+        fold = experiment.data()
+        scores, steps = skeletr_scores(fold, experiment.skeletr, experiment.seed, experiment.steps)
+        return scores[None], steps
     held_out, boxes = _given(experiment, experiment.tracklets("ava-val")), experiment.boxes()
     if experiment.model == "LART":
         model, stats, steps = trained(experiment)

@@ -27,6 +27,8 @@ class System:
     changes: Mapping[str, Any] = field(default_factory=dict)
     variant: int | None = None  # None: the first
     averaged: bool = False  # the seeds' scores are averaged, and judged as one system
+    fused: System | None = None  # late fusion: another system's scores are added, seed by seed
+    weights: tuple[float, float] = (1.0, 1.0)  # of its own scores and the other's
 
     def experiment(self, base: Experiment) -> Experiment:
         """The base with the changes; steps are given as shares of the base's, scenes as a share of all."""
@@ -66,7 +68,8 @@ class Question:
     def experiments(self, base: Experiment, seeds: int) -> Iterator[Experiment]:
         """Every run that the question needs, each once: all folds, all seeds."""
         wanted: dict[Experiment, None] = {}
-        for system in self.systems.values():
+        systems = [part for row in self.systems.values() for part in (row, row.fused) if part is not None]
+        for system in systems:
             for fold in range(base.folds):
                 for seed in range(seeds):
                     wanted[system.experiment(replace(base, fold=fold, seed=seed))] = None
@@ -206,6 +209,48 @@ SCENES = Question(
     ),
 )
 
+LONG = 3.2  # 960 steps of 16 windows at the laptop's size, about 120 epochs: a SkeleTR learns slowly
+
+
+def _skeletr(name: str, **more: Any) -> System:
+    return System({"model": "SkeleTR", "skeletr": name, "steps": LONG}, **more)
+
+
+SKELETR = Question(
+    "SkeleTR: short sequences that see each other (SkeleTR's own paper)",
+    "SkeleTR 4.2-4.7, Tables 1 and 3-5",
+    {
+        "GCN alone": _skeletr("GCN alone"),
+        "SkeleTR, average pooling": _skeletr("1x1"),
+        "SkeleTR, Mix Pooling": _skeletr("mix"),
+        "SkeleTR, T×P": _skeletr("TxP"),
+        "SkeleTR, sequences of 2 s": _skeletr("long"),
+        "SkeleTR, true identities": _skeletr("true identities"),
+        "SkeleTR, no place": _skeletr("no place"),
+        "SkeleTR, mirror and speed": _skeletr("mirror and speed"),
+        "SkeleTR, bones": _skeletr("bones"),
+        "SkeleTR, joints and bones": _skeletr("mix", fused=_skeletr("bones")),
+        MANY: LART,
+        "LART and SkeleTR, 2 : 1": System(fused=_skeletr("mix"), weights=(2.0, 1.0)),
+        "SkeleTR, shuffled labels (control)": _skeletr("shuffled"),
+    },
+    (
+        Comparison("SkeleTR, Mix Pooling", "GCN alone", "sequences see each other", "all", 3.4),
+        Comparison("SkeleTR, Mix Pooling", "GCN alone", "the same, person interaction", "PI"),
+        Comparison("SkeleTR, Mix Pooling", "SkeleTR, average pooling", "Mix Pooling", "all", 0.7),
+        Comparison("SkeleTR, Mix Pooling", "SkeleTR, T×P", "Mix Pooling over T×P, at less cost", "all", 0.2),
+        Comparison("SkeleTR, Mix Pooling", "SkeleTR, sequences of 2 s", "a second over two", "all"),
+        Comparison("SkeleTR, true identities", "SkeleTR, Mix Pooling", "true identities", "all"),
+        Comparison("SkeleTR, Mix Pooling", "SkeleTR, no place", "the place embedding", "all"),
+        Comparison("SkeleTR, mirror and speed", "SkeleTR, Mix Pooling", "mirror and speed", "all"),
+        Comparison("SkeleTR, joints and bones", "SkeleTR, Mix Pooling", "the bone stream", "all"),
+        Comparison(
+            "SkeleTR, Mix Pooling", "SkeleTR, shuffled labels (control)", "it is the labels that are learnt"
+        ),
+        Comparison("LART and SkeleTR, 2 : 1", MANY, "late fusion (the paper: with pixels)", "all", 3.0),
+    ),
+)
+
 QUESTIONS: dict[str, Question] = {
     "ladder": LADDER,
     "inputs": INPUT,
@@ -331,6 +376,7 @@ QUESTIONS: dict[str, Question] = {
             for part in ("pose", "orientation", "shape", "place")
         ),
     ),
+    "skeletr": SKELETR,
 }
 
 

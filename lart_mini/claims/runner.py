@@ -160,6 +160,8 @@ def commits(kept: Iterable[Kept]) -> list[str]:
 
 def work(experiment: Experiment) -> float:
     """About how long a run takes, in steps of eight tracklets of ground truth."""
+    if experiment.model == "SkeleTR":
+        return 12.0 * experiment.steps
     if experiment.model != "LART":
         return 0.0
     return experiment.steps + 1.5 * experiment.pretrain_steps

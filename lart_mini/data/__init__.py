@@ -19,7 +19,9 @@ from lart_mini.data.mini_ava import (
     groundtruth_of,
     linked,
     mini_ava,
+    scene_of,
 )
+from lart_mini.data.rendered import Rendered, rendered, world_of
 from lart_mini.data.skeletons import (
     COCO17,
     COCO17_EDGES,
@@ -52,6 +54,7 @@ __all__ = [
     "Actors",
     "LabelledVideos",
     "MiniAva",
+    "Rendered",
     "Rests",
     "Sequences",
     "Size",
@@ -72,12 +75,15 @@ __all__ = [
     "mixed_identities",
     "normalised",
     "parts_of",
+    "rendered",
     "rests_on",
     "save_skeletons",
+    "scene_of",
     "sequences",
     "skeletons_2d",
     "skeletons_3d",
     "split_by_fold",
     "video_level",
     "video_scene",
+    "world_of",
 ]

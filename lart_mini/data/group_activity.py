@@ -110,7 +110,8 @@ class Troupes:
         part = slice(segment.first, segment.last)
         there, only = np.ones(FRAMES, bool), np.zeros(FRAMES, np.int64)
         motion = (clip.pose[part], clip.translation[part], clip.labels[part])
-        plain = Performance(*motion, there, np.zeros(10, np.float32), (clip.name,), only)
+        source = np.arange(segment.first, segment.last)
+        plain = Performance(*motion, there, np.zeros(10, np.float32), (clip.name,), only, source)
         return shaped(plain, random_betas(rng), body)
 
 

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle
@@ -90,6 +90,22 @@ SIZES = {
 }
 # The laptop's size, validation and all, with ten times the videos to learn from: its own 120 come first.
 SIZES["many"] = replace(SIZES["laptop"], train=1200)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A data set of the very same scenes and detections whose ground truth says something else."""
+
+    name: str
+    recipe: str  # all that its ground truth depends on beside what mini_ava's does
+    rows: Callable[[Scene, list[tuple]], list[tuple]]  # a scene and mini_ava's rows of it → its own
+
+
+def _as_they_are(_: Scene, rows: list[tuple]) -> list[tuple]:
+    return rows
+
+
+PLAIN = Variant("mini_ava", "", _as_they_are)
 
 
 @dataclass(frozen=True)
@@ -180,7 +196,7 @@ def mini_ava(
 
     Raises BadInput for a size, seed, tracker, fold or `jobs` that is none, and for no folder to keep data in.
     """
-    return _ready(size, seed, cache, jobs, (tracker,), fold)[tracker]
+    return MiniAva(kept(size, seed, cache, jobs, (tracker,), fold)[tracker])
 
 
 def linked(
@@ -192,17 +208,19 @@ def linked(
     fold: tuple[int, int] | None = None,
 ) -> dict[str, MiniAva]:
     """`mini_ava` of each of `trackers`; what the cache does not hold is made of scenes composed only once."""
-    return _ready(size, seed, cache, jobs, trackers, fold)
+    return {one: MiniAva(path) for one, path in kept(size, seed, cache, jobs, trackers, fold).items()}
 
 
-def _ready(
+def kept(
     size: str,
     seed: int,
     cache: str | Path | None,
     jobs: int,
     trackers: Sequence[str],
     fold: tuple[int, int] | None = None,
-) -> dict[str, MiniAva]:
+    variant: Variant = PLAIN,
+) -> dict[str, Path]:
+    """Each tracker's folder, composed where the cache does not hold it; raises as `mini_ava` does."""
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
     for tracker in trackers:
@@ -214,8 +232,8 @@ def _ready(
     if fold is not None:
         split_by_fold(clips.load_library(), fold)  # raises BadInput
     part = "" if fold is None else f"fold{fold[0] + 1}of{fold[1]}-"
-    recipes = {one: recipe_digest(SIZES[size], seed, one, fold) for one in trackers}
-    names = {one: f"mini_ava-{size}-{seed}-{part}{recipe[:12]}" for one, recipe in recipes.items()}
+    recipes = {one: recipe_digest(SIZES[size], seed, one, fold, variant.recipe) for one in trackers}
+    names = {one: f"{variant.name}-{size}-{seed}-{part}{recipe[:12]}" for one, recipe in recipes.items()}
     paths = {tracker: root / name for tracker, name in names.items()}
     with ExitStack() as locks:
         for path in sorted(path for path in paths.values() if not _intact(path)):
@@ -224,8 +242,8 @@ def _ready(
                 _remove(left)
         missing = {tracker: path for tracker, path in paths.items() if not _intact(path)}  # after the wait
         if missing:
-            _compose_into(missing, SIZES[size], seed, jobs, fold)
-    return {tracker: MiniAva(path) for tracker, path in paths.items()}
+            _compose_into(missing, SIZES[size], seed, jobs, fold, variant)
+    return paths
 
 
 def cache_root(cache: str | Path | None = None) -> Path:
@@ -240,14 +258,14 @@ def cache_root(cache: str | Path | None = None) -> Path:
 
 
 def _compose_into(
-    paths: dict[str, Path], size: Size, seed: int, jobs: int, fold: tuple[int, int] | None
+    paths: dict[str, Path], size: Size, seed: int, jobs: int, fold: tuple[int, int] | None, variant: Variant
 ) -> None:
     """Compose beside each tracker's path, then exchange: what is damaged goes only once the new is whole."""
     made: dict[str, Path] = {}
     try:
         for tracker, path in paths.items():
             made[tracker] = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
-        _compose(size, seed, made, jobs, fold)
+        _compose(size, seed, made, jobs, fold, variant)
         for tracker, path in paths.items():
             _exchange(made[tracker], path)
     finally:
@@ -277,12 +295,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def recipe_digest(size: Size, seed: int, tracker: str, fold: tuple[int, int] | None = None) -> str:
+def recipe_digest(
+    size: Size, seed: int, tracker: str, fold: tuple[int, int] | None = None, beside: str = ""
+) -> str:
     """Digest of all that the data depend on; a data set of another recipe has another folder."""
     digest = hashlib.sha256(json.dumps([VERSION, asdict(size), seed, tracker]).encode())
     if fold is not None:
         digest.update(json.dumps(fold).encode())
-    for path in sorted(p for p in clips.LIBRARY.glob("*") if p.is_file()):
+    digest.update(beside.encode())
+    for path in sorted(p for p in clips.LIBRARY.glob("*") if p.is_file() and p.name != clips.CONTACTS):
         digest.update(path.read_bytes())
     model = body.load_body()
     for array in (model.v_template, model.shapedirs, model.posedirs, model.joint_regressor, model.weights):
@@ -321,12 +342,17 @@ def groundtruth_of(videos: Sequence[Video]) -> pl.DataFrame:
 
 
 def _compose(
-    size: Size, seed: int, out: dict[str, Path], jobs: int, fold: tuple[int, int] | None = None
+    size: Size,
+    seed: int,
+    out: dict[str, Path],
+    jobs: int,
+    fold: tuple[int, int] | None = None,
+    variant: Variant = PLAIN,
 ) -> None:
     """Fill the folder of each tracker."""
     about: dict[str, list[dict]] = {tracker: [] for tracker in out}
     for split, pool, count, chance in plan(size, seed, fold):
-        made = compose_linked(pool, split, count, size.windows, chance, jobs, tuple(out))
+        made = compose_linked(pool, split, count, size.windows, chance, jobs, tuple(out), variant)
         for tracker, folder in out.items():
             videos = [video[tracker] for video in made]
             npz.save_tracklets([t for v in videos for t in v.tracklets], folder / f"{split}.npz")
@@ -385,6 +411,7 @@ def compose_linked(
     seed: tuple[int, ...],
     jobs: int,
     trackers: Sequence[str],
+    variant: Variant = PLAIN,
 ) -> list[dict[str, Video]]:
     """The videos of `compose_videos` by tracker; each scene is composed once for all of them."""
     model, actions = body.load_body(), scored_actions(pool)
@@ -394,7 +421,11 @@ def compose_linked(
         with threadpool_limits(1):
             scene = compose_scene(pool, split, windows, action, (*seed, index), model)
             seen = detected(scene, split)  # the same for all who link them
-            return {tracker: video_of(scene, split, index, model, tracker, seen=seen) for tracker in trackers}
+            rows = variant.rows(scene, groundtruth_rows(scene, split, index))
+            return {
+                tracker: video_of(scene, split, index, model, tracker, seen=seen, rows=rows)
+                for tracker in trackers
+            }
 
     leading = zip(range(count), cycle(actions), strict=False)
     made = Parallel(n_jobs=jobs, return_as="generator")(delayed(video)(*task) for task in leading)
@@ -418,11 +449,12 @@ def video_of(
     tracker: str = "lart",
     faults: Faults = Faults(),  # noqa: B008  (frozen)
     seen: Detections | None = None,
+    rows: list[tuple] | None = None,
 ) -> Video:
     """Video `index` of `split`: the scene detected, its detections linked by `tracker`, and its ground truth.
 
     `faults` are the detector's; who sees people as they are has none. `seen`: what `detected` gave with
-    these faults, if it is at hand.
+    these faults, if it is at hand. `rows` stand in for the ground truth's.
 
     - "lart": the 3D tracker, and "iou": the overlap of boxes alone (`TrackerConfig`)
     - "truth": detections of one actor make one track; those of nobody make none
@@ -431,7 +463,7 @@ def video_of(
       Nothing says who the person was a frame before, so labels reach no other frame, either.
     """
     name, keyframes = video_name(split, index), annotated_frames(scene)
-    rows = [] if split == "kinetics-train" else _groundtruth(name, scene, keyframes)
+    rows = groundtruth_rows(scene, split, index) if rows is None else rows
     labelled = _labels_at(rows)
     if tracker == PERFECT:
         faults, tracker, seen = Faults.none(), "truth", None
@@ -461,8 +493,36 @@ def video_name(split: str, index: int) -> str:
 
 
 def annotated_frames(scene: Scene) -> NDArray[np.int64]:
-    """The key frames of a scene: AVA's ground truth stands there."""
+    """The key frames (K,) of a scene: AVA's ground truth stands there, one a second."""
     return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)
+
+
+def groundtruth_rows(scene: Scene, split: str, index: int) -> list[tuple]:
+    """The CSV's rows of video `index` of `split`; clips of Kinetics have none."""
+    if split == "kinetics-train":
+        return []
+    return _groundtruth(video_name(split, index), scene, annotated_frames(scene))
+
+
+def scene_of(
+    split: str, index: int, size: str = "smoke", seed: int = 0, fold: tuple[int, int] | None = None
+) -> Scene:
+    """The scene of video `index` of `split`, the very one that `mini_ava(size, seed, fold=fold)` is made of.
+
+    Raises BadInput for a split, index, size, seed or fold that is none.
+    """
+    if size not in SIZES:
+        raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
+    whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
+    found = {one[0]: one for one in plan(SIZES[size], seed, fold)}
+    if split not in found:
+        raise BadInput("mini_ava", "split", " | ".join(found), split)
+    _, pool, count, chance = found[split]
+    whole_number("mini_ava", f"video of {split}", index, 0, count - 1)
+    actions = scored_actions(pool)
+    with threadpool_limits(1):
+        leading = actions[index % len(actions)]
+        return compose_scene(pool, split, SIZES[size].windows, leading, (*chance, index), body.load_body())
 
 
 def detected(scene: Scene, split: str, faults: Faults = Faults()) -> Detections:  # noqa: B008  (frozen)

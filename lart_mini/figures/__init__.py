@@ -16,6 +16,7 @@ from lart_mini.figures.base import (
 )
 from lart_mini.figures.claims import class_gains, forest, hidden_curve, interval_text, people_curve
 from lart_mini.figures.diagram import lart_diagram
+from lart_mini.figures.films import film_scene, tracked_people, true_people
 from lart_mini.figures.model import (
     attention_maps,
     attention_masks,
@@ -45,6 +46,7 @@ from lart_mini.figures.people import (
     tracklet_strip,
     upright,
 )
+from lart_mini.figures.pictures import Marked, draw_people, picture_strip, play, player, write_video
 from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, tracker_dots
 from lart_mini.figures.widgets import explore
 
@@ -58,6 +60,7 @@ __all__ = [
     "MISSING",
     "PALETTE",
     "RIGHT",
+    "Marked",
     "animate_tracklet",
     "attention_maps",
     "attention_masks",
@@ -70,10 +73,12 @@ __all__ = [
     "differences",
     "draw_detections",
     "draw_mesh",
+    "draw_people",
     "draw_skeleton",
     "draw_timeline",
     "draw_video_frame",
     "explore",
+    "film_scene",
     "forest",
     "hidden_curve",
     "interval_text",
@@ -85,6 +90,9 @@ __all__ = [
     "new_figure",
     "people_curve",
     "person_vectors",
+    "picture_strip",
+    "play",
+    "player",
     "positional_encoding",
     "precision_recall",
     "rotate_y",
@@ -94,7 +102,10 @@ __all__ = [
     "to_html",
     "to_png",
     "track_rows",
+    "tracked_people",
     "tracker_dots",
     "tracklet_strip",
+    "true_people",
     "upright",
+    "write_video",
 ]

@@ -10,7 +10,7 @@ from lart_mini.people.body import (
     load_body,
     local_rotations,
 )
-from lart_mini.people.clips import LIBRARY, Clip, load_library, mirror
+from lart_mini.people.clips import LIBRARY, Clip, Contact, load_contacts, load_library, mirror
 
 __all__ = [
     "FREE_BODY",
@@ -19,9 +19,11 @@ __all__ = [
     "PARENTS",
     "Body",
     "Clip",
+    "Contact",
     "forward_kinematics",
     "global_rotations",
     "load_body",
+    "load_contacts",
     "load_library",
     "local_rotations",
     "mirror",

@@ -1,8 +1,9 @@
 """The motion library: clips of real people's motion as SMPL poses, 30 frames a second, labelled by hand.
 
-World frame: metres, y up, floor at y = 0. data_samples/motion/ holds four things: `*.npz` (the motion, one
-file per source), `manifest.json` (where each clip comes from, made by the build), `takes.csv` (performer,
-take and split of each clip, by hand) and `labels.csv` (AVA ids by frame ranges, by hand).
+World frame: metres, y up, floor at y = 0. data_samples/motion/ holds five things: `*.npz` (the motion, one
+file per source), `manifest.json` (where each clip comes from, made by the build), and by hand `takes.csv`
+(performer, take and split of each clip), `labels.csv` (AVA ids by frame ranges) and `contacts.csv` (where
+hands touch the carton that was in the capture).
 
 `python -m lart_mini.build motion` makes the motion anew from the registry packages it was taken from.
 """
@@ -24,6 +25,8 @@ from lart_mini.reading.text import read_json
 
 FRAMES_PER_SECOND = 30
 LIBRARY: Path = shipped("data_samples") / "motion"
+CONTACTS = "contacts.csv"  # where hands touch what was in the capture; pixels alone show it
+HANDS = {"both": (True, True), "left": (True, False), "right": (False, True)}
 SPLITS = ("train", "val", "test", "time")
 STORED_JOINTS = 22  # no source has fingers: SMPL's two hand joints stay unturned and are not stored
 # SMPL's left and right joints change places in a mirror.
@@ -59,6 +62,17 @@ class Clip:
 
     def __len__(self) -> int:
         return len(self.pose)
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Frames `first` to `last` of a clip, in which hands touch the carton that was in the capture."""
+
+    first: int
+    last: int
+    hands: tuple[bool, bool]  # left, right
+    before: str  # where the carton is until then: on the floor, or held (the clip begins with it)
+    after: str  # where it is from then on: on the floor, or held (the clip ends with it)
 
 
 def mirror(clip: Clip) -> Clip:
@@ -116,6 +130,30 @@ def read_labels(path: Path, lengths: dict[str, int]) -> dict[str, np.ndarray]:
                 raise BadInput(path, name, "AVA ids 1…80, parted by ;", row["actions"])
             labels[name][first : last + 1, int(action) - 1] = 1
     return labels
+
+
+def load_contacts(path: str | Path | None = None) -> dict[str, tuple[Contact, ...]]:
+    """contacts.csv (default: of data_samples/motion) -> clip name -> its contacts, in their order.
+
+    Raises BadInput for hands, places or frames that are none, and for ranges that overlap.
+    """
+    file = LIBRARY / CONTACTS if path is None else Path(path)
+    found: dict[str, tuple[Contact, ...]] = {}
+    for row in read_table(file, ("clip", "first_frame", "last_frame", "hands", "before", "after")):
+        name, numbers = row["clip"], (row["first_frame"], row["last_frame"])
+        if not all(number.isdigit() for number in numbers) or int(numbers[0]) > int(numbers[1]):
+            raise BadInput(file, name, "whole frame numbers, the first before the last", "…".join(numbers))
+        if row["hands"] not in HANDS:
+            raise BadInput(file, f"{name}: hands", " | ".join(HANDS), row["hands"])
+        for field in ("before", "after"):
+            if row[field] not in ("floor", "held"):
+                raise BadInput(file, f"{name}: {field}", "floor | held", row[field])
+        one = Contact(int(numbers[0]), int(numbers[1]), HANDS[row["hands"]], row["before"], row["after"])
+        earlier = found.get(name, ())
+        if earlier and one.first <= earlier[-1].last:
+            raise BadInput(file, name, "ranges in their order that do not overlap", "…".join(numbers))
+        found[name] = (*earlier, one)
+    return found
 
 
 def load_library(path: str | Path | None = None) -> dict[str, Clip]:

@@ -37,6 +37,13 @@ PURPOSES = {
     "order": 10,  # of the detections in a frame
     "mean poses": 11,  # when they take over
     "keypoints": 12,  # noise, scores and losses of 2D keypoints
+    "clothes": 20,  # from here on: what only pixels show
+    "held": 21,
+    "cartons": 22,
+    "place": 23,  # room or open, textures, light
+    "furniture": 24,
+    "sensor": 25,  # colour balance of the camera, and how much grain
+    "grain": 26,
 }
 
 

@@ -24,6 +24,9 @@ SHOWN_FROM, SHOWN_TO = 60, 110  # frames in which an actor's chosen action is to
 PASSING = 0.4  # chance that who comes along passes somebody, where one of the two goes somewhere
 PASSING_FRAMES = 60  # in which the one moves a metre or more against the other
 
+# Of a take: pose (K,24,3,3), translation (K,3), labels (K,80), and the frames' numbers (K,).
+Piece = tuple[Array, Array, NDArray[np.uint8], NDArray[np.int64]]
+
 
 @dataclass(frozen=True)
 class Performance:
@@ -36,6 +39,7 @@ class Performance:
     betas: Array  # (10,)
     takes: tuple[str, ...]
     shown: NDArray[np.int64]  # (T,) number in `takes` of the one that each frame is of
+    source: NDArray[np.int64]  # (T,) number of the frame in that take
 
 
 def heading(orientation: Array) -> float:
@@ -93,9 +97,9 @@ def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: 
         segment, start = following
         pieces.append(_joined(pieces[-1], _cut(segment, start, frames - done)))
         takes.append(segment.clip.name)
-    pose, translation, labels = (np.concatenate(part) for part in zip(*pieces, strict=True))
+    pose, translation, labels, source = (np.concatenate(part) for part in zip(*pieces, strict=True))
     of = np.repeat(np.arange(len(takes)), [len(piece[0]) for piece in pieces])
-    return _timed(pose, translation, labels, frames, enters, tuple(takes), of)
+    return _timed(pose, translation, labels, frames, enters, tuple(takes), of, source)
 
 
 def _timed(
@@ -106,13 +110,14 @@ def _timed(
     first: int,
     takes: tuple[str, ...],
     shown: NDArray[np.int64],
+    source: NDArray[np.int64],
 ) -> Performance:
     """A motion of K ≤ `frames` frames that begins at frame `first` of a video."""
     at = np.arange(frames) - first
     present = (at >= 0) & (at < len(pose))
     at = at.clip(0, len(pose) - 1)
     labels, betas = labels[at] * present[:, None], np.zeros(10, np.float32)
-    return Performance(pose[at], translation[at], labels, present, betas, takes, shown[at])
+    return Performance(pose[at], translation[at], labels, present, betas, takes, shown[at], source[at])
 
 
 def _choose(rng: np.random.Generator, pool: list[Segment]) -> Segment:
@@ -120,9 +125,9 @@ def _choose(rng: np.random.Generator, pool: list[Segment]) -> Segment:
     return replace(segment, clip=mirror(segment.clip)) if rng.random() < 0.5 else segment
 
 
-def _cut(segment: Segment, start: int, frames: int) -> tuple[Array, Array, NDArray[np.uint8]]:
-    span = slice(start, min(segment.last, start + frames))
-    return segment.clip.pose[span], segment.clip.translation[span], segment.clip.labels[span]
+def _cut(segment: Segment, start: int, frames: int) -> Piece:
+    span, clip = slice(start, min(segment.last, start + frames)), segment.clip
+    return clip.pose[span], clip.translation[span], clip.labels[span], np.arange(span.start, span.stop)
 
 
 def _following(rng: np.random.Generator, pool: list[Segment], last: tuple) -> tuple[Segment, int] | None:
@@ -139,14 +144,14 @@ def _following(rng: np.random.Generator, pool: list[Segment], last: tuple) -> tu
     return best
 
 
-def _joined(last: tuple, piece: tuple) -> tuple[Array, Array, NDArray[np.uint8]]:
+def _joined(last: Piece, piece: Piece) -> Piece:
     angle = heading(last[0][-1, 0]) - heading(piece[0][0, 0])
     pose, translation = turned(piece[0], piece[1], angle, piece[1][0], last[1][-1])
     count = min(BLEND_FRAMES, len(pose))
     weights = (np.arange(1, count + 1) / (count + 1)).astype(np.float32)
     pose[:count] = blended(last[0][-1], pose[:count], weights)
     translation[:count, 1] = last[1][-1, 1] * (1 - weights) + translation[:count, 1] * weights
-    return pose, translation, piece[2]
+    return pose, translation, piece[2], piece[3]
 
 
 def shaped(performance: Performance, betas: Array, body: Body) -> Performance:
@@ -277,6 +282,7 @@ def _captured_pair(rng: np.random.Generator, pair: tuple[Segment, Segment], fram
         # Shapes near the mean, so that captured distances and eye lines stay true.
         betas = random_betas(rng) * np.float32(0.3)
         labels, shown = clip.labels[span], np.zeros(len(pose), np.int64)
-        timed = _timed(pose, translation, labels, frames, first_frame, (clip.name,), shown)
+        source = np.arange(span.start, span.stop)
+        timed = _timed(pose, translation, labels, frames, first_frame, (clip.name,), shown, source)
         actors.append(replace(timed, betas=betas))
     return actors

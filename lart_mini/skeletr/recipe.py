@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lart_mini import ava
+from lart_mini.data.labelled_videos import LabelledVideos
 from lart_mini.data.mini_ava import MiniAva, mini_ava
 from lart_mini.data.skeletons import KINDS, Kind, Links, Skeletons, mini_skeletons
 from lart_mini.evaluation.ava_csv import read_groundtruth
@@ -229,6 +230,7 @@ class SkeletonRecipe:
     most: int = 20
     mirror: bool = False
     speed: float = 0.0
+    shuffled: bool = False  # control: every labelled sequence learns the labels of another one
     epochs: int = 16  # of one window of each video
     batch_size: int = 16
     lr: float = 0.0125
@@ -294,6 +296,19 @@ def _clips(
     return [clip_of(video, sampling, truth) for video in videos]
 
 
+def shuffled_labels(clips: Sequence[Clip], seed: int) -> list[Clip]:
+    """The clips with the labels of their labelled sequences exchanged at random: a control."""
+    labels = np.concatenate([clip.labels[clip.known] for clip in clips])
+    labels = np.random.default_rng(seed).permutation(labels)
+    exchanged, first = [], 0
+    for clip in clips:
+        own = clip.labels.copy()
+        own[clip.known] = labels[first : first + clip.known.sum()]
+        first += int(clip.known.sum())
+        exchanged.append(replace(clip, labels=own))
+    return exchanged
+
+
 def labelled_clips(
     videos: Sequence[Skeletons],
     labels: Sequence[int] | NDArray[np.int64],
@@ -330,7 +345,10 @@ def trained(
         return Trained(model, History(**meta["history"]))
     torch.manual_seed(recipe.seed)
     model = SkeleTR(config)
-    dataset = SkeletonDataset(clips_of(recipe, "ava-train"), sampling, config.layout, recipe.seed)
+    clips = clips_of(recipe, "ava-train")
+    if recipe.shuffled:
+        clips = shuffled_labels(clips, recipe.seed)
+    dataset = SkeletonDataset(clips, sampling, config.layout, recipe.seed)
     if beside:
         dataset = JointDataset(dataset, SkeletonDataset(beside, sampling, config.layout, recipe.seed))
     history = train(model, dataset, recipe.training(), progress, state=kept.state, log=kept.log)
@@ -350,3 +368,18 @@ def scores(
     sampling = replace(recipe.sampling(), speed=0.0, mirror=False)
     held_out = clips_of(replace(recipe, speed=0.0, mirror=False), "ava-val")
     return box_scores(model, held_out, tracklets, key_boxes(tracklets), sampling)
+
+
+def task_scores(recipe: SkeletonRecipe, data: LabelledVideos, task: Literal["video", "group"]) -> Scores:
+    """Scores (N,classes) in 0–1 of the validation videos of a task with one label a video (3.4).
+
+    `recipe` says how the model is, reads and learns (not what: that is `data`'s training videos).
+    """
+    sampling, heads = recipe.sampling(), {f"{task}_classes": len(data.classes), "classes": 0}
+    torch.manual_seed(recipe.seed)
+    model = SkeleTR(recipe.config(**heads))
+    learnt = labelled_clips(data.skeletons("train", recipe.keypoints), data.labels("train"), sampling, task)
+    train(model, SkeletonDataset(learnt, sampling, seed=recipe.seed), recipe.training(), progress=False)
+    plain = replace(sampling, speed=0.0, mirror=False)
+    held_out = labelled_clips(data.skeletons("val", recipe.keypoints), data.labels("val"), plain, task)
+    return video_scores(model, held_out, plain, task)

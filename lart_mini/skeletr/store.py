@@ -109,8 +109,13 @@ class SkeletonStore:
         self.keypoint, self.place = keypoint.reshape(len(keypoint), -1, 3), place.reshape(-1, 4, 3)
         ends = self.row + self.people * self.frames
         sound = len(place) == len(index) and (self.people > 0).all() and (self.frames > 0).all()
-        sound = sound and bool(np.isfinite(place).all())
-        if not sound or (self.row < 0).any() or (ends > len(keypoint)).any() or (self.label < 0).any():
+        if (
+            not sound
+            or not np.isfinite(place).all()
+            or (self.row < 0).any()
+            or (ends > len(keypoint)).any()
+            or (self.label < 0).any()
+        ):
             raise BadInput(self.path, "index.parquet", "rows of these arrays", "others")
         self.splits = _read_splits(self.path / "splits.json", len(index))
         self._looked_at = 0

@@ -27,14 +27,14 @@ MUTANTS = [
     Mutant(
         "validation is handed ground-truth boxes",
         DATA,
-        'given=keyframes if split == "ava-train" else ()',
-        "given=keyframes",
+        'given=annotated_frames(scene) if split == "ava-train" else ()',
+        "given=annotated_frames(scene)",
         (HANDED,),
     ),
     Mutant(
         "training is not handed ground-truth boxes",
         DATA,
-        'given=keyframes if split == "ava-train" else ()',
+        'given=annotated_frames(scene) if split == "ava-train" else ()',
         "given=()",
         (HANDED,),
     ),
@@ -42,8 +42,8 @@ MUTANTS = [
     Mutant(
         "all splits on one seed",
         DATA,
-        "size.windows, (*chance, number), jobs",
-        "size.windows, (*chance, 0), jobs",
+        "(split, pool, count, (*chance, i))",
+        "(split, pool, count, (*chance, 0))",
         (SEEDS,),
     ),
     Mutant("the cache does not know the version", DATA, "json.dumps([VERSION, ", "json.dumps([", (RECIPE,)),

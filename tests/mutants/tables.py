@@ -18,7 +18,7 @@ MUTANTS = [
     Mutant(
         "bytes as many as may be, at once",
         "lart_mini/reading/budget.py",
-        "file.read(min(told.st_size, most) + 1)",
+        "file.read(min(Path(path).stat().st_size, most) + 1)",
         "file.read(most + 1)",
         (READ,),
     ),

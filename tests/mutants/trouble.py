@@ -79,8 +79,8 @@ MUTANTS = [
     Mutant(
         "predict finds out at its end where it cannot write",
         CLI,
-        "    writable(out)\n",
-        "",
+        "    writable(out)\n    model, statistics = read_model(checkpoint, stats)",
+        "    model, statistics = read_model(checkpoint, stats)",
         (f"{OF_CLI}::test_outputs_are_tried_before_the_work",),
     ),
     Mutant(

@@ -67,8 +67,8 @@ def _chained(
 def _in_camera(pose: Array, place: Array, C: Array, position: Array) -> tuple[Array, Array]:
     """What `film` sees of one actor: pose (T, 24, 3, 3) and place (T, 3) in the camera's frame."""
     T = len(pose)
-    nobody, there = np.zeros((T, 80), np.uint8), np.ones(T, bool)
-    actor = Performance(pose, place, nobody, there, np.zeros(10, np.float32), ("one",), np.zeros(T, np.int64))
+    nobody, there, still = np.zeros((T, 80), np.uint8), np.ones(T, bool), np.zeros(T, np.int64)
+    actor = Performance(pose, place, nobody, there, np.zeros(10, np.float32), ("one",), still, still)
     camera = Camera(np.tile(C, (T, 1, 1)), position, 1000.0, (720, 1280))
     seen = film([actor], camera, load_body())[0]
     return seen.pose, seen.translation

@@ -1,0 +1,41 @@
+"""SkeleTRs as experiments: each a name and what it changes of a recipe; scored at LART's own boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from lart_mini.claims.fold_data import Fold
+from lart_mini.data.mini_ava import SIZES
+from lart_mini.skeletr.recipe import Scores, SkeletonRecipe, scores
+
+SKELETRS: Mapping[str, Mapping[str, Any]] = {
+    "mix": {},
+    "GCN alone": {"depth": 0, "pooling": ("1x1",)},
+    "1x1": {"pooling": ("1x1",)},
+    "TxP": {"pooling": ("TxP",)},
+    "long": {"frames": 20, "most": 10},  # 2 s, the longest whose centres hold all of AVA's key frames
+    "true identities": {"links": "true"},
+    "no place": {"embed": False},
+    "mirror and speed": {"mirror": True, "speed": 0.25},
+    "bones": {"stream": "bone"},
+    "shuffled": {"shuffled": True},
+}
+
+
+def recipe_of(fold: Fold, name: str, seed: int, steps: int) -> SkeletonRecipe:
+    """The SkeleTR `name` of SKELETRS in a fold, for the number of epochs that is nearest to the steps."""
+    base = SkeletonRecipe(fold.size, fold.data_seed, fold.folds, fold.fold, seed)
+    per_epoch = -(-SIZES[fold.size].train // base.batch_size)
+    return replace(base, epochs=max(1, round(steps / per_epoch)), **SKELETRS[name])
+
+
+def skeletr_scores(fold: Fold, name: str, seed: int, steps: int) -> tuple[Scores, int]:
+    """Scores (N,60) in 0-1 of the fold's boxes, as `recipe.scores`, and about how many steps were taken."""
+    recipe = recipe_of(fold, name, seed, steps)
+    torch.manual_seed(seed)
+    per_epoch = -(-SIZES[fold.size].train // recipe.batch_size)
+    return scores(recipe), recipe.epochs * per_epoch
