@@ -18,7 +18,7 @@ from lart_mini import ava
 from lart_mini.data.mini_ava import SIZES, MiniAva, annotated_frames, groundtruth_rows, scene_of
 from lart_mini.data.rendered import CARRY, SEEN, Rendered, held_rows, rendered, world_of
 from lart_mini.evaluation.ava_csv import read_groundtruth
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, opencv
 from lart_mini.people import clips
 from lart_mini.people.body import Body
 from lart_mini.people.clips import Clip, load_contacts
@@ -373,3 +373,58 @@ def test_sources_count_the_frames_of_their_takes(library: dict[str, Clip]) -> No
                         assert np.array_equal(actor.pose[t, 1:], clip.pose[actor.source[t], 1:])
                         checked += 1
             assert checked or not actor.present.any()
+
+
+def surroundings(split: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every annotated box: the whole frame and the ring about the box, small, and its labels (N,80).
+
+    People and what they hold or handle are painted over with the frame's mean.
+    """
+    cv2, frames, rings, labels = opencv(), [], [], []
+    for index in range(count):
+        scene = scene_of(split, index, "laptop")
+        renderer = Renderer(world_of(scene), (108, 192))
+        own = [k for k, one in enumerate(renderer.world.things) if one.actor is not None]
+        for t in annotated_frames(scene)[:4].tolist():
+            picture, masks = renderer.frame(t).astype(np.float32) / 255, renderer.masks(t)
+            hidden = (masks.person >= 0) | np.isin(masks.thing, own)
+            picture[hidden] = picture[~hidden].mean(axis=0)
+            small = cv2.resize(picture, (16, 9), interpolation=cv2.INTER_AREA).ravel()
+            for number in np.flatnonzero(scene.annotated[:, t]):
+                x1, y1, x2, y2 = (scene.filmed[number].box[t] * 0.15).astype(int).tolist()
+                rows = slice(max(0, (3 * y1 - y2) // 2 - 2), (3 * y2 - y1) // 2 + 3)
+                columns = slice(max(0, (3 * x1 - x2) // 2 - 2), (3 * x2 - x1) // 2 + 3)
+                about = picture[rows, columns]
+                frames.append(small)
+                rings.append(cv2.resize(about, (8, 8), interpolation=cv2.INTER_AREA).ravel())
+                labels.append(scene.filmed[number].labels[t])
+    return np.array(frames), np.array(rings), np.array(labels)
+
+
+def linear_map(train: np.ndarray, learnt: np.ndarray, test: np.ndarray, told: np.ndarray) -> float:
+    """Mean over classes (columns) of the AP of a ridge regression on standardised features."""
+    middle, spread = train.mean(axis=0), train.std(axis=0) + 1e-3
+    a, b = (train - middle) / spread, (test - middle) / spread
+    weights = np.linalg.solve(a.T @ a + 300 * np.eye(a.shape[1]), a.T @ (learnt - learnt.mean(axis=0)))
+    found = []
+    for scores, truth in zip((b @ weights).T, told.T, strict=True):
+        hits = truth[np.argsort(-scores, kind="stable")]
+        found.append((hits.cumsum() / np.arange(1, len(hits) + 1))[hits > 0].mean())
+    return float(np.mean(found))
+
+
+def test_rooms_and_rings_without_the_people_hardly_tell_an_action() -> None:
+    """A linear model of the frame, and of the ring about a box, stays near one whose truth is shuffled.
+
+    Measured on 60 + 36 videos: frame 9.3, ring 11.7, shuffled 8.2 to 9.7 (mAP, percent).
+    """
+    train, test = surroundings("ava-train", 20), surroundings("ava-val", 12)
+    classes = np.flatnonzero((train[2].sum(axis=0) >= 4) & (test[2].sum(axis=0) >= 4))
+    learnt, told = train[2][:, classes].astype(float), test[2][:, classes].astype(float)
+    assert len(classes) >= 8
+    rng = np.random.default_rng(0)
+    for k, most in ((0, 0.06), (1, 0.1)):
+        chance = np.mean([linear_map(train[k], learnt, test[k], rng.permutation(told)) for _ in range(8)])
+        assert linear_map(train[k], learnt, test[k], told) < chance + most
+        leak = [np.concatenate([one[k], one[2][:, classes[:6]] * 1.0], axis=1) for one in (train, test)]
+        assert linear_map(leak[0], learnt, leak[1], told) > chance + most, "a leak of six classes is seen"

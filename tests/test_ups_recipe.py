@@ -96,6 +96,16 @@ def test_a_users_own_windows_can_be_drawn() -> None:
     assert set(scores.summary(scores.judge_model(model, words, seen))) == {"top1", "recall", "malformed"}
 
 
+def test_routes_are_logged_over_training(source: tasks.Windows) -> None:
+    model = new_model(TINY, WORDS)
+    log = recipe.RouteLog(model, every=4)
+    recipe.train(model, WORDS, source, replace(SHORT, lr=0.05), watch=log, progress=False)
+    assert log.steps == [0, 4] and np.shape(log.routes) == (2, 4, 1) and log.scores[0].shape == (4, 1, 2)
+    for routes, scores_then in zip(log.routes, log.scores, strict=True):
+        assert (np.array(routes) == scores_then.argmax(-1)).all()
+    assert not np.array_equal(*log.scores)  # a copy of each time
+
+
 def test_steps_are_counted(source: tasks.Windows) -> None:
     one = replace(SHORT, tasks=("early", "action3d"), rotations=1)
     parted = recipe.separate(TINY, WORDS, source, one, progress=False)

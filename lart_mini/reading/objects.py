@@ -14,11 +14,11 @@ import numpy as np
 
 from lart_mini.files import BadInput
 from lart_mini.reading.arrays import header, open_npz
-from lart_mini.reading.budget import MIB, Budget, TooMuch, count_values
+from lart_mini.reading.budget import MIB, Budget, TooMuch, allowance, count_values
 from lart_mini.reading.pickles import ALLOWED_CONTENT, BYTES_A_VALUE, DEEPEST, NUMPY, NumpyUnpickler
 from lart_mini.reading.unpickler import Maker, Refused, SafeUnpickler
 
-LARGEST_OBJECT = 2048 * MIB  # bytes of an entry, and of all that is made of it
+LARGEST_OBJECT = 2048 * MIB  # bytes of an entry, and of all that is made of it; a small file may cost less
 
 
 class _ObjectDtype:
@@ -67,8 +67,9 @@ def read_objects(path: str | Path, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _unpickled(path: Path, name: str, archive: Any, member: Any) -> Any:
     """One entry's object."""
-    if member.file_size > LARGEST_OBJECT:
-        raise BadInput(path, name, f"at most {LARGEST_OBJECT // MIB} MiB", "more")
+    room = allowance(path.stat().st_size, LARGEST_OBJECT)
+    if member.file_size > room:
+        raise BadInput(path, name, f"at most {room // MIB} MiB", "more")
     names: dict[str, Maker | None] = NUMPY | {"numpy.dtype": _dtype}
     try:
         with archive.open(member) as file:
@@ -76,9 +77,9 @@ def _unpickled(path: Path, name: str, archive: Any, member: Any) -> Any:
             if not layout.dtype.hasobject or layout.shape != ():
                 found = f"{layout.dtype.name} of shape {layout.shape}"
                 raise BadInput(path, name, "one Python object", found)
-            data = file.read(LARGEST_OBJECT)
-        content = _ObjectUnpickler(io.BytesIO(data), Budget(LARGEST_OBJECT, LARGEST_OBJECT), names).load()
-        count_values(content, LARGEST_OBJECT // BYTES_A_VALUE, DEEPEST)
+            data = file.read(room)
+        content = _ObjectUnpickler(io.BytesIO(data), Budget(room, room), names).load()
+        count_values(content, room // BYTES_A_VALUE, DEEPEST)
     except BadInput:
         raise
     except (Refused, TooMuch) as error:

@@ -17,6 +17,7 @@ from lart_mini.ups.model import UPS, PoseBatch, UPSConfig, adjacency, sentence_l
 from lart_mini.ups.recipe import (
     Recipe,
     Rotation,
+    RouteLog,
     Trained,
     finetuned,
     load_ups,
@@ -84,6 +85,7 @@ __all__ = [
     "Regressor",
     "ResidualMLP",
     "Rotation",
+    "RouteLog",
     "Trained",
     "UPSConfig",
     "Views",

@@ -247,6 +247,22 @@ def finetuned(
     return Trained(models, {task: n + steps for task, n in trained.steps.items()}, tuple(history))
 
 
+class RouteLog:
+    """A `watch` that keeps each task's route and scores every so many steps, to be drawn over training."""
+
+    def __init__(self, model: UPS, every: int = 20) -> None:
+        self.model, self.every = model, every
+        self.steps: list[int] = []
+        self.routes: list[list[list[int]]] = []  # by step, task and layer
+        self.scores: list[np.ndarray] = []  # (M, L, H) of equation 1, by step
+
+    def __call__(self, step: int) -> None:
+        if step % self.every == 0:
+            self.steps.append(step)
+            self.routes.append(self.model.encoder.routes())
+            self.scores.append(self.model.encoder.scores().detach().cpu().numpy().copy())
+
+
 def random_routes(config: UPSConfig, seed: int) -> tuple[int, ...]:
     """Routes drawn once and kept: the control for learnt ones."""
     count = len(TASKS) * config.encoder_layers
