@@ -369,7 +369,7 @@ def test_a_new_notebook_runs_and_passes_hygiene_as_made(tmp_path: Path) -> None:
     assert all((tmp_path / path).is_relative_to(tmp_path) for path in made)
     own = "hygiene and 10_tiny_topic or told_by_its_cause and _10"
     files = "tests/test_hygiene.py", "tests/test_course.py"
-    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", own)
+    done = python("-m", "pytest", "-p", "no:cacheprovider", *files, "-k", own)
     assert int(re.findall(r"(\d+) passed", done)[-1]) > 10
 
 

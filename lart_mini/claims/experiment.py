@@ -54,7 +54,7 @@ class Experiment:
     fold: int = 0  # whose takes are held out
     seed: int = 0  # of weights, crops, masks, dropout and exchanged labels
     model: Literal["LART", "SkeleTR", "linear", "prior", "true labels"] = "LART"
-    skeletr: str = "mix"  # of model SkeleTR: one of SKELETRS; of this, seed and steps alone it depends
+    skeletr: str = "mix"  # of model SkeleTR: one of SKELETRS; it reads seed, steps and shuffled, nothing else
     task: Literal["actions", "direction"] = "actions"  # what is told of a person
     tracker: str = "lart"  # who links the detections; "perfect": people as they are
     scenes: int = 0  # training videos learnt from, the first so many; 0: all
@@ -117,7 +117,8 @@ def run(experiment: Experiment) -> tuple[Scores, int]:
     """Scores (variants, N, 60) in 0–1 of the experiment's boxes, and the steps that its model took."""
     if experiment.model == "SkeleTR":
         fold = experiment.data()
-        scores, steps = skeletr_scores(fold, experiment.skeletr, experiment.seed, experiment.steps)
+        settings = (experiment.skeletr, experiment.seed, experiment.steps, experiment.shuffled)
+        scores, steps = skeletr_scores(fold, *settings)
         return scores[None], steps
     held_out, boxes = _given(experiment, experiment.tracklets("ava-val")), experiment.boxes()
     if experiment.model == "LART":

@@ -22,20 +22,19 @@ SKELETRS: Mapping[str, Mapping[str, Any]] = {
     "no place": {"embed": False},
     "mirror and speed": {"mirror": True, "speed": 0.25},
     "bones": {"stream": "bone"},
-    "shuffled": {"shuffled": True},
 }
 
 
-def recipe_of(fold: Fold, name: str, seed: int, steps: int) -> SkeletonRecipe:
+def recipe_of(fold: Fold, name: str, seed: int, steps: int, shuffled: bool = False) -> SkeletonRecipe:
     """The SkeleTR `name` of SKELETRS in a fold, for the number of epochs that is nearest to the steps."""
     base = SkeletonRecipe(fold.size, fold.data_seed, fold.folds, fold.fold, seed)
     per_epoch = -(-SIZES[fold.size].train // base.batch_size)
-    return replace(base, epochs=max(1, round(steps / per_epoch)), **SKELETRS[name])
+    return replace(base, epochs=max(1, round(steps / per_epoch)), shuffled=shuffled, **SKELETRS[name])
 
 
-def skeletr_scores(fold: Fold, name: str, seed: int, steps: int) -> tuple[Scores, int]:
+def skeletr_scores(fold: Fold, name: str, seed: int, steps: int, shuffled: bool) -> tuple[Scores, int]:
     """Scores (N,60) in 0-1 of the fold's boxes, as `recipe.scores`, and about how many steps were taken."""
-    recipe = recipe_of(fold, name, seed, steps)
+    recipe = recipe_of(fold, name, seed, steps, shuffled)
     torch.manual_seed(seed)
     per_epoch = -(-SIZES[fold.size].train // recipe.batch_size)
     return scores(recipe), recipe.epochs * per_epoch
