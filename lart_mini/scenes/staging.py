@@ -127,7 +127,7 @@ def _choose(rng: np.random.Generator, pool: list[Segment]) -> Segment:
 
 def _cut(segment: Segment, start: int, frames: int) -> Piece:
     span, clip = slice(start, min(segment.last, start + frames)), segment.clip
-    return clip.pose[span], clip.translation[span], clip.labels[span], np.arange(span.start, span.stop)
+    return clip.pose[span], clip.translation[span], clip.labels[span], np.arange(len(clip.pose))[span]
 
 
 def _following(rng: np.random.Generator, pool: list[Segment], last: tuple) -> tuple[Segment, int] | None:
