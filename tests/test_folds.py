@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lart_mini import ava
+from lart_mini.data.cache import intact
 from lart_mini.data.folds import assign, rests_on, split_by_fold, takes_text
 from lart_mini.data.mini_ava import SIZES, MiniAva, mini_ava
 from lart_mini.evaluation import ava_csv
@@ -228,4 +229,4 @@ def test_folds_have_folders_of_their_own(
         mini_ava("tiny", 0, tmp_path, fold=(0, 97))
     assert list(tmp_path.iterdir()) == []
     (composed.path / "clips.csv").write_text("video,second,person,clip\n")
-    assert not MODULE._intact(composed.path), "the clips are among what is checked"
+    assert not intact(composed.path, MODULE.FOLD_FILES), "the clips are among what is checked"

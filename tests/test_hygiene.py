@@ -15,7 +15,9 @@ MOST_BYTES = 1_000_000
 MOST_LINES = 25
 SECTIONS = ("Objectives", "Check yourself", "Summary", "Exercises", "References")
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
-ABSOLUTE = re.compile(r"(?<![\w/.:])/(home|root|work|tmp|usr|opt|Users|mnt|var)/|[A-Za-z]:\\\\")
+ABSOLUTE = re.compile(  # or two folders up, which is outside the project
+    r"(?<![\w/.:])/(home|root|work|tmp|usr|opt|Users|mnt|var)/|[A-Za-z]:\\\\|\.\./\.\./"
+)
 
 
 def test_there_are_notebooks() -> None:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from lart_mini.claims.fold_data import Fold
 from lart_mini.data.mini_ava import SIZES
 from lart_mini.skeletr.recipe import Scores, SkeletonRecipe, scores
@@ -25,16 +23,12 @@ SKELETRS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def recipe_of(fold: Fold, name: str, seed: int, steps: int, shuffled: bool = False) -> SkeletonRecipe:
-    """The SkeleTR `name` of SKELETRS in a fold, for the number of epochs that is nearest to the steps."""
-    base = SkeletonRecipe(fold.size, fold.data_seed, fold.folds, fold.fold, seed)
-    per_epoch = -(-SIZES[fold.size].train // base.batch_size)
-    return replace(base, epochs=max(1, round(steps / per_epoch)), shuffled=shuffled, **SKELETRS[name])
-
-
 def skeletr_scores(fold: Fold, name: str, seed: int, steps: int, shuffled: bool) -> tuple[Scores, int]:
-    """Scores (N,60) in 0-1 of the fold's boxes, as `recipe.scores`, and about how many steps were taken."""
-    recipe = recipe_of(fold, name, seed, steps, shuffled)
-    torch.manual_seed(seed)
-    per_epoch = -(-SIZES[fold.size].train // recipe.batch_size)
+    """Scores (N,60) in 0-1 of the fold's boxes by the SkeleTR `name` of SKELETRS, and the steps it took.
+
+    It learns for the number of epochs that is nearest to `steps`.
+    """
+    base = SkeletonRecipe(fold.size, fold.data_seed, fold.folds, fold.fold, seed, shuffled=shuffled)
+    per_epoch = -(-SIZES[fold.size].train // base.batch_size)
+    recipe = replace(base, epochs=max(1, round(steps / per_epoch)), **SKELETRS[name])
     return scores(recipe), recipe.epochs * per_epoch

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
+from lart_mini.data.cache import cache_root, keep
 from lart_mini.data.folds import split_by_fold
-from lart_mini.data.mini_ava import FEWEST, SIZES, cache_root, recipe_digest
+from lart_mini.data.mini_ava import FEWEST, SIZES, recipe_digest
 from lart_mini.data.skeletons import (
     KINDS,
     Kind,
@@ -32,12 +31,11 @@ from lart_mini.data.skeletons import (
     skeletons_2d,
     skeletons_3d,
 )
-from lart_mini.files import LARGEST_SEED, BadInput, locked, process_count, sha256, whole_number, write_npz
+from lart_mini.files import LARGEST_SEED, BadInput, process_count, whole_number, write_npz
 from lart_mini.people.body import Body, load_body
 from lart_mini.people.clips import load_library
 from lart_mini.progress import progress
 from lart_mini.reading.arrays import open_npz
-from lart_mini.reading.text import read_json
 from lart_mini.scenes.scene import Scene
 from lart_mini.scenes.staging import Performance
 from lart_mini.scenes.takes import Array, Segment, segments
@@ -51,7 +49,7 @@ from lart_mini.tracklets.tracklet import Tracklet
 SPLITS = ("train", "val")
 BENT = 21  # SMPL joints, from the hips to the wrists, whose local rotations a motion is told by
 MOTION = 6 * BENT + 6  # numbers of Actors.motion
-DIGESTS, TABLE = "sha256.json", "videos.json"
+TABLE = "videos.json"
 FILES = sorted(
     [TABLE, *(f"{split}-{part}.npz" for split in SPLITS for part in ("tracklets", "actors", *KINDS))]
 )
@@ -184,26 +182,10 @@ def labelled_videos(
     recipe = [VERSION, task.version, task.units[size], seed, fold, library_and_body]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
     path = cache_root(cache) / f"{task.name}-{size}-{seed}-{part}{digest}"
-    with locked(path.parent, "data cache", f"{path.name}.lock", wait=True):
-        if not _intact(path):
-            chance = (seed,) if fold is None else (seed, *fold)
-            made = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
-            try:
-                pools = [segments(library, split) for split in SPLITS]
-                _compose(task, task.units[size], chance, pools, made, jobs)
-                shutil.rmtree(path, ignore_errors=True)
-                made.rename(path)
-            finally:
-                shutil.rmtree(made, ignore_errors=True)
+    chance = (seed,) if fold is None else (seed, *fold)
+    pools = [segments(library, split) for split in SPLITS]
+    keep([path], FILES, lambda made: _compose(task, task.units[size], chance, pools, made[path], jobs))
     return LabelledVideos(path, task.title, task.classes, task.mixed)
-
-
-def _intact(path: Path) -> bool:
-    """Are these the files of a data set, all of them, as they were written? No trouble of any kind is."""
-    try:
-        return read_json(path / DIGESTS) == {name: sha256(path / name) for name in FILES}
-    except (BadInput, OSError):
-        return False
 
 
 # ------------------------------------------------------------------------------------------------- composing
@@ -238,7 +220,6 @@ def _compose(
         write_npz(out / f"{split}-actors.npz", vars(actors))
         about += [v.about for v in videos]
     pl.DataFrame(about).write_json(out / TABLE)
-    (out / DIGESTS).write_text(json.dumps({name: sha256(out / name) for name in FILES}, indent=1))
 
 
 def composed(

@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
@@ -30,12 +26,12 @@ from threadpoolctl import threadpool_limits
 
 from lart_mini import ava
 from lart_mini.boxes import fractions_from_corners
+from lart_mini.data.cache import cache_root, keep
 from lart_mini.data.folds import split_by_fold
 from lart_mini.evaluation import ava_csv
-from lart_mini.files import LARGEST_SEED, BadInput, locked, process_count, sha256, whole_number
+from lart_mini.files import LARGEST_SEED, BadInput, process_count, whole_number
 from lart_mini.people import body, clips
 from lart_mini.progress import progress
-from lart_mini.reading.text import read_json
 from lart_mini.scenes.scene import Scene, compose, stream
 from lart_mini.scenes.takes import Segment, scored_actions, segments
 from lart_mini.tracking.detections import Detections
@@ -64,7 +60,6 @@ FILES = sorted(
 CLIP_COLUMNS = ["video", "second", "person", "clip"]
 CLIPS = "clips.csv"  # of a fold: the clip that each of ava-val's ground-truth boxes shows
 FOLD_FILES = sorted([*(file for file in FILES if "ava-test" not in file), CLIPS])
-DIGESTS = "sha256.json"  # of FILES, or of FOLD_FILES
 # Raised by one with every change of what is composed: caches of another version are composed anew. A test
 # holds figures of a small data set to it.
 VERSION = 3
@@ -235,64 +230,15 @@ def kept(
     recipes = {one: recipe_digest(SIZES[size], seed, one, fold, variant.recipe) for one in trackers}
     names = {one: f"{variant.name}-{size}-{seed}-{part}{recipe[:12]}" for one, recipe in recipes.items()}
     paths = {tracker: root / name for tracker, name in names.items()}
-    with ExitStack() as locks:
-        for path in sorted(path for path in paths.values() if not _intact(path)):
-            alone = locks.enter_context(locked(root, "data cache", f"{path.name}.lock", wait=True))
-            for left in root.glob(f".composing-{path.name}-*") if alone else ():  # by one that was killed
-                _remove(left)
-        missing = {tracker: path for tracker, path in paths.items() if not _intact(path)}  # after the wait
-        if missing:
-            _compose_into(missing, SIZES[size], seed, jobs, fold, variant)
+    where = {path: tracker for tracker, path in paths.items()}
+
+    def compose_into(made: dict[Path, Path]) -> None:
+        _compose(
+            SIZES[size], seed, {where[path]: folder for path, folder in made.items()}, jobs, fold, variant
+        )
+
+    keep(list(where), FILES if fold is None else FOLD_FILES, compose_into)
     return paths
-
-
-def cache_root(cache: str | Path | None = None) -> Path:
-    """The folder of all caches: `cache`, or LART_MINI_CACHE, or ~/.cache/lart_mini. Raises BadInput."""
-    chosen = cache or os.environ.get("LART_MINI_CACHE")
-    if chosen:
-        return Path(chosen)
-    try:
-        return Path.home() / ".cache" / "lart_mini"
-    except RuntimeError:
-        raise BadInput("LART_MINI_CACHE", "data cache", "a folder, where there is no home", "none") from None
-
-
-def _compose_into(
-    paths: dict[str, Path], size: Size, seed: int, jobs: int, fold: tuple[int, int] | None, variant: Variant
-) -> None:
-    """Compose beside each tracker's path, then exchange: what is damaged goes only once the new is whole."""
-    made: dict[str, Path] = {}
-    try:
-        for tracker, path in paths.items():
-            made[tracker] = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
-        _compose(size, seed, made, jobs, fold, variant)
-        for tracker, path in paths.items():
-            _exchange(made[tracker], path)
-    finally:
-        for folder in made.values():
-            _remove(folder)
-
-
-def _exchange(made: Path, path: Path) -> None:
-    old = made.with_name(f"{made.name}-old")
-    try:
-        with suppress(FileNotFoundError):
-            path.rename(old)
-        try:
-            made.rename(path)
-        except OSError:
-            if not _intact(path):  # else a process that no lock could hold back has made the same
-                raise
-    finally:
-        _remove(old)
-
-
-def _remove(path: Path) -> None:
-    """Whatever stands there: where a data set belongs there may be a file, or a link that leads nowhere."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def recipe_digest(
@@ -310,16 +256,6 @@ def recipe_digest(
         digest.update(array.tobytes())
     digest.update(json.dumps(model.vertex_ids, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _intact(path: Path) -> bool:
-    """Are these the files of a data set, all of them, as they were written? No trouble of any kind is."""
-    try:
-        digests = read_json(path / DIGESTS)
-        files = FOLD_FILES if isinstance(digests, dict) and CLIPS in digests else FILES
-        return digests == {name: sha256(path / name) for name in files}
-    except (BadInput, OSError):
-        return False
 
 
 # ------------------------------------------------------------------------------------------------- composing
@@ -364,8 +300,6 @@ def _compose(
                 pl.DataFrame(boxes, schema=CLIP_COLUMNS, orient="row").write_csv(folder / CLIPS)
     for tracker, folder in out.items():
         pl.DataFrame(about[tracker]).write_json(folder / "videos.json")
-        digests = {name: sha256(folder / name) for name in (FILES if fold is None else FOLD_FILES)}
-        (folder / DIGESTS).write_text(json.dumps(digests, indent=1))
 
 
 def plan(

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lart_mini.boxes import overlap
+from lart_mini.data.cache import cache_root
 from lart_mini.data.mini_ava import (
     SIZES,
     SPLITS,
     Size,
-    cache_root,
     compose_scene,
     detected,
     plan,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants import Mutant
 
-FILES, CLI, CACHE = "lart_mini/files.py", "lart_mini/cli.py", "lart_mini/data/mini_ava.py"
+FILES, CLI, CACHE = "lart_mini/files.py", "lart_mini/cli.py", "lart_mini/data/cache.py"
 RUNS, LOOP, STORE = "lart_mini/runs", "lart_mini/training/loop.py", "lart_mini/tracklets/conversion.py"
 OF_FILES, OF_CLI, OF_RUNS = "tests/test_files.py", "tests/test_cli_trouble.py", "tests/test_runs_trouble.py"
 OF_TRAINING, OF_CACHE = "tests/test_train_trouble.py", "tests/test_mini_ava.py"
@@ -100,15 +100,15 @@ MUTANTS = [
     Mutant(
         "nothing in sha256.json makes a data set whole",
         CACHE,
-        "return digests == {name: sha256(path / name) for name in files}",
-        "return all(sha256(path / name) == digest for name, digest in digests.items())",
+        "return read_json(path / DIGESTS) == {name: sha256(path / name) for name in files}",
+        "return all(sha256(path / name) == digest for name, digest in read_json(path / DIGESTS).items())",
         (f"{OF_CACHE}::test_what_is_not_known_to_be_whole_is_composed_again",),
     ),
     Mutant(
         "whoever waited composes again",
         CACHE,
-        "if not _intact(path)}  # after the wait",
-        "if True}  # after the wait",
+        "if not intact(path, files)]  # after the wait",
+        "if True]  # after the wait",
         (f"{OF_CACHE}::test_several_at_once_get_the_same_whole_data_set",),
     ),
     Mutant(
