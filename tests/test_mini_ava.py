@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -148,13 +149,19 @@ def test_several_at_once_get_the_same_whole_data_set(
         composed.append(out)
         if not locks:
             together.wait(60)
+            assert out["lart"].is_dir(), "others leave alone what is being composed"
         shutil.copytree(tiny.path, out["lart"], dirs_exist_ok=True)
+
+    def asked(number: int) -> Path:
+        while not locks and len(composed) < number:  # each begins once the one before is composing
+            time.sleep(0.01)
+        return mini_ava(smallest, 0, tmp_path).path
 
     monkeypatch.setattr(MODULE, "_compose", compose)
     if not locks:
         monkeypatch.setattr(files, "fcntl", None)
     with ThreadPoolExecutor(4) as pool:
-        found = {data.path for data in pool.map(lambda _: mini_ava(smallest, 0, tmp_path), range(4))}
+        found = set(pool.map(asked, range(4)))
     (path,) = found
     assert len(composed) == (1 if locks else 4) and [p.name for p in tmp_path.iterdir()] == [path.name]
     whole = {p.name: p.read_bytes() for p in tiny.path.iterdir()}
