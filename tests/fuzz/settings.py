@@ -225,8 +225,6 @@ def compose_small(*given: Any) -> None:
         if split != "kinetics-train":
             (out / f"{split}.csv").write_text(f"rows of {split}\n")
     (out / "videos.json").write_text("[]")
-    digests = {path.name: data.sha256(path) for path in sorted(out.iterdir())}
-    (out / "sha256.json").write_text(json.dumps(digests, indent=1))
 
 
 def cached() -> Path:
