@@ -55,4 +55,7 @@ $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(HEADLESS)
+	mkdir -p $(VENV)/share/jupyter/lab/settings
+	echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+	    > $(VENV)/share/jupyter/lab/settings/overrides.json
 	touch $@
