@@ -18,20 +18,8 @@ import pytest
 
 from lart_mini import ava, files
 from lart_mini.boxes import corners_from_xywh, fractions_from_corners
-from lart_mini.data.mini_ava import (
-    SIZES,
-    SPLITS,
-    TRACKERS,
-    VERSION,
-    MiniAva,
-    Size,
-    Video,
-    _groundtruth,
-    compose_scene,
-    mini_ava,
-    recipe_digest,
-    video_of,
-)
+from lart_mini.data.mini_ava import SIZES, SPLITS, VERSION, MiniAva, Size, mini_ava, recipe_digest
+from lart_mini.data.videos import TRACKERS, Video, _groundtruth, compose_scene, video_of
 from lart_mini.evaluation import ava_csv
 from lart_mini.files import BadInput
 from lart_mini.people import body as body_module
@@ -500,7 +488,7 @@ def test_windows_are_tracked_each_on_its_own(
         asked.append((int(window.frame[0]), int(window.frame[-1]), config))
         return track(window, config)
 
-    monkeypatch.setattr(MODULE, "track", spy)
+    monkeypatch.setattr("lart_mini.data.videos.track", spy)
     made = video_of(crowd["ava-val"], "ava-val", 0, free_body)
     assert asked == [(41, 168, TrackerConfig.lart()), (161, 288, TrackerConfig.lart())]
     starts = {(one.keyframe, int(one.frame[0]), len(one)) for one in made.tracklets}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from reference import zbuffer
 
-from lart_mini.data.mini_ava import compose_scene
+from lart_mini.data.videos import compose_scene
 from lart_mini.files import BadInput, opencv
 from lart_mini.people.body import Body
 from lart_mini.people.clips import Clip, Contact

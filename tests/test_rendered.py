@@ -15,8 +15,9 @@ import pytest
 from golden import TINY
 
 from lart_mini import ava
-from lart_mini.data.mini_ava import SIZES, MiniAva, annotated_frames, groundtruth_rows, scene_of
+from lart_mini.data.mini_ava import SIZES, MiniAva, scene_of
 from lart_mini.data.rendered import CARRY, SEEN, Rendered, held_rows, rendered, world_of
+from lart_mini.data.videos import annotated_frames, groundtruth_rows
 from lart_mini.evaluation.ava_csv import read_groundtruth
 from lart_mini.files import BadInput, opencv
 from lart_mini.people import clips

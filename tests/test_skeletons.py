@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference import skeletr as reference
 
 from lart_mini.data import skeletons as module
-from lart_mini.data.mini_ava import SIZES, MiniAva, Size, compose_scene, detected
+from lart_mini.data.mini_ava import SIZES, MiniAva, Size
 from lart_mini.data.skeletons import (
     COCO17,
     COCO17_EDGES,
@@ -30,6 +30,7 @@ from lart_mini.data.skeletons import (
     skeletons_2d,
     skeletons_3d,
 )
+from lart_mini.data.videos import compose_scene, detected
 from lart_mini.evaluation.key_boxes import key_boxes
 from lart_mini.files import BadInput
 from lart_mini.people.body import Body

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lart_mini.data.mini_ava import TAKES, Video, compose_scene, video_of
+from lart_mini.data.mini_ava import TAKES
+from lart_mini.data.videos import Video, compose_scene, video_of
 from lart_mini.files import atomic_path, sha256
 from lart_mini.lart.teacher import fit_teacher, teach
 from lart_mini.people import body, clips

@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from lart_mini import ava
 from lart_mini.claims.fold_data import named
-from lart_mini.data.mini_ava import SIZES, SPLITS, TAKES, VERSION, MiniAva, compose_videos, groundtruth_of
+from lart_mini.data.mini_ava import SIZES, SPLITS, TAKES, VERSION, MiniAva, compose_videos
+from lart_mini.data.videos import groundtruth_of
 from lart_mini.evaluation.frame_map import FRAME
 from lart_mini.evaluation.intervals import Draws, draw, resample
 from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key_boxes

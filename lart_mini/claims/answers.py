@@ -20,7 +20,7 @@ from lart_mini.claims.experiment import Experiment, Scores
 from lart_mini.claims.questions import STEPS, Question, System, chosen
 from lart_mini.claims.runner import Kept, commits, run_all
 from lart_mini.data.folds import assign, rests_on
-from lart_mini.data.mini_ava import PERFECT
+from lart_mini.data.videos import PERFECT
 from lart_mini.evaluation.answers import ANSWERS, FAILS, HOLDS, NEVER, OPEN, read_answers
 from lart_mini.evaluation.ava_csv import CORNERS
 from lart_mini.evaluation.frame_map import FRAME

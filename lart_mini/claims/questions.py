@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from lart_mini.claims.direction import PIECE
 from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment
-from lart_mini.data.mini_ava import PERFECT, SIZES
+from lart_mini.data.mini_ava import SIZES
+from lart_mini.data.videos import PERFECT
 from lart_mini.files import BadInput
 
 STEPS = {"smoke": 60, "laptop": 300, "gpu": 3000}  # of training on ground truth, by mini_ava's size

@@ -9,18 +9,7 @@ from lart_mini.data.group_activity import (
     group_scenes,
 )
 from lart_mini.data.labelled_videos import Actors, LabelledVideos, Task, labelled_videos
-from lart_mini.data.mini_ava import (
-    SIZES,
-    SPLITS,
-    TRACKERS,
-    MiniAva,
-    Size,
-    compose_videos,
-    groundtruth_of,
-    linked,
-    mini_ava,
-    scene_of,
-)
+from lart_mini.data.mini_ava import SIZES, SPLITS, MiniAva, Size, compose_videos, linked, mini_ava, scene_of
 from lart_mini.data.rendered import Rendered, rendered, world_of
 from lart_mini.data.skeletons import (
     COCO17,
@@ -39,6 +28,7 @@ from lart_mini.data.skeletons import (
     skeletons_3d,
 )
 from lart_mini.data.video_level import CLASSES, VIDEO_SIZES, parts_of, video_level, video_scene
+from lart_mini.data.videos import TRACKERS, groundtruth_of
 
 __all__ = [
     "ACTIVITIES",

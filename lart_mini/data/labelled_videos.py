@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from lart_mini.data.cache import cache_root, keep
 from lart_mini.data.folds import split_by_fold
-from lart_mini.data.mini_ava import FEWEST, SIZES, recipe_digest
+from lart_mini.data.mini_ava import SIZES, recipe_digest
 from lart_mini.data.skeletons import (
     KINDS,
     Kind,
@@ -31,6 +31,7 @@ from lart_mini.data.skeletons import (
     skeletons_2d,
     skeletons_3d,
 )
+from lart_mini.data.videos import FEWEST
 from lart_mini.files import LARGEST_SEED, BadInput, process_count, whole_number, write_npz
 from lart_mini.people.body import Body, load_body
 from lart_mini.people.clips import load_library

@@ -23,16 +23,8 @@ from threadpoolctl import threadpool_limits
 
 from lart_mini.boxes import overlap
 from lart_mini.data.cache import cache_root
-from lart_mini.data.mini_ava import (
-    SIZES,
-    SPLITS,
-    Size,
-    compose_scene,
-    detected,
-    plan,
-    recipe_digest,
-    video_name,
-)
+from lart_mini.data.mini_ava import SIZES, SPLITS, Size, plan, recipe_digest
+from lart_mini.data.videos import compose_scene, detected, video_name
 from lart_mini.files import LARGEST_SEED, BadInput, locked, process_count, whole_number, write_npz
 from lart_mini.people.body import JOINT_NAMES, Body, forward_kinematics, load_body
 from lart_mini.progress import progress

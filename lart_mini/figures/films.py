@@ -9,8 +9,9 @@ from scipy.ndimage import uniform_filter1d
 
 from lart_mini import ava
 from lart_mini.boxes import corners_from_xywh
-from lart_mini.data.mini_ava import PLAIN, scene_of, video_of
+from lart_mini.data.mini_ava import PLAIN, scene_of
 from lart_mini.data.rendered import CARRY, SEEN, world_of
+from lart_mini.data.videos import video_of
 from lart_mini.figures.base import CYCLE
 from lart_mini.figures.pictures import Marked, Picture, draw_people
 from lart_mini.files import BadInput, whole_number

@@ -7,7 +7,7 @@ from mutants import Mutant
 BOXES, SCENE, STAGING = "lart_mini/boxes.py", "lart_mini/scenes/scene.py", "lart_mini/scenes/staging.py"
 DETECTOR, KALMAN, TRACKER = (f"lart_mini/tracking/{name}.py" for name in ("detector", "kalman", "tracker"))
 FAULTS, BODIES = (f"lart_mini/tracking/{name}.py" for name in ("faults", "reconstruction"))
-DATA = "lart_mini/data/mini_ava.py"
+DATA, VIDEOS = "lart_mini/data/mini_ava.py", "lart_mini/data/videos.py"
 IN_BOXES, IN_SCENES, IN_DETECTIONS, IN_TRACKING, IN_DATA = (
     f"tests/test_{name}.py::test_" for name in ("boxes", "scenes", "detections", "tracking", "mini_ava")
 )
@@ -19,21 +19,21 @@ ACROSS = f"{IN_DETECTIONS}noise_across_the_view_is_as_stated_and_leaves_the_dist
 MUTANTS = [
     Mutant(
         "labels where the key frame is outside the window",
-        DATA,
+        VIDEOS,
         "known = (frame[at] == key) & person.detected[at]",
         "known = person.detected[at]",
         (f"{IN_DATA}labels_end_with_the_window_whose_key_frame_they_are_of",),
     ),
     Mutant(
         "validation is handed ground-truth boxes",
-        DATA,
+        VIDEOS,
         'given=annotated_frames(scene) if split == "ava-train" else ()',
         "given=annotated_frames(scene)",
         (HANDED,),
     ),
     Mutant(
         "training is not handed ground-truth boxes",
-        DATA,
+        VIDEOS,
         'given=annotated_frames(scene) if split == "ava-train" else ()',
         "given=()",
         (HANDED,),
@@ -78,7 +78,7 @@ MUTANTS = [
     ),
     Mutant(
         "brief tracks become tracklets",
-        DATA,
+        VIDEOS,
         ">= min(FEWEST, length)",
         ">= 1",
         (f"{IN_DATA}few_detections_make_no_tracklet_and_missed_ones_no_label",),
