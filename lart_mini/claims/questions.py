@@ -249,6 +249,7 @@ SKELETR_PARTS = Question(
         "SkeleTR, mirror and speed": _skeletr("mirror and speed"),
         "SkeleTR, bones": _skeletr("bones"),
         "SkeleTR, joints and bones": _skeletr("mix", fused=_skeletr("bones")),
+        SKELETR_CONTROL: System({**_skeletr("mix").changes, "shuffled": True}),
     },
     (
         Comparison("SkeleTR, Mix Pooling", "SkeleTR, T×P", "Mix Pooling over T×P, at less cost", "all", 0.2),
@@ -257,6 +258,7 @@ SKELETR_PARTS = Question(
         Comparison("SkeleTR, Mix Pooling", "SkeleTR, no place", "the place embedding", "all"),
         Comparison("SkeleTR, mirror and speed", "SkeleTR, Mix Pooling", "mirror and speed", "all"),
         Comparison("SkeleTR, joints and bones", "SkeleTR, Mix Pooling", "the bone stream", "all"),
+        Comparison("SkeleTR, Mix Pooling", SKELETR_CONTROL, "it is the labels that are learnt"),
     ),
 )
 
