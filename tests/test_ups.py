@@ -15,15 +15,8 @@ from scipy.stats import chisquare
 from torch import Tensor, nn
 
 from lart_mini.files import BadInput
-from lart_mini.ups.model import (
-    TREES,
-    UPS,
-    DecoderLayer,
-    PoseBatch,
-    UPSConfig,
-    adjacency,
-    sentence_loss,
-)
+from lart_mini.ups.config import TREES, UPSConfig
+from lart_mini.ups.model import UPS, DecoderLayer, PoseBatch, adjacency, sentence_loss
 from lart_mini.ups.recipe import load_ups, new_model, random_routes, routes_by_hand, save_ups
 from lart_mini.ups.vocabulary import TASKS, Vocabulary, load_vocabulary
 
@@ -250,9 +243,7 @@ def test_loss_is_equation_3() -> None:
     batch = batch_of("action3d", target)
     with torch.no_grad():
         odds = model(batch)
-        each = [
-            -sum(odds[b, k].log_softmax(-1)[target[b, k]].item() for k in range(2)) / 2 for b in range(3)
-        ]
+        each = [-sum(odds[b, k].log_softmax(-1)[target[b, k]].item() for k in range(2)) / 2 for b in range(3)]
         whole = sentence_loss(odds, batch, batch.weight())
         cut = (slice(0, 2), slice(2, 3))
         parts = [sentence_loss(odds[rows], batch[rows], batch.weight()) for rows in cut]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lart_mini.ups.model import Encoder, PoseBatch, UPSConfig
+from lart_mini.ups.config import UPSConfig
+from lart_mini.ups.model import Encoder, PoseBatch
 from lart_mini.ups.recipe import Recipe, to_batch, train
 from lart_mini.ups.tasks import MIDDLE, Views, Windows, training_views
 from lart_mini.ups.vocabulary import Vocabulary
