@@ -17,6 +17,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ from lart_mini.ups import (
 Found = tuple[dict[str, UPS], Any]  # models by task, and where routes led
 
 FOLDS = 4
+LIST = re.compile(r"\[([^\[\]{}]*)\]")  # is written in one line
 QUESTIONS = {task: (task, 1.0) for task in ("lifting", "action2d", "action3d")}
 QUESTIONS |= {f"early {ratio:.0%}": ("early", ratio) for ratio in RATIOS}
 SCORES = {"lifting": ("mpjpe", "p_mpjpe", "heading", "mean_mpjpe", "malformed")}
@@ -93,7 +95,7 @@ def main() -> None:
                     path.write_text(json.dumps(found))
                     print(path, flush=True)
     told = table(options.runs)
-    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", json.dumps(told, indent=1))
+    text = LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(told, indent=1))
     print(text)
     if options.json:
         options.json.write_text(text + "\n")
@@ -220,7 +222,7 @@ def table(folder: Path) -> dict[str, Any]:
 
 def written(routes: dict[str, Any]) -> dict[str, Any]:
     """Each step's blocks as one word: task by task, layer by layer."""
-    return {"steps": routes["steps"], "routes": ["".join(map(str, sum(one, []))) for one in routes["routes"]]}
+    return {"steps": routes["steps"], "routes": ["".join(map(str, chain(*one))) for one in routes["routes"]]}
 
 
 def scores(

@@ -14,6 +14,7 @@ from reference import ups as literal
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
+from lart_mini.course.registry import BLANKS
 from lart_mini.files import BadInput
 from lart_mini.ups.config import TREES, UPSConfig
 from lart_mini.ups.model import UPS, DecoderLayer, PoseBatch, adjacency, sentence_loss
@@ -154,6 +155,28 @@ def test_gumbel_draws_blocks_as_often_as_softmax_says() -> None:
     share = model.encoder.scores()[1, 0].softmax(-1)[0].item()
     second = sum(bool(model.encoder(pose, seen, 1)[0, 0].abs().max() < 1e-4) for _ in range(600))
     assert chisquare([600 - second, second], [600 * share, 600 * (1 - share)]).pvalue > 1e-3
+
+
+def test_notebooks_route_is_torchs_with_its_gradient() -> None:
+    route = BLANKS["route"].package
+    for seed, temperature in ((0, 1.0), (1, 0.5), (2, 3.0)):
+        scores = torch.randn(3, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+        outputs = torch.arange(12.0).view(3, 4).sin()
+        torch.manual_seed(seed)
+        gate = nn.functional.gumbel_softmax(scores, temperature, hard=True)
+        torch.manual_seed(seed)
+        noise = -torch.empty(3).exponential_().log()
+        y, slope = route(scores.detach(), noise, temperature, outputs)
+        torch.testing.assert_close(y, (gate[:, None] * outputs).sum(0).detach())
+        torch.testing.assert_close(slope, torch.autograd.grad((gate[:, None] * outputs).sum(), scores)[0])
+
+
+def test_notebooks_loop_is_the_packages() -> None:
+    loop = BLANKS["write_words"].package
+    model, (pose, seen) = model_of(replace(SMALL, blocks=1)).eval(), inputs(4)
+    memory, mask = model.memory(pose, seen, 2)
+    found = loop(model, memory, mask, model.start[2].expand(3, 1, -1), 7)
+    assert torch.equal(found, model.decode(pose, seen, "early", 7)[0])
 
 
 class _Constant(nn.Module):

@@ -6,12 +6,12 @@ four folds (40 minutes of one core): benchmarks/ups_tasks.py's "shared" of that 
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from threadpoolctl import threadpool_limits
 
 from lart_mini.build.weights import credited
@@ -22,11 +22,13 @@ from lart_mini.runs.reproduce import commit
 from lart_mini.training.checkpoints import save_checkpoint
 from lart_mini.ups.config import UPSConfig
 from lart_mini.ups.model import UPS
-from lart_mini.ups.recipe import Recipe, new_model, train
+from lart_mini.ups.recipe import Recipe, load_ups, new_model, train
 from lart_mini.ups.scores import judge_model, summary
 from lart_mini.ups.shipped import NAME
 from lart_mini.ups.tasks import CLASSES, load_windows, scored_views
 from lart_mini.ups.vocabulary import TASKS, Vocabulary, action_names, load_vocabulary
+
+Card = dict[str, Any]
 
 FOLD = (0, 4)
 RECIPE = Recipe(rotations=2000)
@@ -48,37 +50,25 @@ def train_shipped(recipe: Recipe = RECIPE) -> tuple[UPS, Vocabulary]:
     return model, vocabulary
 
 
-def write_shipped(folder: Path, model: UPS, vocabulary: Vocabulary, recipe: Recipe = RECIPE) -> dict[str, Any]:
-    """Write a model in half precision, and its card, which is given: scores are of what is written."""
+def write_shipped(folder: Path, model: UPS, vocabulary: Vocabulary, recipe: Recipe = RECIPE) -> Card:
+    """Write a model in half precision, and its card, which is given: its scores are of what was written."""
     told = {"actions": list(vocabulary.actions), "reach": vocabulary.reach, "vocabulary": vocabulary.digest}
-    for name, value in model.state_dict().items():
-        if name != "table":
-            value.copy_(value.half())
+    halved = copy.deepcopy(model).half()
+    halved.table = model.table  # whose digest is kept beside
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{NAME}.safetensors"
-    save_checkpoint(path, _Halved(model), model.config, meta=told)
-    card: dict[str, Any] = {"name": NAME, "learnt": f"the takes of all folds but number {FOLD[0]} of {FOLD[1]}"}
+    save_checkpoint(path, halved, model.config, meta=told)
+    written, _, _ = load_ups(path, vocabulary)
+    card: Card = {"name": NAME, "learnt": f"the takes of all folds but number {FOLD[0]} of {FOLD[1]}"}
     card |= {"config": asdict(model.config), "recipe": asdict(recipe), "fold": FOLD, "sha256": sha256(path)}
     card |= {"commit": commit(workplace()), "command": COMMAND, "scores": {}}
     with threadpool_limits(1):
         for task in TASKS:
             views = scored_views(task, load_windows(FOLD)["val"])
-            found = summary(judge_model(model, vocabulary, views))
+            found = summary(judge_model(written, vocabulary, views))
             card["scores"][task] = {name: round(value, 1) for name, value in found.items()}
     card |= {"limits": LIMITS, "licence": "Apache-2.0", "words": "MiniLM: Apache-2.0, licences/minilm.txt"}
     card["motion"] = credited(split_by_fold(load_library(), FOLD))
     with atomic_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return card
-
-
-class _Halved(torch.nn.Module):
-    """A model's weights in half precision, the vocabulary's table as it is."""
-
-    def __init__(self, model: UPS) -> None:
-        super().__init__()
-        self.model = model
-
-    def state_dict(self, *given: Any, **named: Any) -> dict[str, Any]:
-        """As the file has them."""
-        return {k: v if k == "table" else v.half() for k, v in self.model.state_dict().items()}

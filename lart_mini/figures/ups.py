@@ -36,9 +36,9 @@ COLOURS = [
 def word_map(vocabulary: Vocabulary, *, title: str) -> Figure:
     """Cosines of the vocabulary's embeddings: of actions with each other, and of all coordinates."""
     cosine, count, bins = vocabulary.cosines(), len(vocabulary.actions), vocabulary.bins
-    figure = new_figure(10.4, 5.2, title)
-    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    names = [literal(name) for name in vocabulary.actions]
+    figure = new_figure(10.4, 4.8, title)
+    left, right = figure.subplots(1, 2)
+    names = [literal(name.split(" (")[0]) for name in vocabulary.actions]
     left.imshow(cosine[:count, :count], cmap=LOW_TO_HIGH, vmin=0, vmax=1)
     left.set_xticks(range(count), names, rotation=90, fontsize=7)
     left.set_yticks(range(count), names, fontsize=7)
@@ -63,17 +63,19 @@ def pose_as_written(poses: NDArray, said: Sequence[int], truth: NDArray, *, titl
     Above as the camera sees it, below from above; the truth (J, 3) is pale. A joint is drawn from the word
     that tells its depth on.
     """
-    figure = new_figure(1.5 * len(poses) + 0.6, 4.4, title)
-    rows = figure.subplots(2, len(poses), squeeze=False, height_ratios=(1.9, 1))
+    wide, high, deep = 1.15 * np.abs(np.concatenate([poses, truth[None]])).max(axis=(0, 1)).clip(0.2)
+    ratios = (float(high), float(deep))
+    figure = new_figure(1.5 * len(poses) + 0.6, 1.5 * sum(ratios) / float(wide) + 1, title)
+    rows = figure.subplots(2, len(poses), squeeze=False, height_ratios=ratios)
     for column, (pose, count) in enumerate(zip(poses, said, strict=True)):
         for axes, (across, up) in zip(rows[:, column], ((0, 1), (0, 2)), strict=True):
             _draw_joints(axes, truth[:, (across, up)], len(truth), FLOOR, 1.2)
             _draw_joints(axes, pose[:, (across, up)], count)
-            axes.set(xlim=(-0.75, 0.75), aspect="equal")
+            axes.set(xlim=(-wide, wide), aspect="equal")
             axes.set_xticks([])
             axes.set_yticks([])
-        rows[0, column].set(ylim=(1.05, -0.95))
-        rows[1, column].set(ylim=(-0.6, 0.6), xlabel=f"{3 * count} words")
+        rows[0, column].set(ylim=(high, -high))
+        rows[1, column].set(ylim=(-deep, deep), xlabel=f"{3 * count} words")
     rows[0, 0].set_ylabel("before the camera")
     rows[1, 0].set_ylabel("from above")
     return figure
@@ -87,7 +89,7 @@ def _draw_joints(axes: Axes, joints: NDArray, count: int, colour: str = "", widt
         LineCollection([joints[list(bone)] for bone in bones], colors=colours, linewidths=width)
     )
     dots = [colour or own for own in COLOURS[:count]]
-    axes.scatter(*joints[:count].T, s=3 * width, color=dots, zorder=3)
+    axes.scatter(joints[:count, 0], joints[:count, 1], s=3 * width, color=dots, zorder=3)
 
 
 def routes_over_training(
@@ -118,7 +120,7 @@ def routes_over_training(
 def foreseen(
     pose: NDArray, odds: NDArray, names: Sequence[str], *, title: str, fps: float = 5, shown: int = 4
 ) -> Figure:
-    """What is foreseen while a window is watched: pose (N, J, 3) before a camera, odds (N, C) after each frame.
+    """What is foreseen while one watches: pose (N, J, 3) before a camera, odds (N, C) after each frame.
 
     Drawn are the `shown` likeliest of the C named classes, by the most that each gets.
     """
@@ -157,7 +159,7 @@ def over_ratios(
         axes.errorbar(
             at, value, (value - low, high - value), fmt="o-", color=colour, label=literal(name), capsize=3
         )
-    axes.set(xlabel="frames observed (%)", ylabel=measure, xticks=percent)
+    axes.set(xlabel="frames observed (%)", ylabel=literal(measure), xticks=percent)
     axes.grid(axis="y", color="#E5E5E5")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

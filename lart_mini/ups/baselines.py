@@ -147,6 +147,7 @@ def fit_network(
 ) -> Method:
     """A lifting network trained as UPS is: the same views, one trainer. `how` as in `recipe.train`."""
     train(model, vocabulary, source, replace(recipe, tasks=("lifting",)), loss=loss, **how)
+    model.cpu()  # wherever it learnt
 
     def method(views: Views) -> NDArray[np.float32]:
         with torch.no_grad():

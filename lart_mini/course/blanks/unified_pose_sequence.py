@@ -115,14 +115,16 @@ def _words_before() -> list[tuple[Tensor, ...]]:
     ]
 
 
-def _attended(
-    x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, keys: Tensor, values: Tensor,
-    scale: float | None = None, itself: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    longer = [torch.cat([old, (x @ W)[:, None]], dim=1) for old, W in ((keys, W_k), (values, W_v))]
-    count = longer[0].shape[1] - (not itself)
-    scores = (longer[0][:, :count] @ (x @ W_q)[..., None])[..., 0] / (scale or math.sqrt(x.shape[1]))
-    return (scores.softmax(-1)[:, None] @ longer[1][:, :count])[:, 0], *longer
+def _looking(scale: float | None = None, itself: bool = True) -> Any:
+    """`look_back` with mistakes: scores divided by another `scale`, or its own key joined too late."""
+
+    def look_back(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, keys: Tensor, values: Tensor) -> Any:
+        keys, values = (torch.cat([old, (x @ W)[:, None]], dim=1) for old, W in ((keys, W_k), (values, W_v)))
+        count = keys.shape[1] - (not itself)
+        scores = (keys[:, :count] @ (x @ W_q)[..., None])[..., 0] / (scale or math.sqrt(x.shape[1]))
+        return (scores.softmax(-1)[:, None] @ values[:, :count])[:, 0], keys, values
+
+    return gives(look_back, 1e-4)
 
 
 def _steps() -> list[tuple[UPS, Tensor, Tensor, Tensor, int]]:
@@ -140,29 +142,25 @@ def _steps() -> list[tuple[UPS, Tensor, Tensor, Tensor, int]]:
 
 
 @torch.no_grad()
-def _write_words(model: UPS, memory: Tensor, mask: Tensor, first: Tensor, count: int) -> Tensor:
-    """The loop of `UPS.decode`, its encoder run before."""
-    return _written(model, memory, mask, first, count)
-
-
-def _written(
-    model: UPS, memory: Tensor, mask: Tensor, first: Tensor, count: int, *,
-    placed: bool = True, kept: bool = True, told: bool = True,
-) -> Tensor:  # fmt: skip
-    """Words (B, count); with mistakes: all at the first place, nothing kept, no word told."""
+def _write_words(
+    model: UPS, memory: Tensor, mask: Tensor, first: Tensor, count: int, mistake: str = ""
+) -> Tensor:
+    """The loop of `UPS.decode`, whose encoder has run (a test holds them together); or with a mistake."""
     layers: Any = model.layers
-    cross, past, x, said = [layer.cross.keys(memory) for layer in layers], [[] for _ in layers], first, []
+    cross = [layer.cross.keys(memory) for layer in layers]
+    past: list[list[Tensor]] = [[] for _ in layers]
+    x, said = first, []
     for k in range(count):
-        h = x + model.position[k if placed else 0]
+        h = x + model.position[0 if mistake == "one place" else k]
         for layer, keys, own in zip(layers, cross, past, strict=True):
-            h = layer(h, keys, mask, own if kept else [])
+            h = layer(h, keys, mask, [] if mistake == "nothing kept" else own)
         said.append(model.logits(h).argmax(dim=-1))
-        x = model.read(model.table[said[-1]]) if told else first
+        x = first if mistake == "nothing told" else model.read(model.table[said[-1]])
     return torch.cat(said, dim=1)
 
 
-def _wrongly(**mistake: bool) -> Any:
-    return gives(torch.no_grad()(lambda *given: _written(*given, **mistake)))
+def _wrongly(mistake: str) -> Any:
+    return gives(lambda *given: _write_words(*given, mistake))
 
 
 BLANKS = (
@@ -244,11 +242,11 @@ BLANKS = (
         (
             Slip(
                 "the word does not look at itself: its key and value are joined before it looks",
-                gives(lambda *given: _attended(*given, itself=False), 1e-4),
+                _looking(itself=False),
             ),
             Slip(
                 "the scores are not divided by the square root of D",
-                gives(lambda *given: _attended(*given, scale=1.0), 1e-4),
+                _looking(scale=1.0),
             ),
             Slip(
                 "nothing is kept: the next word needs the keys and values of this one, too",
@@ -267,12 +265,14 @@ BLANKS = (
         _write_words,
         _steps,
         (
-            Slip("every word stands at place 0: word k has position k", _wrongly(placed=False)),
+            Slip("every word stands at place 0: word k has position k", _wrongly("one place")),
             Slip(
                 "the words before are forgotten: each layer keeps its list from word to word",
-                _wrongly(kept=False),
+                _wrongly("nothing kept"),
             ),
-            Slip("the word just said is not told: the next step reads its embedding", _wrongly(told=False)),
+            Slip(
+                "the word just said is not told: the next step reads its embedding", _wrongly("nothing told")
+            ),
         ),
     ),
 )
