@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,7 @@ def _write_words(
 
 
 def _wrongly(mistake: str) -> Any:
-    return gives(lambda *given: _write_words(*given, mistake))
+    return gives(partial(_write_words, mistake=mistake))
 
 
 BLANKS = (
