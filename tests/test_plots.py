@@ -20,12 +20,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lart_mini import progress
-from lart_mini.figures import base, model, people, skeletr, tracks, widgets
+from lart_mini.figures import base, model, people, skeletr, tracks, ups, widgets
 from lart_mini.figures.diagram import STAGES, lart_diagram
 from lart_mini.lart.config import LARTConfig
 from lart_mini.people import body
 from lart_mini.people.body import load_body
 from lart_mini.skeletr.stgcnpp import LAYOUTS
+from lart_mini.ups.vocabulary import Vocabulary, load_vocabulary
 
 RNG = np.random.default_rng(0)
 FRAMES = 60
@@ -45,6 +46,8 @@ GRAPHS = COCO.graphs().numpy() + RNG.normal(0, 0.1, (3, 17, 17))
 LOOKS = RNG.dirichlet(np.ones(3), size=3)
 HELD = np.array([1, 1, 2, 3, -1, -1])
 HALF = {"a": 3.0, "b": None}
+WORDS = load_vocabulary(["walk", "sit"], bins=4)
+POSE = RNG.normal(0, 0.4, (17, 3))
 
 
 def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
@@ -77,6 +80,11 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "graph": skeletr.graph_on_bodies(*seen, COCO, (360, 640), title=t),
         "learned": skeletr.learned_graph(GRAPHS, [x, *"abcdefghijklmnop"], title=t),
         "looks": skeletr.attention_from_above(RNG.normal(size=(3, 2)), np.zeros(3), [LOOKS], [a], title=t),
+        "words": ups.word_map(Vocabulary((a, "b"), WORDS.bins, WORDS.table), title=t),
+        "written": ups.pose_as_written(POSE[None].repeat(2, 0), [4, 17], POSE, title=t),
+        "routes": ups.routes_over_training([0, 5], RNG.integers(0, 2, (2, 2, 3)), [a, "b"], title=t),
+        "foreseen": ups.foreseen(POSE[None], np.array([[0.2, 0.8]]), [a, "b"], title=t),
+        "ratios": ups.over_ratios({a: [(5, 4, 6), (7, 7, 7)]}, [0.5, 1], title=t, measure=x),
         "vectors": model.person_vectors(RNG.normal(size=(9, 5)), {a: (2, {0: x}), "b": (3, {})}, title=t),
     }  # fmt: skip
 
@@ -94,6 +102,23 @@ def test_every_figure_has_a_title_and_named_axes_and_is_small(name: str) -> None
 def test_names_with_dollars_are_drawn_as_they_are(name: str) -> None:
     odd = r"$\badmacro{$"
     base.to_png(every_figure(odd, f"a{odd}", f"x{odd}")[name])
+
+
+def test_a_joint_is_drawn_once_it_is_said() -> None:
+    figure = ups.pose_as_written(POSE[None].repeat(2, 0), [4, 17], POSE, title="t")
+    above = figure.axes[:2]
+    bones = [[len(part.get_segments()) for part in axes.collections[::2]] for axes in above]
+    assert bones == [[16, 3], [16, 16]]  # all of the truth, and what has been said
+    drawn = above[1].collections[2].get_color()
+    sides = {tuple(to_rgba_array(colour)[0]) for colour in (base.LEFT, base.RIGHT, base.MIDDLE)}
+    assert {tuple(colour) for colour in drawn} == sides
+
+
+def test_the_likeliest_actions_are_foreseen() -> None:
+    odds = np.array([[0.1, 0.6, 0.3], [0.7, 0.1, 0.2]])
+    axes = ups.foreseen(POSE[None].repeat(2, 0), odds, ["a", "b", "c"], title="t", shown=2).axes[1]
+    assert [line.get_label() for line in axes.lines] == ["a", "b"]
+    assert axes.lines[0].get_ydata().tolist() == [0.1, 0.7]
 
 
 def test_filmstrip_draws_missing_frames_pale() -> None:

@@ -14,16 +14,10 @@ from reference import ups as literal
 from scipy.stats import chisquare
 from torch import Tensor, nn
 
+from lart_mini.course.registry import BLANKS
 from lart_mini.files import BadInput
-from lart_mini.ups.model import (
-    TREES,
-    UPS,
-    DecoderLayer,
-    PoseBatch,
-    UPSConfig,
-    adjacency,
-    sentence_loss,
-)
+from lart_mini.ups.config import TREES, UPSConfig
+from lart_mini.ups.model import UPS, DecoderLayer, PoseBatch, adjacency, sentence_loss
 from lart_mini.ups.recipe import load_ups, new_model, random_routes, routes_by_hand, save_ups
 from lart_mini.ups.vocabulary import TASKS, Vocabulary, load_vocabulary
 
@@ -163,6 +157,28 @@ def test_gumbel_draws_blocks_as_often_as_softmax_says() -> None:
     assert chisquare([600 - second, second], [600 * share, 600 * (1 - share)]).pvalue > 1e-3
 
 
+def test_notebooks_route_is_torchs_with_its_gradient() -> None:
+    route = BLANKS["route"].package
+    for seed, temperature in ((0, 1.0), (1, 0.5), (2, 3.0)):
+        scores = torch.randn(3, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+        outputs = torch.arange(12.0).view(3, 4).sin()
+        torch.manual_seed(seed)
+        gate = nn.functional.gumbel_softmax(scores, temperature, hard=True)
+        torch.manual_seed(seed)
+        noise = -torch.empty(3).exponential_().log()
+        y, slope = route(scores.detach(), noise, temperature, outputs)
+        torch.testing.assert_close(y, (gate[:, None] * outputs).sum(0).detach())
+        torch.testing.assert_close(slope, torch.autograd.grad((gate[:, None] * outputs).sum(), scores)[0])
+
+
+def test_notebooks_loop_is_the_packages() -> None:
+    loop = BLANKS["write_words"].package
+    model, (pose, seen) = model_of(replace(SMALL, blocks=1)).eval(), inputs(4)
+    memory, mask = model.memory(pose, seen, 2)
+    found = loop(model, memory, mask, model.start[2].expand(3, 1, -1), 7)
+    assert torch.equal(found, model.decode(pose, seen, "early", 7)[0])
+
+
 class _Constant(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         return torch.ones_like(x)  # normed to zeros
@@ -250,9 +266,7 @@ def test_loss_is_equation_3() -> None:
     batch = batch_of("action3d", target)
     with torch.no_grad():
         odds = model(batch)
-        each = [
-            -sum(odds[b, k].log_softmax(-1)[target[b, k]].item() for k in range(2)) / 2 for b in range(3)
-        ]
+        each = [-sum(odds[b, k].log_softmax(-1)[target[b, k]].item() for k in range(2)) / 2 for b in range(3)]
         whole = sentence_loss(odds, batch, batch.weight())
         cut = (slice(0, 2), slice(2, 3))
         parts = [sentence_loss(odds[rows], batch[rows], batch.weight()) for rows in cut]

@@ -15,6 +15,7 @@ from lart_mini import cli
 from lart_mini.files import BadInput
 from lart_mini.training.checkpoints import save_checkpoint
 from lart_mini.ups import baselines, recipe, scores, tasks
+from lart_mini.ups.config import UPSConfig
 from lart_mini.ups.human36m import (
     LEFT,
     OF_32,
@@ -24,7 +25,6 @@ from lart_mini.ups.human36m import (
     read_detections_2d,
     read_positions,
 )
-from lart_mini.ups.model import UPSConfig
 from lart_mini.ups.recipe import Recipe, Rotation, load_ups, new_model, save_ups
 from lart_mini.ups.vocabulary import TASKS, action_names, load_vocabulary
 

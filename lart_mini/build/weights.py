@@ -27,7 +27,7 @@ from lart_mini.evaluation.key_boxes import KeyBoxes, at_key_boxes, ava_rows, key
 from lart_mini.files import BadInput, atomic_path, sha256, workplace
 from lart_mini.lart.recipe import Recipe, Trained, finetune, labelled, pretrain, scores_of
 from lart_mini.lart.weights import save_model
-from lart_mini.people.clips import load_library
+from lart_mini.people.clips import Clip, load_library
 from lart_mini.runs.reproduce import commit
 from lart_mini.scenes.takes import Segment, segments
 from lart_mini.training.devices import choose_fabric
@@ -150,7 +150,7 @@ def data_of(data: MiniAva) -> dict[str, Any]:
     return {"name": data.path.name, "version": VERSION, "sha256": learnt}
 
 
-def credited() -> dict[str, str]:
-    """Source → whom to name, of the motion in training."""
-    sources = {segment.clip.source for segment in segments(load_library(), "train")}
+def credited(library: dict[str, Clip] | None = None) -> dict[str, str]:
+    """Source → whom to name, of the motion in training; of a fold's library, or the single split's."""
+    sources = {segment.clip.source for segment in segments(library or load_library(), "train")}
     return {source: CREDITS[source] for source in sorted(sources)}

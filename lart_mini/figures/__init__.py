@@ -49,6 +49,7 @@ from lart_mini.figures.people import (
 from lart_mini.figures.pictures import Marked, draw_people, picture_strip, play, player, write_video
 from lart_mini.figures.skeletr import attention_from_above, graph_on_bodies, learned_graph
 from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, tracker_dots
+from lart_mini.figures.ups import foreseen, over_ratios, pose_as_written, routes_over_training, word_map
 from lart_mini.figures.widgets import explore
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "draw_video_frame",
     "explore",
     "film_scene",
+    "foreseen",
     "forest",
     "graph_on_bodies",
     "hidden_curve",
@@ -92,14 +94,17 @@ __all__ = [
     "mesh_strip",
     "movie",
     "new_figure",
+    "over_ratios",
     "people_curve",
     "person_vectors",
     "picture_strip",
     "play",
     "player",
+    "pose_as_written",
     "positional_encoding",
     "precision_recall",
     "rotate_y",
+    "routes_over_training",
     "scene_from_above",
     "show",
     "skeleton_strip",
@@ -111,5 +116,6 @@ __all__ = [
     "tracklet_strip",
     "true_people",
     "upright",
+    "word_map",
     "write_video",
 ]

@@ -12,8 +12,9 @@ from lart_mini.ups.baselines import (
     squared_loss,
     through_bins,
 )
+from lart_mini.ups.config import UPSConfig
 from lart_mini.ups.human36m import detection_views, motion_windows, read_detections_2d, read_positions
-from lart_mini.ups.model import UPS, PoseBatch, UPSConfig, adjacency, sentence_loss
+from lart_mini.ups.model import UPS, PoseBatch, adjacency, sentence_loss
 from lart_mini.ups.recipe import (
     Recipe,
     Rotation,
@@ -42,6 +43,7 @@ from lart_mini.ups.scores import (
     poses_of,
     summary,
 )
+from lart_mini.ups.shipped import load_shipped
 from lart_mini.ups.tasks import (
     CLASSES,
     JOINTS,
@@ -106,6 +108,7 @@ __all__ = [
     "interval",
     "judge",
     "judge_model",
+    "load_shipped",
     "load_ups",
     "load_vocabulary",
     "load_windows",

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lart_mini.ups.model import Encoder, PoseBatch, UPSConfig
+from lart_mini.ups.config import UPSConfig
+from lart_mini.ups.model import Encoder, PoseBatch
 from lart_mini.ups.recipe import Recipe, to_batch, train
 from lart_mini.ups.tasks import MIDDLE, Views, Windows, training_views
 from lart_mini.ups.vocabulary import Vocabulary
@@ -146,6 +147,7 @@ def fit_network(
 ) -> Method:
     """A lifting network trained as UPS is: the same views, one trainer. `how` as in `recipe.train`."""
     train(model, vocabulary, source, replace(recipe, tasks=("lifting",)), loss=loss, **how)
+    model.cpu()  # wherever it learnt
 
     def method(views: Views) -> NDArray[np.float32]:
         with torch.no_grad():

@@ -23,7 +23,8 @@ from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
 from lart_mini.training.config import TrainConfig
 from lart_mini.training.loop import History, Loss, fit
-from lart_mini.ups.model import UPS, PoseBatch, UPSConfig, sentence_loss
+from lart_mini.ups.config import UPSConfig
+from lart_mini.ups.model import UPS, PoseBatch, sentence_loss
 from lart_mini.ups.tasks import Filming, Views, Windows, training_views
 from lart_mini.ups.vocabulary import TASKS, Vocabulary, check_task
 

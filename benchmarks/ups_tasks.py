@@ -1,0 +1,251 @@
+"""UPS on folds of takes: four tasks by one model or one each, with and without routes, beside baselines.
+
+    python benchmarks/ups_tasks.py --folds 0 --systems baselines,shared     what is asked, run after run
+    python benchmarks/ups_tasks.py --json benchmarks/ups_tasks.json         what has run, as one table
+    python benchmarks/ups_tasks.py --rotations 2 --runs /tmp/try --folds 0  tries it
+
+Each run is kept in a file of its own in `--runs`, and a training that is stopped goes on from its last state:
+the same command again does only what is missing. 2,000 rotations of the four tasks take 40 minutes of one
+core without routes and an hour with them. Folds as `lart-mini folds` shows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lart_mini.ups import (
+    CLASSES,
+    RATIOS,
+    TASKS,
+    UPS,
+    Judged,
+    Recipe,
+    ResidualMLP,
+    RouteLog,
+    UPSConfig,
+    Vocabulary,
+    Windows,
+    action_names,
+    draws_of,
+    fit_linear,
+    fit_majority,
+    fit_mean_pose,
+    fit_network,
+    fit_ridge,
+    interval,
+    judge,
+    judge_model,
+    load_vocabulary,
+    load_windows,
+    new_model,
+    pooled,
+    random_routes,
+    routes_by_hand,
+    save_ups,
+    scored_views,
+    separate,
+    squared_loss,
+    through_bins,
+    train,
+)
+
+Found = tuple[dict[str, UPS], Any]  # models by task, and where routes led
+
+FOLDS = 4
+LIST = re.compile(r"\[([^\[\]{}]*)\]")  # is written in one line
+QUESTIONS = {task: (task, 1.0) for task in ("lifting", "action2d", "action3d")}
+QUESTIONS |= {f"early {ratio:.0%}": ("early", ratio) for ratio in RATIOS}
+SCORES = {"lifting": ("mpjpe", "p_mpjpe", "heading", "mean_mpjpe", "malformed")}
+ACTION_SCORES = ("top1", "recall", "malformed")
+PAIRS = (
+    ("shared", "ridge, window"), ("shared", "residual MLP"), ("shared", "linear"), ("shared", "separate"),
+    ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
+    ("shared", "random words"),
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--systems", default="", help="of baselines, " + ", ".join(SYSTEMS))
+    parser.add_argument("--folds", default="0,1,2,3")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--rotations", type=int, default=2000)
+    parser.add_argument("--runs", type=Path, default=Path("runs/ups_tasks"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.runs.mkdir(parents=True, exist_ok=True)
+    for seed in map(int, options.seeds.split(",")):
+        for fold in map(int, options.folds.split(",")):
+            for name in filter(None, options.systems.split(",")):
+                path = options.runs / f"{name.replace(' ', '_')}-fold{fold}-seed{seed}.json"
+                if not path.exists():
+                    found = run(name, fold, Recipe(rotations=options.rotations, seed=seed), path)
+                    path.write_text(json.dumps(found))
+                    print(path, flush=True)
+    told = table(options.runs)
+    text = LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(told, indent=1))
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n")
+
+
+# ----------------------------------------------------------------------------------------------- what is run
+
+
+def words(embedding: str = "minilm") -> Vocabulary:
+    return load_vocabulary(action_names(CLASSES), embedding=embedding)
+
+
+def one_model(
+    learnt: Windows, recipe: Recipe, path: Path, embedding: str = "minilm", **changes: Any
+) -> Found:
+    """One model of four tasks, kept as `path`.safetensors, and where it led its tasks while it learnt."""
+    vocabulary = words(embedding)
+    model = new_model(UPSConfig.mini(vocabulary, **changes), vocabulary, recipe.seed)
+    log, weights, state = (
+        RouteLog(model, every=25),
+        path.with_suffix(".safetensors"),
+        path.with_suffix(".state"),
+    )
+    train(model, vocabulary, learnt, recipe, watch=log, state=state, log=path.with_suffix(".csv"))
+    save_ups(weights, model, vocabulary)
+    state.unlink()
+    routes = {"steps": log.steps, "routes": log.routes} if model.config.blocks > 1 else None
+    return dict.fromkeys(TASKS, model), routes
+
+
+def of_two(routes: Callable[[UPSConfig], tuple[int, ...]] | None = None) -> Callable[..., Found]:
+    """One model of two blocks a layer, whose routes are learnt or given."""
+    given = routes(UPSConfig.mini(words(), blocks=2)) if routes else None
+    return partial(one_model, blocks=2, routes=given)
+
+
+def apart(learnt: Windows, recipe: Recipe, path: Path) -> Found:
+    """UPS_separate: four models, each with as many steps of its task as the one model took."""
+    found = separate(
+        UPSConfig.mini(words()), words(), learnt, recipe, "task", run_dir=path.with_suffix(".models")
+    )
+    return found.models, None
+
+
+SYSTEMS: dict[str, Callable[..., Found]] = {
+    "shared": one_model,
+    "routed": of_two(),
+    "random routes": of_two(partial(random_routes, seed=0)),
+    "routes by hand": of_two(routes_by_hand),
+    "separate": apart,
+    "random words": partial(one_model, embedding="random"),
+}
+
+
+def run(name: str, fold: int, recipe: Recipe, path: Path) -> dict[str, Any]:
+    """What was answered to each window of a fold that is held out, and at what cost."""
+    windows, began = load_windows((fold, FOLDS)), time.process_time()
+    learnt, held_out = windows["train"], windows["val"]
+    asked = {told: scored_views(task, held_out, ratio) for told, (task, ratio) in QUESTIONS.items()}
+    about = {"fold": fold, "seed": recipe.seed, "rotations": recipe.rotations}
+    if name == "baselines":
+        answered = {
+            system: {told: kept(judge(asked[told], method(asked[told]))) for told, method in methods.items()}
+            for system, methods in baselines(learnt, recipe).items()
+        }
+        return about | {"answered": answered, "cpu_seconds": round(time.process_time() - began)}
+    models, routes = SYSTEMS[name](learnt, recipe, path)
+    vocabulary = words("random" if name == "random words" else "minilm")
+    about |= {"cpu_seconds": round(time.process_time() - began), "routes": routes}
+    answered = {
+        told: kept(judge_model(models[task], vocabulary, asked[told]))
+        for told, (task, _) in QUESTIONS.items()
+    }
+    return about | {"answered": {name: answered}}
+
+
+def baselines(learnt: Windows, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Methods by name and question."""
+    lifting: dict[str, Any] = {
+        "mean pose": fit_mean_pose(learnt),
+        "ridge, one frame": fit_ridge(learnt, "one"),
+    }
+    lifting |= {"ridge, window": fit_ridge(learnt), "the truth in bins": through_bins(words())}
+    lifting["residual MLP"] = fit_network(ResidualMLP(), squared_loss, learnt, words(), recipe)
+    asked = {told: given for told, given in QUESTIONS.items() if told != "lifting"}
+    linear = {told: fit_linear(task, learnt, ratio) for told, (task, ratio) in asked.items()}
+    most = dict.fromkeys(asked, fit_majority(learnt))
+    return {"most frequent class": most, "linear": linear} | {k: {"lifting": v} for k, v in lifting.items()}
+
+
+# -------------------------------------------------------------------------------------------- what is kept
+
+
+def kept(judged: Judged) -> dict[str, Any]:
+    """As JSON: tenths of millimetres are enough."""
+    values = {name: np.round(value, 2).tolist() for name, value in judged.values.items()}
+    return {"values": values, "label": judged.label.tolist(), "take": judged.take.tolist()}
+
+
+def read(told: dict[str, Any]) -> Judged:
+    """The way back."""
+    values = {name: np.array(value, float) for name, value in told["values"].items()}
+    return Judged(values, np.array(told["label"]), np.array(told["take"]))
+
+
+def table(folder: Path) -> dict[str, Any]:
+    """Scores with 95 % intervals over takes and seeds; differences on the folds that both have."""
+    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*-fold*-seed*.json"))]
+    found: dict[str, dict[int, dict[int, Any]]] = {}  # system → seed → fold → question → what was answered
+    for one in runs:
+        for name, answered in one["answered"].items():
+            found.setdefault(name, {}).setdefault(one["seed"], {})[one["fold"]] = answered
+    systems = {name: scores(by_seed) for name, by_seed in found.items()}
+    pairs = {f"{one} - {other}": (one, other) for one, other in PAIRS if one in found and other in found}
+    trained = {f"{next(iter(one['answered']))}, fold {one['fold']}, seed {one['seed']}": one for one in runs}
+    return {
+        "rotations": sorted({one["rotations"] for one in runs}),
+        "systems": {name: told for name, told in systems.items() if told},
+        "differences": {told: scores(found[one], found[other]) for told, (one, other) in pairs.items()},
+        "routes": {name: written(one["routes"]) for name, one in trained.items() if one.get("routes")},
+        "cpu_seconds": {name: one["cpu_seconds"] for name, one in trained.items()},
+    }
+
+
+def written(routes: dict[str, Any]) -> dict[str, Any]:
+    """Each step's blocks as one word: task by task, layer by layer."""
+    return {"steps": routes["steps"], "routes": ["".join(map(str, chain(*one))) for one in routes["routes"]]}
+
+
+def scores(
+    by_seed: dict[int, dict[int, Any]], other: dict[int, dict[int, Any]] | None = None
+) -> dict[str, Any]:
+    """Folds, seeds, and each score as [value, low, high]; less `other`'s on the folds that both have."""
+    rest = other or by_seed
+    folds = set.intersection(*(set(own) for own in (*by_seed.values(), *rest.values())))
+    told: dict[str, Any] = {"folds": sorted(folds), "seeds": sorted(by_seed)}
+    for question in QUESTIONS:
+        if not all(question in own[fold] for own in (*by_seed.values(), *rest.values()) for fold in folds):
+            continue
+        own, less = ([pooled([read(one[k][question]) for k in sorted(folds)]) for one in each.values()]
+                     for each in (by_seed, rest))  # fmt: skip
+        draws = draws_of(own[0])
+        for score in SCORES.get(question, ACTION_SCORES):
+            if {score, "right" if score in ("top1", "recall") else score} & (
+                set(own[0].values) & set(less[0].values)
+            ):
+                one = interval(own, score, draws, less if other else ())
+                told[f"{question}: {score}"] = [round(x, 1) for x in (one.value, one.low, one.high)]
+    return told
+
+
+if __name__ == "__main__":
+    main()

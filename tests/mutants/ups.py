@@ -1,0 +1,95 @@
+"""Mistakes in UPS: its vocabulary, tasks, model, training and scores."""
+
+from mutants import Mutant
+
+VOCABULARY, TASKS, MODEL, RECIPE, SCORES, BASELINES = (
+    f"lart_mini/ups/{name}.py" for name in ("vocabulary", "tasks", "model", "recipe", "scores", "baselines")
+)
+TESTS = "tests/test_ups"
+
+MUTANTS = [
+    Mutant(
+        "a bin is read as its edge",
+        VOCABULARY,
+        "(np.arange(self.bins) + 0.5) / self.bins",
+        "np.arange(self.bins) / self.bins",
+        (f"{TESTS}_vocabulary.py::test_a_pose_is_its_sentence",),
+    ),
+    Mutant(
+        "all axes share their words",
+        VOCABULARY,
+        "words = place.clip(0, self.bins - 1) + len(self.actions) + np.arange(3) * self.bins",
+        "words = place.clip(0, self.bins - 1) + len(self.actions)",
+        (f"{TESTS}_vocabulary.py::test_a_pose_is_its_sentence",),
+    ),
+    Mutant(
+        "early prediction is told what comes",
+        TASKS,
+        "return Views(task, pose * seen[..., None, None], seen, goal, source.label, source.take)",
+        "return Views(task, pose, np.ones_like(seen), goal, source.label, source.take)",
+        (f"{TESTS}_tasks.py::test_early_prediction_sees_no_future",),
+    ),
+    Mutant(
+        "words to come are looked at",
+        MODEL,
+        "x = x + self.own(normed, keys, causal=past is None)",
+        "x = x + self.own(normed, keys)",
+        (f"{TESTS}.py::test_words_to_come_change_nothing",),
+    ),
+    Mutant(
+        "a kept word is forgotten",
+        MODEL,
+        "            past[:] = [keys]\n",
+        "            past[:] = [keys[:, :, :, -1:]]\n",
+        (f"{TESTS}.py::test_cached_decoding_is_teacher_forcing_step_by_step",),
+    ),
+    Mutant(
+        "the choice of a block is soft",
+        MODEL,
+        "F.gumbel_softmax(score, self.config.temperature, hard=True)",
+        "F.gumbel_softmax(score, self.config.temperature)",
+        (f"{TESTS}.py::test_gumbel_draws_blocks_as_often_as_softmax_says",),
+    ),
+    Mutant(
+        "routes are drawn when tested, too",
+        MODEL,
+        "drawn = self.training and self.config.routes is None",
+        "drawn = self.config.routes is None",
+        (f"{TESTS}.py::test_routes_are_the_best_scores_and_a_task_uses_its_own_blocks_alone",),
+    ),
+    Mutant(
+        "frames that were not observed are looked at",
+        MODEL,
+        "y = y + self.attention(normed, self.attention.keys(normed), mask)",
+        "y = y + self.attention(normed, self.attention.keys(normed))",
+        (f"{TESTS}.py::test_what_is_not_observed_changes_nothing",),
+    ),
+    Mutant(
+        "the four models of UPS_separate take all steps",
+        RECIPE,
+        'rotations = recipe.rotations if equal == "task" else recipe.steps',
+        "rotations = recipe.steps",
+        (f"{TESTS}_recipe.py::test_steps_are_counted",),
+    ),
+    Mutant(
+        "a checkpoint of another vocabulary is taken",
+        RECIPE,
+        "    if own.digest != wanted:\n",
+        "    if own.bins < 0:\n",
+        (f"{TESTS}.py::test_checkpoint_carries_its_vocabulary",),
+    ),
+    Mutant(
+        "weights of takes do not reach the classes",
+        SCORES,
+        "classes = [weights * (judged.label == label) for label in np.unique(judged.label)]",
+        "classes = [1.0 * (judged.label == label) + 0 * weights for label in np.unique(judged.label)]",
+        (f"{TESTS}_recipe.py::test_scores_under_weights_are_those_of_takes_standing_so_often",),
+    ),
+    Mutant(
+        "shipped weights are not held against their card",
+        "lart_mini/ups/shipped.py",
+        "    if expected != found:\n",
+        "    if not found:\n",
+        (f"{TESTS}_shipped.py::test_other_weights_than_the_cards_are_refused",),
+    ),
+]
