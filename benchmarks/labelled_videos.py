@@ -115,6 +115,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=0, help="0: the single split")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", nargs="+", metavar="SYSTEM", help="by the names that are printed")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -124,9 +125,10 @@ def main() -> None:
     truth = np.concatenate([one.labels("val") for one in sets])
     takes = [own for number, one in enumerate(sets) for own in named(one.resampled("val"), number, one.mixed)]
     draws, found, classes = draw_takes(takes), {}, len(sets[0].classes)
-    for name, guess in systems(options.task, options.epochs).items():
-        began = time.process_time()
-        seeds = range(options.seeds)
+    compared = systems(options.task, options.epochs)
+    for name in compared if options.only is None else options.only:
+        guess = compared[name]
+        began, seeds = time.process_time(), range(options.seeds)
         guesses = np.stack(
             [np.concatenate([guess(d, d.labels("train"), seed) for d in sets]) for seed in seeds]
         )
