@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from lart_mini import ava
 from lart_mini.boxes import overlap
 from lart_mini.lart.datasets import group_others
-from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet
+from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet, middles
 
 OFFSETS = (-14, -9, -5, 0, 5, 9, 14)  # frames of the window that the teacher looks at
 LOOKED_AT = 44  # joints; the forty-fifth row of the released format is zero
