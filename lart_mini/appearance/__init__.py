@@ -8,15 +8,17 @@ from lart_mini.appearance.looks import (
     fit_projection,
     load_projection,
     looks_of,
+    principal_components,
     rendered_looks,
+    together,
     with_appearance,
 )
-from lart_mini.appearance.pooling import POOLINGS, crop_places, cut, focal_length, roi_samples
+from lart_mini.appearance.pooling import crop_places, cut, focal_length, roi_samples
 from lart_mini.appearance.trunk import CHANNELS, EfficientNetLite0, load_trunk, padded
+from lart_mini.appearance.videos import find_videos, vectors_of
 
 __all__ = [
     "CHANNELS",
-    "POOLINGS",
     "EfficientNetLite0",
     "Frames",
     "Looks",
@@ -26,6 +28,7 @@ __all__ = [
     "VideoFrames",
     "crop_places",
     "cut",
+    "find_videos",
     "fit_projection",
     "focal_length",
     "load_projection",
@@ -33,8 +36,11 @@ __all__ = [
     "looks_of",
     "maps_of",
     "padded",
+    "principal_components",
     "rendered_looks",
     "rendered_maps",
     "roi_samples",
+    "together",
+    "vectors_of",
     "with_appearance",
 ]

@@ -22,7 +22,6 @@ from lart_mini import ava
 from lart_mini.appearance.frames import Frames, RenderedFrames, shrunk
 from lart_mini.appearance.pooling import (
     CROPS,
-    POOLINGS,
     Floats,
     box_features,
     crop_features,
@@ -59,13 +58,30 @@ class Looks:
 
     def features(self, pooling: str) -> Floats:
         """(N,F) of a pooling: `box`, `hands` (mean and maximum over the two), `head`, or several with +."""
+        feature_width(pooling)  # raises BadInput
         found = []
         for name in pooling.split("+"):
-            if name not in POOLINGS:
-                raise BadInput("appearance", "pooling", f"{' | '.join(POOLINGS)}, or several with +", pooling)
             rows = getattr(self, name)
             found += [rows.mean(axis=1), rows.max(axis=1)] if name == "hands" else [rows]
         return np.concatenate(found, axis=1)
+
+    def renumbered(self, numbers: Sequence[int]) -> Looks:
+        """The same with numbers[i] for tracklet i."""
+        return replace(self, tracklet=np.array(numbers, np.int64)[self.tracklet])
+
+
+def feature_width(pooling: str, file: object = "appearance") -> int:
+    """Numbers of a pooling's features, before they are projected. Raises BadInput for one that is none."""
+    widths = {"box": 608, "hands": 2 * 776, "head": 776}
+    names = pooling.split("+")
+    if not set(names) <= set(widths) or len(set(names)) < len(names):
+        raise BadInput(file, "pooling", f"{' | '.join(widths)}, or several with +", pooling)
+    return sum(widths[name] for name in names)
+
+
+def together(parts: Sequence[Looks]) -> Looks:
+    """The rows of all parts, one or more, in their order."""
+    return Looks(*(np.concatenate([getattr(one, f.name) for one in parts]) for f in fields(Looks)))
 
 
 def looks_of(tracklets: Sequence[Tracklet], frames: Frames, trunk: EfficientNetLite0) -> Looks:
@@ -155,12 +171,7 @@ def rendered_looks(
     if tasks:
         made = Parallel(process_count(jobs), return_as="generator")(tasks)
         list(progress(made, total=len(tasks), desc=f"looks of {split}"))
-    found = [_read(path) for path in paths]
-    renamed = [
-        replace(one, tracklet=np.array(own, np.int64)[one.tracklet])
-        for one, own in zip(found, owners, strict=True)
-    ]
-    return Looks(*(np.concatenate([getattr(one, f.name) for one in renamed]) for f in fields(Looks)))
+    return together([_read(path).renumbered(own) for path, own in zip(paths, owners, strict=True)])
 
 
 def _kept(tracklets: list[Tracklet], frames: RenderedFrames, path: Path) -> None:
@@ -203,13 +214,22 @@ class Projection:
 
 
 def fit_projection(looks: Looks, pooling: str = "hands", dims: int = 32) -> Projection:
-    """Standardise, keep the `dims` largest principal components, and bring their spreads half way to equal.
+    """The projection of a pooling to `dims` numbers by the principal components of these looks' features.
 
-    Component k of spread σ_k is divided by √σ_k, and all by one number so that the mean square is 1. No label
-    enters. Raises BadInput for a pooling that is none, and for more dims than there are rows or features.
+    No label enters. Raises BadInput for a pooling that is none, and for more dims than rows or features.
     """
-    features = looks.features(pooling).astype(np.float64)
+    return Projection(pooling, *principal_components(looks.features(pooling), dims))
+
+
+def principal_components(features: NDArray[np.floating], dims: int) -> tuple[Floats, Floats]:
+    """Mean (F,) and matrix (F,dims): (features − mean) @ matrix are (N,dims) numbers, each about 0.
+
+    Features (N,F) are standardised; component k, of spread σ_k, is divided by √σ_k, so that the spreads come
+    half way to equal, and all by one number: the mean square is 1. Raises BadInput for more `dims` than rows
+    or features.
+    """
     whole_number("appearance", "dims", dims, 1, min(features.shape))
+    features = features.astype(np.float64)
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread += 1e-3 * features.std() + 1e-6  # what hardly varies is not scaled up
     variances, directions = np.linalg.eigh(np.cov(((features - mean) / spread).T, bias=True))
@@ -217,7 +237,7 @@ def fit_projection(looks: Looks, pooling: str = "hands", dims: int = 32) -> Proj
     scale = variances**-0.25
     scale /= np.sqrt(np.mean(variances * scale**2))
     matrix = directions * scale / spread[:, None]
-    return Projection(pooling, mean.astype(np.float32), matrix.astype(np.float32))
+    return mean.astype(np.float32), matrix.astype(np.float32)
 
 
 def load_projection(path: str | Path) -> Projection:
@@ -225,20 +245,12 @@ def load_projection(path: str | Path) -> Projection:
     with open_npz(path, "a projection of appearance (.npz)") as archive:
         pooling = str(archive.read("pooling", (), "U"))
         mean, matrix = archive.read("mean", (None,), "f"), archive.read("matrix", (None, None), "f")
-    wanted = _width(pooling, path)
+    wanted = feature_width(pooling, path)
     if mean.shape != (wanted,) or len(matrix) != wanted or not matrix.shape[1]:
         raise BadInput(path, "matrix", f"{wanted} rows of {pooling}", f"shape {matrix.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
         raise BadInput(path, "matrix", "finite numbers", "NaN or infinity")
     return Projection(pooling, mean.astype(np.float32), matrix.astype(np.float32))
-
-
-def _width(pooling: str, file: object) -> int:
-    widths = {"box": 608, "hands": 2 * 776, "head": 776}
-    names = pooling.split("+")
-    if not set(names) <= set(widths):
-        raise BadInput(file, "pooling", f"{' | '.join(widths)}, or several with +", pooling)
-    return sum(widths[name] for name in names)
 
 
 def with_appearance(tracklets: Sequence[Tracklet], looks: Looks, vectors: Floats) -> list[Tracklet]:

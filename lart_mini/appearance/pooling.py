@@ -20,7 +20,6 @@ from lart_mini.files import BadInput, opencv
 from lart_mini.tracklets.tracklet import Tracklet
 
 Floats = NDArray[np.float32]
-POOLINGS = ("box", "hands", "head")
 CROPS = 3  # right hand, left hand, head
 CROP = 80  # pixels of a side
 BEYOND = 0.3  # of a forearm, from the wrist to the hand's middle
