@@ -60,7 +60,7 @@ def box_features(trunk: EfficientNetLite0, picture: Tensor, boxes: Floats) -> Fl
     """
     high, wide = picture.shape[:2]
     inside = np.clip(boxes, 0, [wide, high, wide, high])
-    empty = np.flatnonzero((inside[:, 2:] - inside[:, :2]).min(axis=1, initial=np.inf) <= 0)
+    empty = np.flatnonzero((inside[:, 2:] - inside[:, :2]).min(axis=1) <= 0)
     if len(empty):
         raise BadInput("appearance", "box", f"inside {wide} x {high} pixels", boxes[empty[0]].tolist())
     where, owner = torch.from_numpy(inside).float(), torch.zeros(len(boxes), dtype=torch.int64)

@@ -51,13 +51,9 @@ def find_videos(
 
 
 def _drawn(data: Rendered, tracklet: Tracklet) -> RenderedFrames:
-    number = tracklet.video[-6:]
-    if number.isdecimal() and tracklet.dataset in data.videos()["split"].unique():
-        index = int(number)
-        if video_name(tracklet.dataset, index) == tracklet.video and index < len(
-            data.videos(tracklet.dataset)
-        ):
-            return RenderedFrames(data, tracklet.dataset, index)
+    names = data.videos(tracklet.dataset)["video"].to_list()
+    if tracklet.video in names:
+        return RenderedFrames(data, tracklet.dataset, names.index(tracklet.video))
     raise BadInput(tracklet.name, "video", f"one of the rendered set {data.size}", tracklet.video)
 
 
