@@ -232,11 +232,11 @@ def principal_components(features: NDArray[np.floating], dims: int) -> tuple[Flo
     features = features.astype(np.float64)
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread += 1e-3 * features.std() + 1e-6  # what hardly varies is not scaled up
-    variances, directions = np.linalg.eigh(np.cov(((features - mean) / spread).T, bias=True))
-    variances, directions = variances[::-1][:dims].clip(1e-6), directions[:, ::-1][:, :dims]
-    scale = variances**-0.25
-    scale /= np.sqrt(np.mean(variances * scale**2))
-    matrix = directions * scale / spread[:, None]
+    _, sizes, directions = np.linalg.svd((features - mean) / spread, full_matrices=False)
+    spreads = sizes[:dims].clip(1e-3) / np.sqrt(len(features))  # σ, falling
+    scale = spreads**-0.5
+    scale /= np.sqrt(np.mean(spreads**2 * scale**2))
+    matrix = directions[:dims].T * scale / spread[:, None]
     return mean.astype(np.float32), matrix.astype(np.float32)
 
 

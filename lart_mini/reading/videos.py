@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lart_mini.files import BadInput, opencv
 
 LARGEST_SIDE = 8192  # pixels
-# FFmpeg opens what a file names only through these, and says nothing on stderr.
-CAREFUL = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+# A file may name others, which FFmpeg would fetch: it opens files alone.
+OPTIONS, ALONE = "OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file"
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,17 @@ def open_video(path: str | Path) -> Video:
 
 def _capture(path: Path) -> Any:
     cv2 = opencv("videos")
-    before = {name: os.environ.get(name) for name in CAREFUL}
-    os.environ.update(CAREFUL)
+    before = os.environ.get(OPTIONS)
+    os.environ[OPTIONS] = ALONE
     try:
         capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     except cv2.error:
         capture = None
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        if before is None:
+            del os.environ[OPTIONS]
+        else:
+            os.environ[OPTIONS] = before
     if capture is None or not capture.isOpened():
         raise BadInput(path, "file", "a video that OpenCV can decode", "none")
     return capture
