@@ -205,6 +205,7 @@ def test_neither_order_nor_size_of_the_video_matters(trunk: EfficientNetLite0) -
     other = looks_of(people, Painted(discs=[]), trunk)
     same = np.abs(large.hands - looks.hands).mean()
     assert same < 0.5 * np.abs(other.hands[:, 1] - looks.hands[:, 1])[looks.tracklet == 1].mean()
+    looks_of(people, Painted((120, 160), discs), trunk)  # whose boxes would be outside, were they not scaled
     with pytest.raises(BadInput, match="frame_size: expected the shape of a video"):
         looks_of(people, Painted((320, 240)), trunk)
 

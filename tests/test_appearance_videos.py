@@ -120,6 +120,13 @@ def test_frames_of_a_video_are_those_asked_for(film: Path) -> None:
         list(video.pictures([2, 11]))
 
 
+def test_colours_are_red_green_and_blue(tmp_path: Path) -> None:
+    red = np.full((48, 64, 3), [220, 30, 30], np.uint8)
+    video = open_video(write_video([red] * 3, tmp_path / "red.mp4", fps=10))
+    (found,) = video.pictures([1])
+    np.testing.assert_allclose(found.mean(axis=(0, 1)), [220, 30, 30], atol=12)
+
+
 def test_tracklets_may_count_at_another_rate_and_from_another_second(film: Path) -> None:
     def shades(numbers: list[int], **how: float) -> list[int]:
         return [round(float(one.mean())) for one in VideoFrames(film, **how).pictures(numbers)]
