@@ -281,7 +281,7 @@ def ablate(
         list[str],
         typer.Argument(
             help="ladder, inputs, direction, hidden, scenes, people, tracking, pose, pretraining, masking, "
-            "pooling, parts."
+            "pooling, parts, skeletr, appearance."
         ),
     ],
     size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "laptop",

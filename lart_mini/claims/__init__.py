@@ -6,7 +6,8 @@ from lart_mini.claims.direction import DIRECTED, backwards, told_right
 from lart_mini.claims.experiment import Experiment, centred_scores, hide, run
 from lart_mini.claims.fold_data import Fold, FoldBoxes, named
 from lart_mini.claims.inputs import INPUTS, body_vector, keypoints_2d, without
-from lart_mini.claims.questions import QUESTIONS, STEPS, Comparison, Question, System, chosen
+from lart_mini.claims.question import STEPS, Comparison, Question, System
+from lart_mini.claims.questions import QUESTIONS, chosen
 from lart_mini.claims.runner import Kept, run_all
 
 __all__ = [
