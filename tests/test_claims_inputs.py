@@ -163,11 +163,7 @@ def test_people_are_looked_at_as_the_training_tracks_say(
 
     monkeypatch.setattr("lart_mini.claims.looks.rendered_looks", looks_of)
     data = Rendered(tiny.path, "tiny", 0)
-    for name, pooling, drawn in (
-        ("box", "box", True),
-        ("hands", "hands", True),
-        ("hands, undrawn", "hands", False),
-    ):
+    for name, (pooling, drawn) in {name: how for name, how in LOOKS.items() if how}.items():
         shown = looked_at(FakeFold(data), "ava-val", name)
         train, own = (looks_of(data, split, drawn=drawn, jobs=1) for split in ("ava-train", "ava-val"))
         wanted = with_appearance(tiny.tracklets("ava-val"), own, fit_projection(train, pooling, WIDTH)(own))
