@@ -281,7 +281,7 @@ def ablate(
         list[str],
         typer.Argument(
             help="ladder, inputs, direction, hidden, scenes, people, tracking, pose, pretraining, masking, "
-            "pooling, parts."
+            "pooling, parts, skeletr, appearance."
         ),
     ],
     size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "laptop",
@@ -357,6 +357,61 @@ def render(
     pictures = film_scene(scene, size=size, seed=seed, draw=draw, frames=(first, stop, every), zoom=zoom)
     write_video(pictures, out, ava.FRAMES_PER_SECOND / every)
     typer.echo(out)
+
+
+@app.command()
+def appearance(
+    tracklets: Annotated[Path, typer.Argument(help="A folder of released tracklets, a store, or an .npz.")],
+    videos: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of their videos, each named as its tracklets name it; one video; or rendered:SIZE, "
+            "for tracklets of the rendered mini_ava."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(help="An .npz, or a new folder of released tracklets (for convert, then train).")
+    ],
+    projection: Annotated[
+        Path | None, typer.Option(help="Of --fit, fitted on training tracks: for validation and test.")
+    ] = None,
+    fit: Annotated[
+        Path | None, typer.Option(help="Fit a projection on these very tracks, and write it to this .npz.")
+    ] = None,
+    pooling: Annotated[
+        str, typer.Option(help="With --fit: box (the paper's), hands, head, or several with +.")
+    ] = "hands",
+    dims: Annotated[int, typer.Option(help="With --fit: width of the vectors.")] = 32,
+    rate: Annotated[
+        float | None, typer.Option(help="Frames a second that the tracklets count; the video's if not given.")
+    ] = None,
+    start: Annotated[float, typer.Option(help="Second of the video that is the tracklets' frame 0.")] = 0.0,
+) -> None:
+    """Look at people in their videos, and write the tracklets with an appearance vector for each second."""
+    from lart_mini.appearance.looks import load_projection, with_appearance
+    from lart_mini.appearance.trunk import load_trunk
+    from lart_mini.appearance.videos import find_videos, vectors_of, write_folder
+    from lart_mini.tracklets.npz import save_tracklets
+
+    if (projection is None) == (fit is None):
+        raise BadInput("lart-mini appearance", "projection", "one of --projection and --fit", "both or none")
+    packed = out.suffix == ".npz"
+    if not packed and out.exists():
+        raise BadInput(out, "output", "an .npz, or a folder that is not there yet", "something there")
+    for path in [path for path in (fit, out if packed else out / "tracklets.pkl") if path]:
+        writable(path)
+    known = load_projection(projection) if projection else (pooling, dims)
+    found = _read_tracklets(tracklets)
+    members = found if isinstance(found, list) else [found.tracklet(i) for i in range(len(found))]
+    looks, vectors, used = vectors_of(members, find_videos(members, videos, rate, start), load_trunk(), known)
+    dressed = with_appearance(members, looks, vectors)
+    if packed:
+        save_tracklets(dressed, out)
+    else:
+        write_folder(dressed, out)
+    if fit:
+        used.save(fit)
+    typer.echo(f"{len(vectors):,} vectors of {vectors.shape[1]} for {len(dressed):,} tracklets: {out}")
 
 
 @app.command()

@@ -136,8 +136,14 @@ def optional(module: str, needed: str, use: str) -> Any:
 HEADLESS = "--force-reinstall --no-deps opencv-python-headless"
 
 
+# OpenCV and the FFmpeg in it tell of a broken video on stderr, over the one line that says what is wrong.
+QUIET = {"OPENCV_LOG_LEVEL": "ERROR", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+
+
 def opencv(use: str = "pictures") -> Any:
     """The module cv2, in one thread. Raises BadInput with the one pip command where it is missing."""
+    for name, value in QUIET.items():  # read once, when cv2 is imported or first opens a video
+        os.environ.setdefault(name, value)
     cv2 = optional("cv2", HEADLESS, use)
     if not hasattr(cv2, "triangleRasterize"):
         raise BadInput(use, "cv2", f"OpenCV 5 (pip install {HEADLESS})", getattr(cv2, "__version__", "none"))

@@ -40,7 +40,8 @@ from lart_mini.claims.experiment import (
     run,
     trained,
 )
-from lart_mini.claims.questions import MORE_SCENES, QUESTIONS, Comparison, Question, System
+from lart_mini.claims.question import MORE_SCENES, Comparison, Question, System
+from lart_mini.claims.questions import QUESTIONS
 from lart_mini.claims.runner import Kept, run_all
 from lart_mini.data.mini_ava import SIZES
 from lart_mini.evaluation.ava_csv import CORNERS
@@ -214,6 +215,9 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
         {"scenes": -1},
         {"model": "CNN"},
         {"preset": "x"},
+        {"looks": "feet"},
+        {"looks": "hands", "model": "linear"},
+        {"looks": "box", "pretrain_steps": 1},
     ],
     ids=str,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,14 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from lart_mini.appearance.looks import Looks, fit_projection, with_appearance
 from lart_mini.claims.augment import MIRRORED_45, AugmentedDataset, BurstDataset, in_bursts, mirrored
+from lart_mini.claims.experiment import Experiment
 from lart_mini.claims.inputs import INPUTS, body_vector, keypoints_2d, without_heading
+from lart_mini.claims.looks import LOOKS, WIDTH, looked_at
 from lart_mini.data.mini_ava import MiniAva
+from lart_mini.data.rendered import Rendered
 from lart_mini.lart.datasets import TrackletDataset
 from lart_mini.lart.tokens import TokenBatch, lowest, stats_of
 from lart_mini.people.body import FREE_BODY, forward_kinematics, load_body
 from lart_mini.people.clips import MIRRORED_JOINTS
-from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.tracklets.tracklet import Tracklet, middles
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +135,44 @@ def test_without_a_heading_who_stands_faces_the_camera_and_who_lies_keeps_lying(
 
 
 # ------------------------------------------------------------------------------- what training draws beside
+
+
+@dataclass(frozen=True)
+class FakeFold:
+    """A fold of these videos, drawn."""
+
+    data_set: Rendered
+
+    def data(self) -> Rendered:
+        return self.data_set
+
+    def tracklets(self, split: str) -> list[Tracklet]:
+        return self.data_set.tracklets(split)
+
+
+def test_people_are_looked_at_as_the_training_tracks_say(
+    tiny: MiniAva, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vectors of held-out people come of a projection that has not seen them."""
+
+    def looks_of(data: Rendered, split: str, *, drawn: bool, jobs: int) -> Looks:
+        rows = [(i, t) for i, one in enumerate(data.tracklets(split)) for t in middles(one)]
+        index, rng = np.array(rows), np.random.default_rng([len(split), drawn])
+        box, hands, head = (rng.normal(size=(len(rows), n)).astype(np.float32) for n in (608, 1552, 776))
+        return Looks(index[:, 0], index[:, 1], box, hands.reshape(-1, 2, 776), head)
+
+    monkeypatch.setattr("lart_mini.claims.looks.rendered_looks", looks_of)
+    data = Rendered(tiny.path, "tiny", 0)
+    for name, (pooling, drawn) in {name: how for name, how in LOOKS.items() if how}.items():
+        shown = looked_at(FakeFold(data), "ava-val", name)
+        train, own = (looks_of(data, split, drawn=drawn, jobs=1) for split in ("ava-train", "ava-val"))
+        wanted = with_appearance(tiny.tracklets("ava-val"), own, fit_projection(train, pooling, WIDTH)(own))
+        for one, other in zip(shown, wanted, strict=True):
+            np.testing.assert_allclose(one.appearance, other.appearance, atol=1e-5)
+    assert all(one.appearance is None for one in looked_at(FakeFold(data), "ava-val", "unseen"))
+    assert Experiment(looks="hands").config().appearance == WIDTH
+    assert not Experiment(looks="unseen").config().appearance and Experiment(looks="unseen").data().rendered
+    assert not Experiment().data().rendered
 
 
 def test_a_mirrored_person_is_the_mirrored_skeleton(held_out: list[Tracklet]) -> None:

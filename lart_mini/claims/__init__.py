@@ -4,9 +4,10 @@ from lart_mini.claims.answers import Answer, Judge, headline, table_of, text, wr
 from lart_mini.claims.augment import in_bursts, mirrored
 from lart_mini.claims.direction import DIRECTED, backwards, told_right
 from lart_mini.claims.experiment import Experiment, centred_scores, hide, run
-from lart_mini.claims.fold_data import Fold, FoldBoxes
+from lart_mini.claims.fold_data import Fold, FoldBoxes, named
 from lart_mini.claims.inputs import INPUTS, body_vector, keypoints_2d, without
-from lart_mini.claims.questions import QUESTIONS, STEPS, Comparison, Question, System, chosen
+from lart_mini.claims.question import STEPS, Comparison, Question, System
+from lart_mini.claims.questions import QUESTIONS, chosen
 from lart_mini.claims.runner import Kept, run_all
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "in_bursts",
     "keypoints_2d",
     "mirrored",
+    "named",
     "run",
     "run_all",
     "table_of",

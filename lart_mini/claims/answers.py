@@ -17,7 +17,8 @@ import polars as pl
 from lart_mini import ava
 from lart_mini.claims.direction import accuracy
 from lart_mini.claims.experiment import Experiment, Scores
-from lart_mini.claims.questions import STEPS, Question, System, chosen
+from lart_mini.claims.question import STEPS, Question, System
+from lart_mini.claims.questions import chosen
 from lart_mini.claims.runner import Kept, commits, run_all
 from lart_mini.data.folds import assign, rests_on
 from lart_mini.data.videos import PERFECT

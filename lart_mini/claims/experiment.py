@@ -22,6 +22,7 @@ from lart_mini.claims.augment import AugmentedDataset, BurstDataset, mirrored
 from lart_mini.claims.direction import both_ways, pieces
 from lart_mini.claims.fold_data import Fold, FoldBoxes, first_scenes
 from lart_mini.claims.inputs import INPUTS
+from lart_mini.claims.looks import LOOKS, WIDTH, looked_at
 from lart_mini.claims.skeletons import SKELETRS, skeletr_scores
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
 from lart_mini.files import BadInput
@@ -59,6 +60,7 @@ class Experiment:
     tracker: str = "lart"  # who links the detections; "perfect": people as they are
     scenes: int = 0  # training videos learnt from, the first so many; 0: all
     inputs: str = "person-vector"  # one of INPUTS
+    looks: str = ""  # one of LOOKS: whether, and where, people are looked at
     labels: Literal["second", "key frame"] = "second"  # how far a key frame's labels reach
     shuffled: bool = False  # control: every tracklet learns the labels of another one
     preset: str = "small"  # of the model
@@ -79,6 +81,10 @@ class Experiment:
         check_fields("experiment", self, LIMITS)
         if self.inputs not in INPUTS:
             raise BadInput("experiment", "inputs", " | ".join(INPUTS), self.inputs)
+        if self.looks not in LOOKS:
+            raise BadInput("experiment", "looks", " | ".join(LOOKS), self.looks)
+        if LOOKS[self.looks] and (self.model != "LART" or self.pretrain_steps or self.task == "direction"):
+            raise BadInput("experiment", "looks", "none but for LART's actions, from scratch", self.looks)
         if self.skeletr not in SKELETRS:
             raise BadInput("experiment", "skeletr", " | ".join(SKELETRS), self.skeletr)
         if self.task == "direction" and (self.model != "LART" or self.pretrain_steps):
@@ -88,15 +94,18 @@ class Experiment:
 
     def config(self) -> LARTConfig:
         """The model's."""
-        return replace(preset(self.preset), people=self.people, frames=self.frames)
+        sizes: Any = {"people": self.people, "frames": self.frames}
+        if LOOKS[self.looks]:
+            sizes |= {"appearance": WIDTH, "appearance_width": WIDTH}
+        return replace(preset(self.preset), **sizes)
 
     def data(self) -> Fold:
         """The fold."""
-        return Fold(self.size, self.data_seed, self.folds, self.fold, self.tracker)
+        return Fold(self.size, self.data_seed, self.folds, self.fold, self.tracker, self.looks != "")
 
     def tracklets(self, split: str) -> list[Tracklet]:
         """The fold's of a split, of training the first scenes', with the labels that the task asks for."""
-        tracklets: list[Tracklet] = self.data().tracklets(split)
+        tracklets: list[Tracklet] = looked_at(self.data(), split, self.looks)
         if split == "ava-train":
             tracklets = first_scenes(tracklets, self.scenes)
         return both_ways(tracklets) if self.task == "direction" else tracklets

@@ -10,6 +10,7 @@ import polars as pl
 
 from lart_mini.boxes import overlap, xywh_from_corners
 from lart_mini.data.mini_ava import MiniAva, mini_ava
+from lart_mini.data.rendered import rendered
 from lart_mini.evaluation.ava_csv import CORNERS, read_groundtruth
 from lart_mini.evaluation.frame_map import FRAME, IOU_THRESHOLD
 from lart_mini.evaluation.key_boxes import KeyBoxes, key_boxes
@@ -49,9 +50,12 @@ class Fold:
     folds: int
     fold: int
     tracker: str
+    rendered: bool = False  # the ground truth is what pictures show: a held thing is carried
 
     def data(self) -> MiniAva:
         """Composed if it is not in the cache."""
+        if self.rendered:
+            return rendered(self.size, self.data_seed, tracker=self.tracker, fold=(self.fold, self.folds))
         return mini_ava(self.size, self.data_seed, tracker=self.tracker, fold=(self.fold, self.folds))
 
     @lru_cache(maxsize=4)  # noqa: B019  (what is read of two folds)

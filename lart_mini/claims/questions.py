@@ -7,75 +7,13 @@ rate are notebook 08's, chosen on folds of training takes; no number was chosen 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from lart_mini.claims.direction import PIECE
-from lart_mini.claims.experiment import HIDDEN, POOLS, Experiment
-from lart_mini.data.mini_ava import SIZES
+from lart_mini.claims.experiment import HIDDEN, POOLS
+from lart_mini.claims.question import Comparison, Question, System
 from lart_mini.data.videos import PERFECT
 from lart_mini.files import BadInput
-
-STEPS = {"smoke": 60, "laptop": 300, "gpu": 3000}  # of training on ground truth, by mini_ava's size
-SEEDLESS = ("linear", "prior", "true labels")
-MORE_SCENES = {"laptop": "many"}  # size → one that validates the same and has more to learn from
-
-
-@dataclass(frozen=True)
-class System:
-    """A row: what of the experiment is changed, and which variant is meant (frames pooled or hidden)."""
-
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    variant: int | None = None  # None: the first
-    averaged: bool = False  # the seeds' scores are averaged, and judged as one system
-    fused: System | None = None  # late fusion: another system's scores are added, seed by seed
-    weights: tuple[float, float] = (1.0, 1.0)  # of its own scores and the other's
-
-    def experiment(self, base: Experiment) -> Experiment:
-        """The base with the changes; steps are given as shares of the base's, scenes as a share of all."""
-        changes = dict(self.changes)
-        if "scenes" in changes:
-            changes["size"] = MORE_SCENES.get(base.size, base.size)
-            changes["scenes"] = max(1, round(changes["scenes"] * SIZES[changes["size"]].train))
-        for name in ("steps", "pretrain_steps"):
-            if name in changes:
-                changes[name] = round(changes[name] * base.steps)
-        if changes.get("model") in SEEDLESS:
-            changes["seed"] = 0
-        return replace(base, **changes)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One row of the claims: `system` against `than`."""
-
-    system: str
-    than: str
-    claim: str  # in words
-    scope: str = "headline"  # classes: headline, all, PM, OM or PI
-    paper: float | None = None  # the paper's difference, mAP points
-
-
-@dataclass(frozen=True)
-class Question:
-    """A ladder or a claim: its systems by name, and comparisons between them."""
-
-    title: str
-    source: str  # in the paper
-    systems: dict[str, System]
-    comparisons: tuple[Comparison, ...]
-    measure: Literal["mAP", "accuracy"] = "mAP"  # accuracy: the share of pieces whose direction is told right
-
-    def experiments(self, base: Experiment, seeds: int) -> Iterator[Experiment]:
-        """Every run that the question needs, each once: all folds, all seeds."""
-        wanted: dict[Experiment, None] = {}
-        systems = [part for row in self.systems.values() for part in (row, row.fused) if part is not None]
-        for system in systems:
-            for fold in range(base.folds):
-                for seed in range(seeds):
-                    wanted[system.experiment(replace(base, fold=fold, seed=seed))] = None
-        yield from wanted
-
 
 LART, SHUFFLED = System(), System({"shuffled": True})
 ONE_FRAME = System({"frames": 1, "batch_size": 64}, variant=1)  # a larger batch: no fewer labels a step
@@ -262,6 +200,33 @@ SKELETR_PARTS = Question(
     ),
 )
 
+APPEARANCE = Question(
+    "Appearance beside pose, on rendered scenes (how often a thing is held, and so the gain, is our choice)",
+    "Tables 1, 3 and 5",
+    {
+        "pose": System({"looks": "unseen"}),
+        "pose and hands": System({"looks": "hands"}),
+        "pose and box": System({"looks": "box"}),
+        "pose and hands, held things undrawn (control)": System({"looks": "hands, undrawn"}),
+        "pose and hands, shuffled labels (control)": System({"looks": "hands", "shuffled": True}),
+    },
+    (
+        Comparison("pose and hands", "pose", "appearance at the hands helps object manipulation", "OM"),
+        Comparison("pose and hands", "pose", "the same, all classes", "all"),
+        Comparison("pose and box", "pose", "appearance in the whole box helps object manipulation", "OM"),
+        Comparison("pose and hands", "pose and box", "hands over the whole box", "OM"),
+        Comparison(
+            "pose and hands",
+            "pose and hands, held things undrawn (control)",
+            "it is held things that are seen",
+            "OM",
+        ),
+        Comparison(
+            "pose and hands", "pose and hands, shuffled labels (control)", "it is the labels that are learnt"
+        ),
+    ),
+)
+
 QUESTIONS: dict[str, Question] = {
     "ladder": LADDER,
     "inputs": INPUT,
@@ -389,6 +354,7 @@ QUESTIONS: dict[str, Question] = {
     ),
     "skeletr": SKELETR,
     "skeletr-parts": SKELETR_PARTS,
+    "appearance": APPEARANCE,
 }
 
 

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 
 from lart_mini.claims.experiment import Experiment, Scores, run
-from lart_mini.data.mini_ava import linked
+from lart_mini.claims.fold_data import Fold
+from lart_mini.data.mini_ava import MiniAva, linked
+from lart_mini.data.rendered import rendered
 from lart_mini.files import BadInput, atomic_path, locked, process_count, workplace, write_npz
 from lart_mini.progress import progress
 from lart_mini.reading.arrays import open_npz
@@ -124,10 +126,7 @@ def run_all(
     if backend is not None:
         address_of(backend)
     names = _compose(experiments, jobs)
-    kept = {
-        one: Kept.of(one, names[one.size, one.data_seed, one.folds, one.fold, one.tracker], out)
-        for one in experiments
-    }
+    kept = {one: Kept.of(one, names[one.data()], out) for one in experiments}
     with locked(out, "ablation"):
         # What takes longest first, a data set at a time: a process keeps the fold that it has read.
         missing = [one for one in kept.values() if not one.path.exists()]
@@ -167,13 +166,20 @@ def work(experiment: Experiment) -> float:
     return experiment.steps + 1.5 * experiment.pretrain_steps
 
 
-def _compose(experiments: Sequence[Experiment], jobs: int) -> dict[tuple[str, int, int, int, str], str]:
+def _compose(experiments: Sequence[Experiment], jobs: int) -> dict[Fold, str]:
     """Names of the data sets' folders; what the cache does not hold is composed, each fold's scenes once."""
-    trackers: dict[tuple[str, int, int, int], set[str]] = {}
-    for one in experiments:
-        trackers.setdefault((one.size, one.data_seed, one.folds, one.fold), set()).add(one.tracker)
-    names: dict[tuple[str, int, int, int, str], str] = {}
-    for (size, seed, folds, fold), wanted in trackers.items():
-        made = linked(size, seed, jobs=jobs, trackers=sorted(wanted), fold=(fold, folds))
-        names |= {(size, seed, folds, fold, tracker): data.path.name for tracker, data in made.items()}
+    folds = dict.fromkeys(one.data() for one in experiments)
+    trackers: dict[Fold, set[str]] = {}
+    for fold in folds:
+        trackers.setdefault(replace(fold, tracker=""), set()).add(fold.tracker)
+    names: dict[Fold, str] = {}
+    for fold, wanted in trackers.items():
+        where: Any = {"jobs": jobs, "fold": (fold.fold, fold.folds)}
+        if fold.rendered:
+            made: dict[str, MiniAva] = {
+                one: rendered(fold.size, fold.data_seed, tracker=one, **where) for one in sorted(wanted)
+            }
+        else:
+            made = linked(fold.size, fold.data_seed, trackers=sorted(wanted), **where)
+        names |= {replace(fold, tracker=tracker): data.path.name for tracker, data in made.items()}
     return names

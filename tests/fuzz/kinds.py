@@ -10,6 +10,7 @@ from pathlib import Path
 import arrays
 import commands
 import pickles
+import pictures
 import settings
 import skeletons
 import tables
@@ -23,9 +24,9 @@ for module in ("lightning_fabric", "nbconvert", "papermill", "scipy.sparse", "sm
     import_module(module)
 for module in ("lart.predict", "lart.recipe", "runs.report", "tracklets.contents"):
     import_module(f"lart_mini.{module}")
-FAMILIES = (pickles, weights, arrays, tables, settings, commands, skeletons)
+FAMILIES = (pickles, weights, arrays, tables, settings, commands, skeletons, pictures)
 MAKERS: dict[str, Maker] = {kind: maker for family in FAMILIES for kind, maker in family.MAKERS.items()}
-FILLERS = (*arrays.FILLERS, *commands.FILLERS, *skeletons.FILLERS)
+FILLERS = (*arrays.FILLERS, *commands.FILLERS, *skeletons.FILLERS, *pictures.FILLERS)
 
 
 def fill_shelf(shelf: Path) -> None:

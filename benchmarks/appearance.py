@@ -1,0 +1,256 @@
+"""Does appearance add to pose? Linear heads and LART on rendered scenes, intervals over takes.
+
+    python benchmarks/appearance.py --json benchmarks/appearance.json
+    python benchmarks/appearance.py --size smoke --seeds 1 --epochs 2          tries it
+
+Both read the tracker's own tracks, of training takes; what is scored are other takes. `undrawn` are the same
+scenes and labels with held things and handled cartons left out of the picture: there the gain must vanish.
+How often a thing is held is our choice, and so is the size of the gain. Decays, weights and widths are chosen
+on folds of training takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from scipy.special import expit
+
+from lart_mini import ava
+from lart_mini.appearance import (
+    fit_projection,
+    principal_components,
+    rendered_looks,
+    with_appearance,
+)
+from lart_mini.baselines import fit_logistic
+from lart_mini.claims import named
+from lart_mini.data import Rendered, rendered
+from lart_mini.evaluation import Resampled, ava_rows, draw, key_boxes, read_groundtruth, resample
+from lart_mini.lart import (
+    LART,
+    StageConfig,
+    assembly_for,
+    box_scores,
+    preset,
+    samples_of,
+    start_head,
+    stats_of,
+    train,
+    training_set,
+)
+from lart_mini.people import load_library
+from lart_mini.tracklets import GROUND_TRUTH, Tracklet
+
+Array = np.ndarray
+FOLDS = 6
+FRAMES = np.arange(-24, 25, 6)  # about the key frame, that the linear pose reads
+POSE = 256  # principal components of it
+DECAYS, SHARES = (1e-3, 3e-3, 1e-2), (0.1, 0.2, 0.4)
+WIDTHS = (32, 96)  # of the appearance vector, in linear heads
+WIDTH = 32  # in LART
+SYSTEMS = (("hands", True), ("hands+head", True), ("box", True), ("hands", False))  # pooling, drawn
+GROUPS = {"all": ava.EVALUATED, "carry/hold": (17,)} | {
+    name: tuple(c.id for c in ava.CLASSES if c.evaluated and c.category == name)
+    for name in ("PM", "OM", "PI")
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="laptop")
+    parser.add_argument("--epochs", type=int, default=8, help="of LART")
+    parser.add_argument("--seeds", type=int, default=3, help="of LART")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = rendered(options.size)
+    learnt, held_out = Split(data, "ava-train"), Split(data, "ava-val")
+    draws = draw(held_out.groundtruth)
+    told: dict = {"size": options.size, "epochs": options.epochs, "seeds": options.seeds}
+    told |= {"takes": len(draws.takes), "boxes": len(held_out.boxes.table)}
+    found, chosen = linear(learnt, held_out)
+    told["chosen"] = chosen
+    table = {name: held_out.resampled([scores], draws) for name, scores in found.items()}
+    told["linear, %"] = report(table, "linear heads")
+    table = {}
+    for name, pooling, drawn in [("pose", "", True), *((label(*one), *one) for one in SYSTEMS)]:
+        runs = [lart(learnt, held_out, pooling, drawn, options.epochs, s) for s in range(options.seeds)]
+        table[name] = held_out.resampled(runs, draws)
+    told["LART, %"] = report(table, "LART")
+    if options.json:
+        options.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def label(pooling: str, drawn: bool) -> str:
+    """A row's name."""
+    return f"pose + {pooling}" + ("" if drawn else ", undrawn")
+
+
+def report(table: dict[str, Resampled], title: str) -> dict[str, dict]:
+    """Print mAP by group of classes, and each difference to pose; all in percent, with intervals."""
+    told: dict[str, dict] = {}
+    for name, own in table.items():
+        rows = {group: own.estimate(classes) for group, classes in GROUPS.items()}
+        if name != "pose":
+            rows |= {f"{g} - pose": own.minus(table["pose"], classes) for g, classes in GROUPS.items()}
+        told[name] = {
+            key: [round(100 * x, 1) for x in (one.value, one.low, one.high)] for key, one in rows.items()
+        }
+        cells = "  ".join(
+            f"{key} {v:.1f} ({low:.1f} to {high:.1f})" for key, (v, low, high) in told[name].items()
+        )
+        print(f"{title}, {name}: {cells}", flush=True)
+    return told
+
+
+class Split:
+    """A split's tracks, the boxes at their key frames, whose take each shows, and what is seen of them."""
+
+    def __init__(self, data: Rendered, split: str) -> None:
+        self.tracklets: list[Tracklet] = data.tracklets(split)
+        self.groundtruth = with_takes(data, split)
+        boxes = key_boxes(self.tracklets)
+        self.boxes = replace(boxes, table=named(boxes.table, self.groundtruth))
+        self.looks = {drawn: rendered_looks(data, split, drawn=drawn, jobs=1) for drawn in (True, False)}
+        self.pairs = list(zip(boxes.tracklet.tolist(), boxes.t.tolist(), strict=True))
+        self.labels = ava.to_evaluated(np.stack([self.tracklets[i].labels[t] for i, t in self.pairs]))
+        self.known = np.array([self.tracklets[i].label_source[t] == GROUND_TRUTH for i, t in self.pairs])
+        self.pose = np.stack([moving_pose(self.tracklets[i], t) for i, t in self.pairs])
+
+    def seen(self, pooling: str, drawn: bool) -> Array:
+        """Features (N,F) of a pooling at the key boxes."""
+        looks = self.looks[drawn]
+        at = {pair: n for n, pair in enumerate(zip(looks.tracklet.tolist(), looks.t.tolist(), strict=True))}
+        return looks.features(pooling)[[at[pair] for pair in self.pairs]]
+
+    def resampled(self, by_seed: list[Array], draws) -> Resampled:
+        """Scores (N,60) of each seed at the key boxes, judged."""
+        return resample(self.groundtruth, [ava_rows(self.boxes, scores) for scores in by_seed], draws)
+
+
+def with_takes(data: Rendered, split: str) -> pl.DataFrame:
+    """The ground truth with a column `take`: whose motion each box shows."""
+    take_of = {name: clip.take for name, clip in load_library().items()}
+    table, names = read_groundtruth(data.groundtruth(split)), data.videos(split)["video"].to_list()
+    found = []
+    for index, video in enumerate(names):
+        actors, own = data.scene(split, index).actors, table.filter(pl.col("video") == video)
+        for second, person in own.select("second", "person").unique(maintain_order=True).iter_rows():
+            actor = actors[int(person)]
+            clip = actor.takes[actor.shown[ava.keyframe(second)]].removesuffix("_mirrored")
+            found.append((video, second, person, take_of[clip]))
+    schema = {name: table.schema[name] for name in ("video", "second", "person")} | {"take": pl.String}
+    return table.join(pl.DataFrame(found, schema, orient="row"), on=["video", "second", "person"], how="left")
+
+
+def moving_pose(tracklet: Tracklet, t: int) -> Array:
+    """Nine frames about t as numbers: rotations, joints about the hips, speeds, and the way gone."""
+    rows = np.clip(t + FRAMES, 0, len(tracklet) - 1)
+    joints = tracklet.joints[rows, :44] - tracklet.joints[rows, 8:9]
+    way = tracklet.translation[rows] - tracklet.translation[t]
+    parts = [tracklet.pose[rows][..., :2], 2 * joints, 2 * np.diff(joints, axis=0), way / 2]
+    return np.concatenate([part.reshape(-1) for part in parts] + [tracklet.translation[t] / 10])
+
+
+# -------------------------------------------------------------------------------------------- linear heads
+
+
+def linear(learnt: Split, held_out: Split) -> tuple[dict[str, Array], dict[str, list]]:
+    """Scores (N,60) at the held-out boxes of heads on pose, on appearance, on both; and what was chosen."""
+    labels, folds = learnt.labels[learnt.known], folds_of(learnt)
+    pose = reduced(learnt, learnt.pose, held_out.pose, POSE)
+    best, decay = max((judged(pose[0], labels, folds, decay), decay) for decay in DECAYS)
+    found, chosen = {"pose": head(*pose, labels, decay)}, {"pose": [decay, round(best, 4)]}
+    for pooling, drawn in SYSTEMS:
+        raw = learnt.seen(pooling, drawn), held_out.seen(pooling, drawn)
+        parts = {width: reduced(learnt, *raw, width) for width in WIDTHS}
+        tries = [(judged(parts[width][0], labels, folds, decay), width, decay)
+                 for width, decay in product(WIDTHS, DECAYS)]  # fmt: skip
+        best, width, own = max(tries)
+        found[label(pooling, drawn).removeprefix("pose + ")] = head(*parts[width], labels, own)
+        tries = []
+        for width, share, own in product(WIDTHS, SHARES, (decay, 3 * decay)):
+            both = np.concatenate([pose[0], share * parts[width][0]], axis=1)
+            tries.append((judged(both, labels, folds, own), width, share, own))
+        best, width, share, own = max(tries)
+        both = [np.concatenate([one, share * other], axis=1)
+                for one, other in zip(pose, parts[width], strict=True)]  # fmt: skip
+        found[label(pooling, drawn)] = head(*both, labels, own)
+        chosen[label(pooling, drawn)] = [width, share, own, round(best, 4)]
+    return found, chosen
+
+
+def reduced(learnt: Split, features: Array, others: Array, width: int) -> tuple[Array, Array]:
+    """Principal components, fitted on the boxes learnt from, of those and of the others."""
+    mean, matrix = principal_components(features[learnt.known], width)
+    return tuple(((rows - mean) @ matrix).astype(np.float32) for rows in (features[learnt.known], others))
+
+
+def head(features: Array, others: Array, labels: Array, decay: float) -> Array:
+    """Scores (N,60) of the others by logistic regressions; 0 for classes that are never shown."""
+    shown = labels.any(axis=0)
+    weight, bias = fit_logistic(features.astype(np.float32), labels[:, shown], decay)
+    scores = np.zeros((len(others), labels.shape[1]), np.float32)
+    scores[:, shown] = expit(others @ weight + bias)
+    return scores
+
+
+def folds_of(learnt: Split) -> list[tuple[Array, Array]]:
+    """(learnt from, tested) in turn: boxes of a take, and of one actor, are never on both sides."""
+    table = learnt.boxes.table.filter(pl.Series(learnt.known))
+    takes = sorted(table["take"].drop_nulls().unique())
+    number = np.random.default_rng(0).permutation(len(takes)) % FOLDS
+    fold = np.array([number[takes.index(take)] if take else -1 for take in table["take"]])
+    actor = np.array([f"{video} {person}" for video, person in table.select("video", "person").iter_rows()])
+    return [(~np.isin(actor, actor[fold == k]) & (fold != k), fold == k) for k in range(FOLDS)]
+
+
+def judged(features: Array, labels: Array, folds: list[tuple[Array, Array]], decay: float) -> float:
+    """Mean AP, out of fold, of classes with five boxes or more."""
+    scores = np.zeros_like(labels)
+    for own, tested in folds:
+        scores[tested] = head(features[own], features[tested], labels[own], decay)
+    common = np.flatnonzero(labels.sum(axis=0) >= 5)
+    return float(np.mean([area(scores[:, k], labels[:, k]) for k in common]))
+
+
+def area(scores: Array, labels: Array) -> float:
+    """Average precision."""
+    hits = labels[np.argsort(-scores, kind="stable")] > 0
+    return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
+
+
+# ------------------------------------------------------------------------------------------------------ LART
+
+
+def lart(learnt: Split, held_out: Split, pooling: str, drawn: bool, epochs: int, seed: int) -> Array:
+    """Scores (N,60) at the held-out boxes of a small LART, from scratch, with U of a pooling or without."""
+    tracks, others, config = learnt.tracklets, held_out.tracklets, preset("small")
+    if pooling:
+        project = fit_projection(learnt.looks[drawn], pooling, WIDTH)
+        config = replace(config, appearance=WIDTH, appearance_width=WIDTH)
+        tracks, others = (
+            with_appearance(own.tracklets, own.looks[drawn], project(own.looks[drawn]))
+            for own in (learnt, held_out)
+        )
+    torch.manual_seed(seed)
+    model, stats = LART(config), stats_of(tracks)
+    settings = StageConfig.finetune(
+        epochs=epochs, warmup_epochs=0.15 * epochs, batch_size=8, lr=2e-3, seed=seed
+    )
+    dataset = training_set(tracks, stats, config, "finetune", settings)
+    start_head(model, dataset)
+    train(model, dataset, settings)
+    samples = samples_of(others, config, stats, assembly_for(config))
+    return box_scores(model, samples, held_out.boxes)
+
+
+if __name__ == "__main__":
+    main()
