@@ -185,6 +185,27 @@ def test_readme_states_what_the_laptop_run_recorded() -> None:
         assert list(found.groups()) == [f"{100 * value:.1f}" for value in values], sentence
 
 
+def test_readme_states_what_ups_gave() -> None:
+    """The table of the first fold: score by score, with the intervals that its file has."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").replace("−", "-").splitlines()
+    told = json.loads((ROOT / "benchmarks" / "ups_tasks.json").read_text(encoding="utf-8"))
+    own, ridge = told["systems"]["shared"], told["systems"]["ridge, window"]
+    assert own["folds"] == [0], "more folds have run: take README's table anew"
+    keys = ("lifting: mpjpe", "action3d: top1", "action2d: top1", "early 20%: top1")
+    rows = {
+        "one UPS for all": [own[key] for key in keys],
+        "ridge of the window; linear models": [(ridge | told["systems"]["linear"])[key] for key in keys],
+        "UPS less ridge; less linear": [
+            (told["differences"]["shared - ridge, window"] | told["differences"]["shared - linear"])[key]
+            for key in keys
+        ],
+    }
+    for name, values in rows.items():
+        line = next(line for line in lines if line.startswith(f"| {name} |"))
+        found = re.findall(r"([-+]?[\d.]+) \(([-+]?[\d.]+)(?:–| … )([-+]?[\d.]+)\)", line)
+        assert [list(map(float, one)) for one in found] == values, name
+
+
 def test_every_test_file_is_in_one_part_of_make_test() -> None:
     parts = re.search(r"^PARTS +:= (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert parts is not None
