@@ -17,8 +17,8 @@ from notebook_kit import NOTEBOOKS, ROOT
 PAPERS = ("lart", "action_transformer", "skeletr", "ups")  # none imports another
 ORDER = (
     "files", "ava", "boxes", "progress", "reading", "people", "tracklets", "scenes", "tracking", "evaluation",
-    "data", "training", "lart", "baselines", *PAPERS[1:], "figures", "runs", "claims", "course", "build",
-    "cli",
+    "data", "appearance", "training", "lart", "baselines", *PAPERS[1:], "figures", "runs", "claims", "course",
+    "build", "cli",
 )  # fmt: skip
 PACKAGE = ROOT / "lart_mini"
 FOLDERS = [name for name in ORDER if (PACKAGE / name).is_dir()]
