@@ -250,9 +250,7 @@ def test_loss_is_equation_3() -> None:
     batch = batch_of("action3d", target)
     with torch.no_grad():
         odds = model(batch)
-        each = [
-            -sum(odds[b, k].log_softmax(-1)[target[b, k]].item() for k in range(2)) / 2 for b in range(3)
-        ]
+        each = [-sum(odds[b, k].log_softmax(-1)[target[b, k]].item() for k in range(2)) / 2 for b in range(3)]
         whole = sentence_loss(odds, batch, batch.weight())
         cut = (slice(0, 2), slice(2, 3))
         parts = [sentence_loss(odds[rows], batch[rows], batch.weight()) for rows in cut]

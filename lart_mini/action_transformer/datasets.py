@@ -1,4 +1,4 @@
-"""Clips about key frames as batches: a frozen network's maps, or pictures, with everybody's box and labels."""
+"""Clips about key frames as batches: a frozen network's maps, or pictures; boxes and labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from lart_mini import ava
 from lart_mini.action_transformer.model import ClipBatch
@@ -36,7 +35,7 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class MapsWatched:
-    """The frozen trunk's maps at stride 16, of 272 channels: the fine map's four cells side by side, the coarse.
+    """The frozen trunk's maps at stride 8: the fine one's 40 channels, and the coarse one's 112, repeated.
 
     Mirrored maps are nearly the maps of the mirrored picture, not exactly: a convolution with a stride is not
     symmetric. Training draws them, tests do not.
@@ -45,12 +44,12 @@ class MapsWatched:
     maps: Maps
 
     def frames(self, numbers: NDArray[np.int64], mirror: bool) -> Tensor:
-        """(T,272,H',W') of the maps nearest to these frames."""
+        """(T,152,H',W') of the maps nearest to these frames."""
         rows = self.maps.rows(numbers)
         fine, coarse = (torch.from_numpy(np.asarray(one[rows])) for one in (self.maps.fine, self.maps.coarse))
         if mirror:
             fine, coarse = fine.flip(-1), coarse.flip(-1)
-        return torch.cat([F.pixel_unshuffle(fine, 2), coarse], dim=1)
+        return torch.cat([fine, coarse.repeat_interleave(2, -2).repeat_interleave(2, -1)], dim=1)
 
     @property
     def covered(self) -> tuple[float, float]:
@@ -95,7 +94,7 @@ class Sampling:
     """How clips are cut, and what training draws. Raises BadInput."""
 
     frames: int = 8  # T
-    step: int = 6  # frames of the video from one to the next: five a second
+    step: int = 10  # frames of the video from one to the next: eight span 2.7 s, the paper's 64 about 3
     mirror: bool = True  # half of the training clips are mirrored
     shake: float = 0.08  # of a box's size: how far its corners move in training (standard deviation)
 
@@ -108,9 +107,10 @@ class Sampling:
 
 
 def key_clips(groundtruth: pl.DataFrame, watched: dict[str, Watched]) -> list[KeyClip]:
-    """The key frames of a ground truth (`read_groundtruth`) in its order. Raises BadInput for unknown videos."""
+    """The key frames of a ground truth (`read_groundtruth`), in its order. BadInput for unknown videos."""
     found = []
-    for (video, second), rows in groundtruth.group_by(["video", "second"], maintain_order=True):
+    for key, rows in groundtruth.group_by(["video", "second"], maintain_order=True):
+        video, second = str(key[0]), int(str(key[1]))
         if video not in watched:
             raise BadInput("maps", "video", f"maps of {video}", "none")
         people = rows.unique(["person"], keep="first", maintain_order=True)
@@ -119,8 +119,7 @@ def key_clips(groundtruth: pl.DataFrame, watched: dict[str, Watched]) -> list[Ke
         for who, action in rows.select(pl.col("person").cast(pl.Int64), "action").iter_rows():
             labels[np.flatnonzero(person == who)[0], action - 1] = 1
         box = people.select(CORNERS).to_numpy().astype(np.float32)
-        clip = KeyClip(watched[str(video)], str(video), int(second), box, person, ava.to_evaluated(labels))  # type: ignore[call-overload]
-        found.append(clip)
+        found.append(KeyClip(watched[video], video, second, box, person, ava.to_evaluated(labels)))
     return found
 
 

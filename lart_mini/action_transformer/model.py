@@ -1,8 +1,8 @@
 """The Video Action Transformer, from top to bottom: a clip to who does what on its key frame (CVPR 2019).
 
-A trunk watches the clip, a region proposal network says where people are on the key frame, and a head asks for
-each of them: the person is the query, the whole clip is what it looks at. Where the paper is silent, the
-choice is ours and stands beside it. B clips, N boxes, T' x H' x W' cells of the trunk's map, D a query's width.
+A trunk watches the clip, a region proposal network says where people are on the key frame, and a head asks
+for each of them: the person is the query, the whole clip is what it looks at. Where the paper is silent, the
+choice is ours and stands beside it. B clips, N boxes, T' x H' x W' cells of the trunk's map, queries of D.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ActionTransformerConfig:
     rpn_width: int = 96
     anchor_scales: tuple[float, ...] = (0.13, 0.22, 0.35, 0.54)  # square root of the area, in frame heights
     anchor_aspects: tuple[float, ...] = (0.22, 0.4, 0.8)  # width over height, pixels
-    wide: float = 384 / 224  # the picture's width over its height
+    wide: float = 192 / 112  # the picture's width over its height
 
     def __post_init__(self) -> None:
         check_fields("ActionTransformer", self, LIMITS)
@@ -122,26 +122,22 @@ class Location(nn.Module):
 
     def __init__(self, width: int, cells: tuple[int, int, int]) -> None:
         super().__init__()
-        self.half = [max(count / 2, 1) for count in cells]
+        self.halves = [max(count / 2, 1) for count in cells]
         self.space = nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width))
         self.time = nn.Sequential(nn.Linear(1, width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        (_, _, *counts), middles = x.shape, (x.shape[2] // 2, (x.shape[3] - 1) / 2, (x.shape[4] - 1) / 2)
+        frames, high, wide = x.shape[2:]
+        middles = frames // 2, (high - 1) / 2, (wide - 1) / 2
         t, h, w = (
-            (torch.arange(count, device=x.device, dtype=torch.float32) - middle) / half
-            for count, middle, half in zip(counts, middles, self.half, strict=True)
+            (torch.arange(count, device=x.device) - middle) / half
+            for count, middle, half in zip(x.shape[2:], middles, self.halves, strict=True)
         )
         space = self.space(torch.stack(torch.meshgrid(h, w, indexing="ij"), dim=-1))  # (H',W',width)
         time = self.time(t[:, None])  # (T',width)
-        where = torch.cat(
-            [
-                space[None].expand(len(t), -1, -1, -1),
-                time[:, None, None].expand(-1, *space.shape[:2], -1),
-            ],
-            dim=-1,
-        )  # (T',H',W',2·width)
-        return torch.cat([x, where.permute(3, 0, 1, 2).to(x.dtype).expand(len(x), -1, -1, -1, -1)], dim=1)
+        spread = space.expand(frames, -1, -1, -1), time[:, None, None].expand(-1, high, wide, -1)
+        where = torch.cat(spread, dim=-1).permute(3, 0, 1, 2).to(x.dtype)  # (2·width,T',H',W')
+        return torch.cat([x, where.expand(len(x), -1, -1, -1, -1)], dim=1)
 
 
 def roi_pool(x: Tensor, boxes: Tensor, cells: int = ROI) -> Tensor:
@@ -159,7 +155,8 @@ def roi_pool(x: Tensor, boxes: Tensor, cells: int = ROI) -> Tensor:
     )  # (B,N,count,count,2)
     rows = 2 * grid.flatten(1, 2) - 1  # a picture from −1 to 1
     found = F.grid_sample(x, rows.to(x.dtype), padding_mode="border", align_corners=False)
-    return F.max_pool2d(found.flatten(0, 1).unflatten(1, (-1, count)), 2).unflatten(0, x.shape[:2]).transpose(1, 2)
+    by_box = F.max_pool2d(found.flatten(0, 1).unflatten(1, (-1, count)), 2)  # (B·C,N,cells,cells)
+    return by_box.unflatten(0, x.shape[:2]).transpose(1, 2)
 
 
 class Query(nn.Module):
@@ -185,8 +182,8 @@ class Query(nn.Module):
 class TxUnit(nn.Module):
     """One head of one layer, with keys and values of its own (3.2).
 
-    A = softmax(Q·K / √D) V over all cells; Q' = LN(Q + Dropout(A)); Q'' = LN(Q' + Dropout(FFN(Q'))). Behind the
-    first layer a linear layer makes Q of what the heads before found, side by side: `before` numbers.
+    A = softmax(Q·K / √D) V over all cells; Q' = LN(Q + Dropout(A)); Q'' = LN(Q' + Dropout(FFN(Q'))). Behind
+    the first layer a linear layer makes Q of what the heads before found, side by side: `before` numbers.
     """
 
     def __init__(self, given: int, before: int | None, config: ActionTransformerConfig) -> None:
@@ -195,14 +192,12 @@ class TxUnit(nn.Module):
         self.query = nn.Linear(before, width) if before else nn.Identity()
         self.key = nn.Linear(given, width, bias=False)  # a bias is the same for all cells: softmax drops it
         self.value = nn.Linear(given, width)
-        self.ffn = nn.Sequential(
-            nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, width)
-        )
+        self.ffn = nn.Sequential(nn.Linear(width, config.hidden), nn.ReLU(), nn.Linear(config.hidden, width))
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, found: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """found (B,N,before) and the clip's cells (B,M,C) -> Q'' (B,N,D), attention (B,N,M): rows add up to 1.
+        """found (B,N,before), the clip's cells (B,M,C) -> Q'' (B,N,D), attention (B,N,M): rows add up to 1.
 
         Nobody looks at other queries. Neither keys nor values are made for all M cells: Q·(Wx) is (QW)·x and
         Σa·(Wx) is W·(Σa·x), which costs less while people are fewer than D.
@@ -226,7 +221,7 @@ class TxHead(nn.Module):
         self.channels = config.heads * config.width
         self.query = Query(given, config)
         befores = [None] + [self.channels] * (config.layers - 1)
-        self.units = nn.ModuleList(
+        self.units: Any = nn.ModuleList(
             nn.ModuleList(TxUnit(given, before, config) for _ in range(config.heads)) for before in befores
         )
 
@@ -235,7 +230,7 @@ class TxHead(nn.Module):
         memory, maps = x.flatten(2).transpose(1, 2), []
         found = self.query(roi_pool(x[:, :, x.shape[2] // 2], boxes))
         for units in self.units:
-            made = [unit(found, memory) for unit in units]  # type: ignore[union-attr]
+            made = [unit(found, memory) for unit in units]
             found = torch.cat([query for query, _ in made], dim=-1)
             maps.append(torch.stack([a for _, a in made], dim=1).unflatten(-1, x.shape[2:]))
         return found, maps
@@ -313,12 +308,13 @@ class ActionTransformer(nn.Module):
         asked = [] if given is None else [given]
         if proposals:
             asked.append(propose(regions, proposals, self.config.nms))
-        boxes, objectness = (torch.cat(one, dim=1) for one in zip(*asked, strict=True))
+        boxes = torch.cat([one for one, _ in asked], dim=1)
+        objectness = torch.cat([one for _, one in asked], dim=1)
         logits, code = self.read(x, boxes)
         return Output(logits, code, boxes, objectness, regions)
 
     def read(self, x: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """The heads on the trunk's map (B,C,T',H',W') and boxes (B,N,4): logits (B,N,classes + 1), code (B,N,4)."""
+        """The heads on the trunk's map (B,C,T',H',W'), boxes (B,N,4): logits (B,N,classes + 1), code."""
         by_context = None if self.tx is None else self.tx(self.location(x), boxes)[0]
         by_tube = None if self.i3d is None else self.i3d(x, boxes)
         classifies = by_tube if by_context is None else by_context
@@ -326,14 +322,13 @@ class ActionTransformer(nn.Module):
 
     @torch.no_grad()
     def attentions(self, batch: ClipBatch) -> list[Tensor]:
-        """How much each person looks at each cell, layer by layer: (B,heads,N,T',H',W'). BadInput without Tx."""
+        """How much each person looks at each cell, layer by layer: (B,heads,N,T',H',W')."""
         return self._tx()(self.location(self.trunk(batch.video)), batch.asked)[1]
 
     @torch.no_grad()
     def keys(self, batch: ClipBatch) -> Tensor:
         """The keys of all units: (B,layers,heads,T',H',W',D). Raises BadInput without a Tx head."""
-        units: Any = self._tx().units
-        memory = self.location(self.trunk(batch.video)).permute(0, 2, 3, 4, 1)
+        units, memory = self._tx().units, self.location(self.trunk(batch.video)).permute(0, 2, 3, 4, 1)
         return torch.stack([torch.stack([one.key(memory) for one in layer], 1) for layer in units], dim=1)
 
     def _tx(self) -> TxHead:

@@ -1,7 +1,7 @@
 """Where people may be: anchors, a region proposal network on the key frame, box coding, NMS (3.1).
 
 Boxes are corners x1, y1, x2, y2 as fractions of the frame. The paper builds on TensorFlow's object detection
-API without saying its settings: where it is silent they are that API's defaults for Faster R-CNN, named below.
+API without saying its settings: where it is silent they are that API's defaults for Faster R-CNN (API).
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, most: int) -> Tensor:
     """
     order = scores.argsort(descending=True, stable=True)
     over = overlaps(boxes[order], boxes[order]) > threshold
-    gone, kept = torch.zeros(len(order), dtype=torch.bool, device=boxes.device), []
+    gone = torch.zeros(len(order), dtype=torch.bool, device=boxes.device)
+    kept: list[int] = []
     for place in range(len(order)):
         if len(kept) == most:
             break
@@ -69,9 +70,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, most: int) -> Tensor:
 
 def anchor_boxes(cells: tuple[int, int], shapes: Tensor) -> Tensor:
     """Anchors of every cell of a map: (H',W'), widths and heights (K,2) -> (H'·W'·K,4), around its middle."""
-    y, x = (
-        (torch.arange(count, device=shapes.device, dtype=shapes.dtype) + 0.5) / count for count in cells
-    )
+    y, x = ((torch.arange(count, device=shapes.device, dtype=shapes.dtype) + 0.5) / count for count in cells)
     middle = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[:, :, None]  # (H',W',1,2)
     return torch.cat([middle - shapes / 2, middle + shapes / 2], dim=-1).reshape(-1, 4)
 
@@ -155,9 +154,7 @@ def rpn_loss(regions: Regions, people: Tensor, present: Tensor, samples: int = 6
     people (B,N,4), present (B,N) bool: who is there.
     """
     losses = []
-    for objectness, code, boxes, there in zip(
-        regions.objectness, regions.code, people, present, strict=True
-    ):
+    for objectness, code, boxes, there in zip(regions.objectness, regions.code, people, present, strict=True):
         who, _ = matched(regions.anchors, boxes[there])
         positive, negative = (who >= 0).nonzero()[:, 0], (who == -1).nonzero()[:, 0]
         positive = positive[torch.randperm(len(positive), device=who.device)[: samples // 2]]

@@ -53,6 +53,7 @@ SOMEBODY = 0.5  # overlap from which a proposal is a person's (API)
 BOX_WEIGHT, RPN_WEIGHT = 1.0, 0.5  # beside 1 for the classes
 WEIGHT_DECAY = 0.02
 SAME = 0.5  # overlap from which two found boxes are one person
+SIZE = (108, 192)  # height, width of the pictures that the frozen trunk sees
 ROWS = 0.001  # scores below are no rows
 Scores = NDArray[np.float32]
 
@@ -125,11 +126,10 @@ def train(
     model: ActionTransformer, dataset: ClipDataset, config: TrainConfig, progress: bool = True, **kept: Any
 ) -> History:
     """Train `model` in place; `kept`: fabric, state and log of `training.fit`, and save_every."""
-    learnt = [one for one in model.parameters() if one.requires_grad]
-    groups = [
-        {"params": [one for one in learnt if one.ndim > 1], "scale": 1.0, "weight_decay": WEIGHT_DECAY, "lr": 0.0},
-        {"params": [one for one in learnt if one.ndim == 1], "scale": 1.0, "weight_decay": 0.0, "lr": 0.0},
-    ]  # fmt: skip
+    groups = []
+    for many, decay in ((True, WEIGHT_DECAY), (False, 0.0)):  # biases and norms do not decay
+        own = [one for one in model.parameters() if (one.ndim > 1) == many and one.requires_grad]
+        groups.append({"params": own, "scale": 1.0, "weight_decay": decay, "lr": 0.0})
     batches = Batches(dataset, config.batch_size, seed=config.seed)
     return fit(model, batches, loss, groups, config, progress=progress, **kept)
 
@@ -176,12 +176,11 @@ class Detected:
     def table(self, clips: Sequence[KeyClip]) -> pl.DataFrame:
         """AVA's rows, as `read_detections` gives them; without scores that can change nothing."""
         box, column = np.nonzero(self.scores > ROWS)
-        own = [clips[number] for number in self.clip[box].tolist()]
-        corners = self.box[box].round(4).astype(np.float64)
-        columns = {name: corners[:, number] for number, name in enumerate(CORNERS)}
-        where = {"video": [one.video for one in own], "second": [one.second for one in own]}
-        action = np.array(ava.EVALUATED)[column]
-        return pl.DataFrame(where | columns | {"action": action, "score": self.scores[box, column].astype(np.float64)})
+        own, corners = [clips[number] for number in self.clip[box].tolist()], self.box[box].astype(np.float64)
+        columns: dict[str, Any] = {"video": [one.video for one in own], "second": [one.second for one in own]}
+        columns |= {name: corners[:, number].round(4) for number, name in enumerate(CORNERS)}
+        score = self.scores[box, column].astype(np.float64)
+        return pl.DataFrame(columns | {"action": np.array(ava.EVALUATED)[column], "score": score})
 
 
 @torch.no_grad()
@@ -296,7 +295,10 @@ class ActionRecipe:
 def watched_maps(data: Rendered, split: str) -> dict[str, Watched]:
     """The videos of a split by their names, as the frozen trunk sees them."""
     names = data.videos(split)["video"].to_list()
-    return {names[index]: MapsWatched(maps) for index, maps in rendered_maps(data, split).items()}
+    return {
+        names[index]: MapsWatched(maps)
+        for index, maps in rendered_maps(data, split, size=SIZE, step=Sampling().step).items()
+    }
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What watches the clip: I3D to Mixed_4f, in any width, or a frozen image network's maps read over time.
 
-I3D is Inception-v1 with every filter inflated to three axes (Carreira and Zisserman 2017); its channel numbers
-are those of Inception-v1. The paper cuts it after Mixed_4f: what comes before is the trunk (3.1), what comes
+I3D is Inception-v1 with every filter inflated to three axes (Carreira and Zisserman 2017), with the channels
+of that. The paper cuts it after Mixed_4f: what comes before is the trunk (3.1), what comes
 behind is the I3D head (3.3).
 """
 
@@ -56,7 +56,7 @@ class Conv(nn.Sequential):
         stride: tuple[int, int, int] = (1, 1, 1),
         norm: Norm = "group",
     ) -> None:
-        padding = tuple(size // 2 for size in kernel)
+        padding = kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
         super().__init__(
             nn.Conv3d(given, made, kernel, stride, padding, bias=False),
             nn.BatchNorm3d(made, eps=1e-3) if norm == "batch" else nn.GroupNorm(GROUPS, made),
@@ -93,7 +93,7 @@ class Mixed(nn.Module):
 
 
 def pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.MaxPool3d:
-    """A maximum whose sides are the input's divided by the stride, rounded up (down where the kernel is 2)."""
+    """A maximum; sides are the input's divided by the stride, rounded up."""
     return nn.MaxPool3d(kernel, stride, tuple((size - 1) // 2 for size in kernel))
 
 
@@ -140,7 +140,7 @@ class FrozenMaps(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, video: Tensor) -> Tensor:
-        x = video.transpose(1, 2).flatten(3).float()  # (B,K,T,H'·W'): a quarter of the time of 3D convolutions
+        x = video.transpose(1, 2).flatten(3).float()  # (B,K,T,H'·W'): faster than 3D
         return self.layers(x).unflatten(3, video.shape[3:])
 
 
