@@ -44,8 +44,19 @@ def fit_linear(
 ) -> KeyframeLinear:
     """L-BFGS to the optimum of mean binary cross-entropy + `decay`·|weight|²; convex, so without a seed."""
     labels, known = _labels(tracklets, boxes)
-    inputs = torch.from_numpy(_vectors(tracklets, boxes, stats)[known])
-    targets = torch.from_numpy(labels[known]).float()
+    weight, bias = fit_logistic(_vectors(tracklets, boxes, stats)[known], labels[known], decay)
+    return KeyframeLinear(weight, bias, stats)
+
+
+def fit_logistic(
+    features: NDArray[np.float32], labels: NDArray[np.floating], decay: float = 1e-2
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight (F, C) and bias (C,) of one logistic regression for each column of labels (N, C) in 0–1.
+
+    L-BFGS to the optimum of mean binary cross-entropy, summed over classes, + `decay`·|weight|²; features
+    (N, F) should be of spread 1 or so, since one decay holds for all.
+    """
+    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels).float()
     weight = torch.zeros(inputs.shape[1], targets.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
@@ -59,7 +70,7 @@ def fit_linear(
         return loss
 
     optimizer.step(closure)
-    return KeyframeLinear(weight.detach().numpy(), bias.detach().numpy(), stats)
+    return weight.detach().numpy(), bias.detach().numpy()
 
 
 def _labels(tracklets: list[Tracklet], boxes: KeyBoxes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from lart_mini import ava
 from lart_mini.boxes import overlap
 from lart_mini.lart.datasets import group_others
-from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet
+from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet, middles
 
 OFFSETS = (-14, -9, -5, 0, 5, 9, 14)  # frames of the window that the teacher looks at
 LOOKED_AT = 44  # joints; the forty-fifth row of the released format is zero
@@ -42,23 +42,14 @@ class Glimpses:
 
 def look(tracklets: list[Tracklet]) -> Glimpses:
     """Watch one place for a second, for every tracklet and every second in which it has a detection."""
-    features, owners, middles = [], [], []
+    features, owners, times = [], [], []
     for index, others in enumerate(group_others(tracklets)):
         scene = [tracklets[index], *(tracklets[other] for other in others)]
-        middle = _middles(tracklets[index])
+        middle = middles(tracklets[index])
         features.append(np.concatenate([_glimpse(scene, middle, offset) for offset in OFFSETS], axis=1))
         owners.append(np.full(len(middle), index))
-        middles.append(middle)
-    return Glimpses(*(np.concatenate(part) for part in (features, owners, middles)))
-
-
-def _middles(tracklet: Tracklet) -> NDArray[np.int64]:
-    """Of each second (centred on a multiple of 30 frames) the detected frame nearest to its centre."""
-    shown = np.flatnonzero(tracklet.detected)
-    key = ava.nearest_keyframe(tracklet.frame[shown])
-    order = np.lexsort((np.abs(tracklet.frame[shown] - key), key))
-    _, first = np.unique(key[order], return_index=True)
-    return shown[order][first]
+        times.append(middle)
+    return Glimpses(*(np.concatenate(part) for part in (features, owners, times)))
 
 
 def _glimpse(scene: list[Tracklet], middle: NDArray[np.int64], offset: int) -> NDArray[np.float32]:

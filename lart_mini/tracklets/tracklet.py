@@ -141,6 +141,18 @@ def _run_starts(rows: NDArray[Any]) -> NDArray[np.intp]:
     return np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
 
 
+def middles(tracklet: Tracklet) -> NDArray[np.int64]:
+    """Of each second (centred on a multiple of 30 frames) the detected frame nearest to its centre, a row.
+
+    What is known of a person at 1 Hz is taken there, and holds for the whole second (section 3.2).
+    """
+    shown = np.flatnonzero(tracklet.detected)
+    key = ava.nearest_keyframe(tracklet.frame[shown])
+    order = np.lexsort((np.abs(tracklet.frame[shown] - key), key))
+    _, first = np.unique(key[order], return_index=True)
+    return shown[order][first]
+
+
 def parse_name(name: str, file: object) -> dict[str, Any]:
     """video, keyframe and track as a tracklet's name tells them. Raises BadInput (naming `file`)."""
     match = NAME_PATTERN.fullmatch(name)
