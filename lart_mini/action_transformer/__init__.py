@@ -1,5 +1,6 @@
 """The Video Action Transformer: a person is the query, the whole clip is what it looks at (10)."""
 
+from lart_mini.action_transformer.attention import GROUPS, Looked, groups_of, looked_at
 from lart_mini.action_transformer.datasets import (
     ClipDataset,
     KeyClip,
@@ -8,6 +9,7 @@ from lart_mini.action_transformer.datasets import (
     Sampling,
     Watched,
     batch_of,
+    box_clips,
     key_clips,
 )
 from lart_mini.action_transformer.model import (
@@ -47,6 +49,7 @@ from lart_mini.action_transformer.recipe import (
 )
 
 __all__ = [
+    "GROUPS",
     "PRESETS",
     "RPN",
     "ActionRecipe",
@@ -56,6 +59,7 @@ __all__ = [
     "ClipDataset",
     "Detected",
     "KeyClip",
+    "Looked",
     "MapsWatched",
     "Output",
     "PicturesWatched",
@@ -67,12 +71,15 @@ __all__ = [
     "adamw",
     "anchor_boxes",
     "batch_of",
+    "box_clips",
     "box_scores",
     "decode",
     "detect",
     "encode",
+    "groups_of",
     "key_clips",
     "longer",
+    "looked_at",
     "loss",
     "nms",
     "overlaps",

@@ -123,6 +123,25 @@ def key_clips(groundtruth: pl.DataFrame, watched: dict[str, Watched]) -> list[Ke
     return found
 
 
+def box_clips(boxes: pl.DataFrame, watched: dict[str, Watched]) -> list[KeyClip]:
+    """Key frames with anybody's boxes, as `KeyBoxes.table` has them, and no labels.
+
+    `person` is a box's row in the table. Raises BadInput for unknown videos.
+    """
+    found = []
+    for key, rows in boxes.with_row_index("row").group_by(["video", "second"], maintain_order=True):
+        video, second = str(key[0]), int(str(key[1]))
+        if video not in watched:
+            raise BadInput("maps", "video", f"maps of {video}", "none")
+        box, number = (
+            rows.select(CORNERS).to_numpy().astype(np.float32),
+            rows["row"].to_numpy().astype(np.int64),
+        )
+        labels = np.zeros((len(box), len(ava.EVALUATED)), np.float32)
+        found.append(KeyClip(watched[video], video, second, box, number, labels))
+    return found
+
+
 def on_map(box: NDArray[np.float32], watched: Watched) -> NDArray[np.float32]:
     """Boxes (N,4) in fractions of the picture, in fractions of what the network watches."""
     high, wide = watched.covered

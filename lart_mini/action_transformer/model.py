@@ -64,7 +64,7 @@ class ActionTransformerConfig:
 
     trunk: Literal["frozen", "I3D"] = "frozen"
     given: int = 152  # channels of frozen maps
-    channels: int = 96  # that are made of them
+    channels: int = 64  # that are made of them
     scale: float = 0.125  # widths of I3D's blocks, in trunk and head, beside the published ones
     norm: Norm = "group"  # "batch" is fixed, as published
     cells: tuple[int, int, int] = (4, 14, 24)  # T', H', W' of the training clips: the unit of places
@@ -80,7 +80,7 @@ class ActionTransformerConfig:
     classes: int = 60  # beside the background
     proposals: int = 0  # R; 0: the head is given boxes
     nms: float = 0.7  # overlap from which proposals are the same
-    rpn_width: int = 96
+    rpn_width: int = 64
     anchor_scales: tuple[float, ...] = (0.13, 0.22, 0.35, 0.54)  # square root of the area, in frame heights
     anchor_aspects: tuple[float, ...] = (0.22, 0.4, 0.8)  # width over height, pixels
     wide: float = 192 / 112  # the picture's width over its height

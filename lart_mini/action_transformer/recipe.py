@@ -246,6 +246,8 @@ class ActionRecipe:
     data_seed: int = 0
     folds: int = 0  # K; 0: the single split
     fold: int = 0  # whose takes are held out
+    train_videos: int = 0  # of them, the first so many; 0: all
+    val_videos: int = 0
     seed: int = 0  # of weights, samples and dropout
     preset: str = "mini"
     head: Literal["Tx", "I3D", "Tx+I3D"] = "Tx"
@@ -263,7 +265,7 @@ class ActionRecipe:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise BadInput("recipe", "preset", " | ".join(PRESETS), self.preset)
-        check_fields("recipe", self, {"folds": (0, 1000), "dropout": (0, 0.99), "frames": (2, 1000)})
+        check_fields("recipe", self, {"dropout": (0, 0.99), "frames": (2, 1000)})
         self.config(), self.sampling(), self.training()  # raise BadInput
 
     def config(self) -> ActionTransformerConfig:
@@ -287,18 +289,19 @@ class ActionRecipe:
 
     def clips(self, split: str) -> list[KeyClip]:
         """The annotated key frames of a split, with the frozen trunk's maps."""
-        data = self.data()
-        return key_clips(read_groundtruth(data.groundtruth(split)), watched_maps(data, split))
+        data, videos = self.data(), self.train_videos if split == "ava-train" else self.val_videos
+        watched = watched_maps(data, split, videos)
+        truth = read_groundtruth(data.groundtruth(split))
+        return key_clips(truth.filter(pl.col("video").is_in(list(watched))), watched)
 
 
 @lru_cache(maxsize=4)
-def watched_maps(data: Rendered, split: str) -> dict[str, Watched]:
-    """The videos of a split by their names, as the frozen trunk sees them."""
+def watched_maps(data: Rendered, split: str, videos: int = 0) -> dict[str, Watched]:
+    """The first `videos` of a split (0: all) by their names, as the frozen trunk sees them."""
     names = data.videos(split)["video"].to_list()
-    return {
-        names[index]: MapsWatched(maps)
-        for index, maps in rendered_maps(data, split, size=SIZE, step=Sampling().step).items()
-    }
+    chosen = range(min(videos or len(names), len(names)))
+    found = rendered_maps(data, split, chosen, size=SIZE, step=Sampling().step)
+    return {names[index]: MapsWatched(maps) for index, maps in found.items()}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lart_mini.data.mini_ava import (
     mini_ava,
     scene_of,
 )
-from lart_mini.data.rendered import Rendered, rendered, world_of
+from lart_mini.data.rendered import Rendered, rendered, with_takes, world_of
 from lart_mini.data.skeletons import (
     COCO17,
     COCO17_EDGES,
@@ -85,5 +85,6 @@ __all__ = [
     "split_by_fold",
     "video_level",
     "video_scene",
+    "with_takes",
     "world_of",
 ]

@@ -1,5 +1,12 @@
 """Figures of one look: people, what a model is and does, and sliders."""
 
+from lart_mini.figures.action_transformer import (
+    attention_on_frames,
+    binned_ap,
+    keys_in_colour,
+    looked_bars,
+    pca_colours,
+)
 from lart_mini.figures.base import (
     BELOW_TO_ABOVE,
     CYCLE,
@@ -66,7 +73,9 @@ __all__ = [
     "attention_from_above",
     "attention_maps",
     "attention_masks",
+    "attention_on_frames",
     "attention_over_time",
+    "binned_ap",
     "class_bars",
     "class_counts",
     "class_gains",
@@ -85,13 +94,16 @@ __all__ = [
     "graph_on_bodies",
     "hidden_curve",
     "interval_text",
+    "keys_in_colour",
     "ladder",
     "lart_diagram",
     "learned_graph",
+    "looked_bars",
     "loss_curves",
     "mesh_strip",
     "movie",
     "new_figure",
+    "pca_colours",
     "people_curve",
     "person_vectors",
     "picture_strip",
