@@ -53,7 +53,15 @@ from lart_mini.figures.people import (
     tracklet_strip,
     upright,
 )
-from lart_mini.figures.pictures import Marked, draw_people, picture_strip, play, player, write_video
+from lart_mini.figures.pictures import (
+    Marked,
+    draw_people,
+    outlined,
+    picture_strip,
+    play,
+    player,
+    write_video,
+)
 from lart_mini.figures.skeletr import attention_from_above, graph_on_bodies, learned_graph
 from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, tracker_dots
 from lart_mini.figures.widgets import explore
@@ -103,6 +111,7 @@ __all__ = [
     "mesh_strip",
     "movie",
     "new_figure",
+    "outlined",
     "pca_colours",
     "people_curve",
     "person_vectors",

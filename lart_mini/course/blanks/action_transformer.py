@@ -79,7 +79,7 @@ def _unit(given: int, width: int, hidden: int = 1) -> TxUnit:
 
 
 @torch.no_grad()
-def _attend(Q: Tensor, X: Tensor, W_k: Tensor, W_v: Tensor) -> tuple[Tensor, Tensor]:
+def _ask_the_clip(Q: Tensor, X: Tensor, W_k: Tensor, W_v: Tensor) -> tuple[Tensor, Tensor]:
     """What `TxUnit` adds to its queries: Q (N,D), cells X (M,C), two (C,D) -> A (N,D), a (N,M)."""
     unit = _unit(*W_k.shape)
     unit.key.weight.copy_(W_k.T)
@@ -239,9 +239,9 @@ BLANKS = (
         tolerance=1e-4,
     ),
     Blank(
-        "attend",
+        "ask_the_clip",
         HERE,
-        _attend,
+        _ask_the_clip,
         _looks,
         (
             Slip("the scores are not divided by the square root of D", gives(_attended(-1, False), 1e-4)),
