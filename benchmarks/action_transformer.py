@@ -25,8 +25,10 @@ from torch.nn import functional as F
 from lart_mini import ava
 from lart_mini.action_transformer import (
     GROUPS,
+    PICTURE_SIZE,
     ActionRecipe,
     KeyClip,
+    batch_of,
     box_clips,
     box_scores,
     detect,
@@ -39,15 +41,13 @@ from lart_mini.action_transformer import (
     trained,
     watched_maps,
 )
-from lart_mini.action_transformer.datasets import batch_of
-from lart_mini.action_transformer.recipe import SIZE
 from lart_mini.baselines import fit_logistic
 from lart_mini.data import with_takes
 from lart_mini.evaluation import CORNERS, KeyBoxes, Resampled, ava_rows, draw, evaluate, key_boxes, resample
 from lart_mini.progress import progress
 
 OURS = "Action Transformer"
-DECAYS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+DECAYS = (3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 HEADS: dict[str, dict[str, Any]] = {
     "Action Transformer": {},
     "I3D head": {"head": "I3D"},
@@ -83,13 +83,14 @@ def main() -> None:
     for name in options.only:
         details[name] = bench.network(name, options.seeds, options.runs)
         print(name, json.dumps(details[name]), flush=True)
+        if options.json:
+            told = found | bench.report() | {"networks": details}
+            options.json.write_text(json.dumps(told, indent=1) + "\n")
     report = bench.report()
     for name, row in report["mAP"].items():
         print(
             f"{name:44s}" + "".join(f"{k} {v[0]:5.1f} ({v[1]:.1f} to {v[2]:.1f})  " for k, v in row.items())
         )
-    if options.json:
-        options.json.write_text(json.dumps(found | report | {"networks": details}, indent=1) + "\n")
 
 
 class Bench:
@@ -259,7 +260,7 @@ def person_ap(people: pl.DataFrame, detected, clips: list[KeyClip]) -> float:
 
 def attention_table(model, clips: list[KeyClip], recipe: ActionRecipe, data) -> dict[str, Any]:
     """Attention by area of every group, heads of the last layer averaged; 1 is chance."""
-    looked = looked_at(model, clips, recipe.sampling(), data, "ava-val", SIZE, progress=True)
+    looked = looked_at(model, clips, recipe.sampling(), data, "ava-val", PICTURE_SIZE, progress=True)
     found = {name: round(float(looked.ratio((name,))[-1].mean()), 2) for name in GROUPS}
     own = looked.ratio()
     found["own person"] = round(float(own[-1].mean()), 2)

@@ -33,6 +33,7 @@ from lart_mini.action_transformer.proposals import (
     propose,
 )
 from lart_mini.action_transformer.recipe import (
+    PICTURE_SIZE,
     ActionRecipe,
     Detected,
     Trained,
@@ -50,6 +51,7 @@ from lart_mini.action_transformer.recipe import (
 
 __all__ = [
     "GROUPS",
+    "PICTURE_SIZE",
     "PRESETS",
     "RPN",
     "ActionRecipe",

@@ -53,7 +53,7 @@ SOMEBODY = 0.5  # overlap from which a proposal is a person's (API)
 BOX_WEIGHT, RPN_WEIGHT = 1.0, 0.5  # beside 1 for the classes
 WEIGHT_DECAY = 0.02
 SAME = 0.5  # overlap from which two found boxes are one person
-SIZE = (108, 192)  # height, width of the pictures that the frozen trunk sees
+PICTURE_SIZE = (108, 192)  # height, width of the pictures that the frozen trunk sees
 ROWS = 0.001  # scores below are no rows
 Scores = NDArray[np.float32]
 
@@ -300,7 +300,7 @@ def watched_maps(data: Rendered, split: str, videos: int = 0) -> dict[str, Watch
     """The first `videos` of a split (0: all) by their names, as the frozen trunk sees them."""
     names = data.videos(split)["video"].to_list()
     chosen = range(min(videos or len(names), len(names)))
-    found = rendered_maps(data, split, chosen, size=SIZE, step=Sampling().step)
+    found = rendered_maps(data, split, chosen, size=PICTURE_SIZE, step=Sampling().step)
     return {names[index]: MapsWatched(maps) for index, maps in found.items()}
 
 

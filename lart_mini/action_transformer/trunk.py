@@ -133,8 +133,8 @@ class FrozenMaps(nn.Module):
     def __init__(self, given: int, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        layers: list[nn.Module] = [nn.GroupNorm(1, given)]
-        for before, over, stride in ((given, 1, 1), (channels, 3, 2), (channels, 3, 1)):
+        layers: list[nn.Module] = [nn.GroupNorm(1, given, affine=False)]
+        for before, over, stride in ((given, 1, 1), (channels, 3, 2)):
             conv = nn.Conv2d(before, channels, (over, 1), (stride, 1), (over // 2, 0), bias=False)
             layers += [conv, nn.GroupNorm(GROUPS, channels), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)

@@ -1,6 +1,6 @@
 """Figures of one look: people, what a model is and does, and sliders."""
 
-from lart_mini.figures.action_transformer import (
+from lart_mini.figures.attention import (
     attention_on_frames,
     binned_ap,
     keys_in_colour,
