@@ -158,8 +158,12 @@ def test_detections_are_boxes_in_the_picture_and_no_two_are_one_person() -> None
     assert scores.shape == (4, 60)
     again = recipe.box_scores(network, clips[::-1], sampling, batch_size=1)
     np.testing.assert_allclose(again, scores[[2, 3, 0, 1]], atol=1e-5)
-    hit = recipe.proposal_recall(network, clips, sampling, 1000, threshold=0.1)
-    assert hit.shape == (4,) and hit.any()
+    ranks = recipe.proposal_ranks(network, clips, sampling, 30, threshold=0.1)
+    few = recipe.proposal_ranks(network, clips, sampling, 6, threshold=0.1)
+    assert ranks.shape == (4,) and (np.minimum(ranks, 6) == few).all() and ranks.min() < 30
+    proposed = network.look(batch_of(clips[:1], sampling).video, None, 30).boxes[0]
+    over = recipe.overlaps(torch.from_numpy(on_map(BOX, WATCHED)), proposed) >= 0.1
+    assert ranks[:2].tolist() == [int(row.nonzero()[0]) if row.any() else 30 for row in over]
 
 
 # ----------------------------------------------------------------------------------------- attention on masks

@@ -144,7 +144,8 @@ def roi_pool(x: Tensor, boxes: Tensor, cells: int = ROI) -> Tensor:
     """Each box's part of a map: x (B,C,H',W'), boxes (B,N,4) -> (B,N,C,cells,cells).
 
     2·cells x 2·cells bilinear samples, the middles of equal parts of the box, and the largest of each four:
-    "a 14 x 14 output, followed by a max pool to get a 7 x 7 feature map" (3.4).
+    "a 14 x 14 output, followed by a max pool to get a 7 x 7 feature map" (3.4). The API's
+    crop has its outermost samples on the box's edges; the middle of a part leaves the neighbours out.
     """
     count = 2 * cells
     share = (torch.arange(count, device=x.device, dtype=boxes.dtype) + 0.5) / count

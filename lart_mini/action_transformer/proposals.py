@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,10 +57,9 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, most: int) -> Tensor:
     counts as better.
     """
     order = scores.argsort(descending=True, stable=True)
-    over = overlaps(boxes[order], boxes[order]) > threshold
-    gone = torch.zeros(len(order), dtype=torch.bool, device=boxes.device)
-    kept: list[int] = []
-    for place in range(len(order)):
+    over = (overlaps(boxes[order], boxes[order]) > threshold).cpu().numpy()
+    gone, kept = np.zeros(len(over), bool), list[int]()
+    for place in range(len(over)):
         if len(kept) == most:
             break
         if not gone[place]:

@@ -218,20 +218,24 @@ def detect(
 
 
 @torch.no_grad()
-def proposal_recall(
+def proposal_ranks(
     model: ActionTransformer,
     clips: Sequence[KeyClip],
     sampling: Sampling,
     proposals: int,
     threshold: float = 0.5,
-) -> NDArray[np.bool_]:
-    """Is each box of the clips overlapped so by one of the R best proposals? (N,), one clip after another."""
+) -> NDArray[np.int64]:
+    """Of each box of the clips (N,) the place of the first of R proposals that overlaps it so; R for none.
+
+    Recall with the r best proposals, r ≤ R, is the share of places below r.
+    """
     model.eval()
-    found = [np.zeros(0, np.bool_)]
+    found = [np.zeros(0, np.int64)]
     for _, batch in _batches(clips, sampling, 8, False):
-        boxes = model.look(batch.video, None, proposals).boxes
-        hit = overlaps(batch.box, boxes).amax(-1) >= threshold
-        found.append(hit[batch.present].numpy())
+        batch = batch.to(model.device)
+        hit = overlaps(batch.box, model.look(batch.video, None, proposals).boxes) >= threshold  # (B,N,R)
+        rank = torch.where(hit.any(-1), hit.float().argmax(-1), proposals)
+        found.append(rank[batch.present].cpu().numpy())
     return np.concatenate(found)
 
 
