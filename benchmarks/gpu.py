@@ -177,9 +177,7 @@ def whole_training(
     return found | shares | {"GPU ms": 1000 * busy / steps, "kernels": len(spans) / steps}
 
 
-def measure(
-    name: str, options: argparse.Namespace, rate: float, results: dict[str, Any]
-) -> Iterator[None]:
+def measure(name: str, options: argparse.Namespace, rate: float, results: dict[str, Any]) -> Iterator[None]:
     """All that is measured of a preset, put into `results` step by step."""
     config = preset(name)
     tracklets = mini_ava(options.size).tracklets("ava-train")

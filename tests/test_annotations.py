@@ -348,5 +348,3 @@ def test_memory_that_was_handed_back_is_read_again(
     monkeypatch.setattr("lart_mini.skeletr.store.RESIDENT_BYTES", 1)
     for _ in range(2):
         assert torch.equal(evaluation_input(store, np.arange(3), KINDS["3d"], stream), before)
-
-

@@ -56,8 +56,8 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     for _ in range(8):  # three notes have six orders
         save_model(path, model, stats, {"stage": "pre-train", "epochs": 3})
         assert path.read_bytes() == first
-    save_model(path, model, stats, {"stage": "vor-tränieren \u2028\x1f\"", "epochs": 3})
-    assert load_model(path)[2]["stage"] == "vor-tränieren \u2028\x1f\""
+    save_model(path, model, stats, {"stage": 'vor-tränieren \u2028\x1f"', "epochs": 3})
+    assert load_model(path)[2]["stage"] == 'vor-tränieren \u2028\x1f"'
 
 
 def test_a_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:

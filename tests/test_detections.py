@@ -264,8 +264,15 @@ def errors(scene: Scene) -> dict[str, np.ndarray]:
         inside = ((pixels > low - 0.05 * extent) & (pixels < low + 1.05 * extent)).all(axis=(1, 2))
         joints, true = joints - joints[:, :1], true - true[:, :1]
         off = joints - true
-        rows.append([inside, length(off), length(procrustes(joints, true)), abs(off[..., 2]).mean(1),
-                     length(off[..., :2])])
+        rows.append(
+            [
+                inside,
+                length(off),
+                length(procrustes(joints, true)),
+                abs(off[..., 2]).mean(1),
+                length(off[..., :2]),
+            ]
+        )
     columns = map(np.concatenate, zip(*rows, strict=True))
     return dict(zip(("inside", "mpjpe", "pa", "depth", "across"), columns, strict=True))
 

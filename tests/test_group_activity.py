@@ -65,9 +65,7 @@ def captured(library: Library, actor: Performance) -> tuple[Clip, int]:
 
 
 @pytest.mark.parametrize("moving", [False, True])
-def test_everybody_moves_as_captured(
-    library: Library, scenes: dict[bool, list[Scene]], moving: bool
-) -> None:
+def test_everybody_moves_as_captured(library: Library, scenes: dict[bool, list[Scene]], moving: bool) -> None:
     for scene in scenes[moving]:
         for actor in scene.actors:
             clip, first = captured(library, actor)

@@ -417,9 +417,7 @@ def linked(crowd: dict[str, Scene], free_body: Body) -> dict[str, dict[str, Vide
     }
 
 
-def test_labels_end_with_the_window_whose_key_frame_they_are_of(
-    linked: dict[str, dict[str, Video]]
-) -> None:
+def test_labels_end_with_the_window_whose_key_frame_they_are_of(linked: dict[str, dict[str, Video]]) -> None:
     late = 0
     for tracker in ("lart", "iou", "truth"):
         for one in linked["ava-train"][tracker].tracklets:

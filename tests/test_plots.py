@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lart_mini import progress
-from lart_mini.figures import base, model, people, skeletr, tracks, ups, widgets
+from lart_mini.figures import attention, base, model, people, skeletr, tracks, ups, widgets
 from lart_mini.figures.diagram import STAGES, lart_diagram
 from lart_mini.lart.config import LARTConfig
 from lart_mini.people import body
@@ -48,6 +48,8 @@ HELD = np.array([1, 1, 2, 3, -1, -1])
 HALF = {"a": 3.0, "b": None}
 WORDS = load_vocabulary(["walk", "sit"], bins=4)
 POSE = RNG.normal(0, 0.4, (17, 3))
+PICTURE = RNG.integers(0, 256, (9, 16, 3), np.uint8)
+MAPS, BOX = RNG.random((2, 3, 4)), (0.2, 0.1, 0.6, 0.9)
 
 
 def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
@@ -85,6 +87,9 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "routes": ups.routes_over_training([0, 5], RNG.integers(0, 2, (2, 2, 3)), [a, "b"], title=t),
         "foreseen": ups.foreseen(POSE[None], np.array([[0.2, 0.8]]), [a, "b"], title=t),
         "ratios": ups.over_ratios({a: [(5, 4, 6), (7, 7, 7)]}, [0.5, 1], title=t, measure=x),
+        "watched": attention.attention_on_frames([PICTURE] * 2, {a: MAPS}, BOX, [x, "y"], title=t),
+        "mass": attention.looked_bars({a: {x: 1.0, "y": 3.0}, "b": {x: 0.5, "y": 1.0}}, title=t),
+        "bins": attention.binned_ap({a: [(x, 0.5, 3), ("y", 0.2, 4)]}, title=t),
         "vectors": model.person_vectors(RNG.normal(size=(9, 5)), {a: (2, {0: x}), "b": (3, {})}, title=t),
     }  # fmt: skip
 
@@ -525,3 +530,15 @@ def test_colours_are_told_apart_by_the_colour_blind(blindness: str) -> None:
     assert (np.diff(rising) < 0).all(), "more is darker"
     ends = seen(colormaps[base.BELOW_TO_ABOVE]([0.15, 0.5, 0.85]), blindness)
     assert np.linalg.norm(ends[0] - ends[2]) > 20 and ends[1, 0] > max(ends[0, 0], ends[2, 0]) + 20
+
+
+def test_keys_that_are_alike_have_like_colours() -> None:
+    keys = np.zeros((4, 6, 8))
+    keys[:, 3:, 0], keys[2:, :, 1] = 5, 1
+    colours = attention.pca_colours(keys + 1e-9 * RNG.normal(size=keys.shape))
+    assert colours.shape == (4, 6, 3) and colours.min() >= 0 and colours.max() <= 1
+    assert abs(colours[0, 0] - colours[0, 3]).max() > 0.9, "the largest difference has the whole scale"
+    assert abs(colours[0, 0, :2] - colours[1, 2, :2]).max() < 0.05
+    figure = attention.keys_in_colour(PICTURE, {"a": keys, "b": keys}, title="t", covered=(0.5, 1.0))
+    assert [axes.get_title() for axes in figure.axes] == ["the key frame", "a", "b"]
+    assert figure.axes[1].images[0].get_extent() == [0, 16, 18, 0], "the map goes on below the picture"

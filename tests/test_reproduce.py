@@ -222,9 +222,7 @@ def test_nothing_of_other_code_is_left(project: Path, monkeypatch: pytest.Monkey
             monkeypatch.setattr(kept, "versions", lambda: {"torch": "another"})
 
 
-def test_code_is_known_by_package_data_and_libraries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_is_known_by_package_data_and_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, clip = tmp_path / "lart_mini" / "data" / "scene.py", tmp_path / "data_samples" / "clip.npz"
     for file in (source, clip):
         file.parent.mkdir(parents=True)

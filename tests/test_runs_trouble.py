@@ -136,7 +136,14 @@ def test_what_stays_was_made_by_one_command(tmp_path: Path) -> None:
 
 
 PARTS = [
-    "", "{", "[]", "null", "[" * 10_000, '{"values": {}}', '"\\ud800"', "\x00",
+    "",
+    "{",
+    "[]",
+    "null",
+    "[" * 10_000,
+    '{"values": {}}',
+    '"\\ud800"',
+    "\x00",
     '{"values": 1, "title": 2}',
 ]
 

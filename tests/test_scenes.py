@@ -102,7 +102,7 @@ def test_nothing_is_scored_that_training_never_shows(library: Library, pool: lis
 def test_a_performance_shows_its_action_about_the_first_key_frames(pool: list[Segment]) -> None:
     for seed, target in enumerate(sorted(actions_of(pool))):
         actor = perform(np.random.default_rng(seed), pool, FRAMES, target)
-        assert actor.labels[SHOWN_FROM : SHOWN_TO, target - 1].any(), target
+        assert actor.labels[SHOWN_FROM:SHOWN_TO, target - 1].any(), target
         assert not actor.labels[~actor.present].any()
         # In the scene from one frame to another without a break.
         assert np.abs(np.diff(actor.present.astype(int))).sum() <= 2

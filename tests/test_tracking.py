@@ -395,8 +395,14 @@ def test_tracklets_hold_what_was_seen_and_repeat_it_in_gaps(free_body: Body) -> 
     path[10:14] = np.nan
     seen = person(path, first=100)
     made = to_tracklets(
-        seen, np.full(len(seen), 4), free_body,
-        dataset="ava-val", video="video_00001", frame_size=(720, 1280), span=(98, 40), keyframe=120,
+        seen,
+        np.full(len(seen), 4),
+        free_body,
+        dataset="ava-val",
+        video="video_00001",
+        frame_size=(720, 1280),
+        span=(98, 40),
+        keyframe=120,
     )
     (one,) = made
     assert one.name == "ava-val_video_00001_000120_4_40" and one.frame.tolist() == list(range(98, 138))

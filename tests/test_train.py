@@ -197,9 +197,7 @@ def test_loss_ignores_undetected_and_unlabelled_tokens_but_not_masked_ones() -> 
 def test_losses_of_parts_add_up_to_the_whole() -> None:
     batch, logits = batch_and_logits()
     tokens = (batch.label_weight * batch.detected).sum()
-    parts = [
-        masked_bce(logits[i : i + 1], batch[i : i + 1], tokens) for i in range(len(batch))
-    ]
+    parts = [masked_bce(logits[i : i + 1], batch[i : i + 1], tokens) for i in range(len(batch))]
     assert sum(parts) == pytest.approx(masked_bce(logits, batch).item())
 
 

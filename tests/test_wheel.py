@@ -14,8 +14,8 @@ import pytest
 from notebook_kit import ROOT
 
 # Folder of the checkout → what of it a wheel holds.
-# json and parquet
-SHIPPED = {"benchmarks": "*.[jp][sa]*", "data_samples": "**/*", "notebooks": "*.ipynb", "profiles": "*.yaml"}
+# json, parquet, safetensors
+SHIPPED = {"benchmarks": "*.[jps][sa]*", "data_samples": "**/*", "notebooks": "*.ipynb", "profiles": "*.yaml"}
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "lart_mini", *SHIPPED)
 BUILD = "from setuptools import build_meta; build_meta.build_wheel('out'); build_meta.build_sdist('out')"
 

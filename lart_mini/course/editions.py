@@ -29,6 +29,7 @@ from lart_mini.files import BadInput, atomic_path, optional
 from lart_mini.runs.plan import read_notebook
 
 NEIGHBOUR = re.compile(r"\]\((\d\d_\w+)\.ipynb")  # a link to another notebook
+STORED = ("*.json", "*.parquet", "*.safetensors")  # in benchmarks/
 KEPT_BACK = {"solution", "instructor"}  # tags of what a student does not get
 CONFIG = '''"""What nbgrader needs to know of this course."""
 
@@ -128,9 +129,9 @@ def write_course(notebooks: Path, out: Path) -> Iterator[str]:
         if not made["success"]:
             raise BadInput(path, "nbgrader", "an assignment", made.get("error") or made.get("log"))
         yield f"{path.stem}: {len(blanks)} blanks ({', '.join(blanks)})"
-    stored = notebooks.parent / "benchmarks"  # measured numbers that notebooks show
+    stored = notebooks.parent / "benchmarks"  # what was measured, and notebooks show
     for folder in (".", "source", "student"):  # each beside an edition's notebooks
-        for path in (*stored.glob("*.json"), *stored.glob("*.parquet")):
+        for path in (path for kind in STORED for path in stored.glob(kind)):
             (out / folder / "benchmarks").mkdir(exist_ok=True)
             shutil.copy(path, out / folder / "benchmarks")
 

@@ -9,8 +9,17 @@ from lart_mini.data.group_activity import (
     group_scenes,
 )
 from lart_mini.data.labelled_videos import Actors, LabelledVideos, Task, labelled_videos
-from lart_mini.data.mini_ava import SIZES, SPLITS, MiniAva, Size, compose_videos, linked, mini_ava, scene_of
-from lart_mini.data.rendered import Rendered, rendered, world_of
+from lart_mini.data.mini_ava import (
+    SIZES,
+    SPLITS,
+    MiniAva,
+    Size,
+    compose_videos,
+    linked,
+    mini_ava,
+    scene_of,
+)
+from lart_mini.data.rendered import Rendered, rendered, with_takes, world_of
 from lart_mini.data.skeletons import (
     COCO17,
     COCO17_EDGES,
@@ -75,5 +84,6 @@ __all__ = [
     "split_by_fold",
     "video_level",
     "video_scene",
+    "with_takes",
     "world_of",
 ]

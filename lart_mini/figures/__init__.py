@@ -1,5 +1,12 @@
 """Figures of one look: people, what a model is and does, and sliders."""
 
+from lart_mini.figures.attention import (
+    attention_on_frames,
+    binned_ap,
+    keys_in_colour,
+    looked_bars,
+    pca_colours,
+)
 from lart_mini.figures.base import (
     BELOW_TO_ABOVE,
     CYCLE,
@@ -46,7 +53,15 @@ from lart_mini.figures.people import (
     tracklet_strip,
     upright,
 )
-from lart_mini.figures.pictures import Marked, draw_people, picture_strip, play, player, write_video
+from lart_mini.figures.pictures import (
+    Marked,
+    draw_people,
+    outlined,
+    picture_strip,
+    play,
+    player,
+    write_video,
+)
 from lart_mini.figures.skeletr import attention_from_above, graph_on_bodies, learned_graph
 from lart_mini.figures.tracks import cost_tables, draw_detections, track_rows, tracker_dots
 from lart_mini.figures.ups import foreseen, over_ratios, pose_as_written, routes_over_training, word_map
@@ -67,7 +82,9 @@ __all__ = [
     "attention_from_above",
     "attention_maps",
     "attention_masks",
+    "attention_on_frames",
     "attention_over_time",
+    "binned_ap",
     "class_bars",
     "class_counts",
     "class_gains",
@@ -87,14 +104,18 @@ __all__ = [
     "graph_on_bodies",
     "hidden_curve",
     "interval_text",
+    "keys_in_colour",
     "ladder",
     "lart_diagram",
     "learned_graph",
+    "looked_bars",
     "loss_curves",
     "mesh_strip",
     "movie",
     "new_figure",
+    "outlined",
     "over_ratios",
+    "pca_colours",
     "people_curve",
     "person_vectors",
     "picture_strip",

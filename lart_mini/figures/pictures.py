@@ -53,6 +53,15 @@ def draw_people(picture: Picture, people: Sequence[Marked], *, letters: int = 12
     return np.asarray(image)
 
 
+def outlined(picture: Picture, boxes: NDArray, colour: str) -> Picture:
+    """The picture (H,W,3) with boxes (N,4), corners in its pixels, as thin lines without words."""
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    for box in np.asarray(boxes).tolist():
+        pen.rectangle([float(x) for x in box], outline=colour)
+    return np.asarray(image)
+
+
 def _words(pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int, int]) -> None:
     font, line, gap = _font(letters), 4 * letters // 3, letters // 4
     actions = [(_short(name), score) for name, score in one.actions[:MOST_LINES]]

@@ -43,9 +43,7 @@ class Mutant:
 def all_mutants() -> dict[str, list[Mutant]]:
     """The mutants of every list, by its name."""
     names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return {
-        name: importlib.import_module(f"mutants.{name}").MUTANTS for name in names if name != "__main__"
-    }
+    return {name: importlib.import_module(f"mutants.{name}").MUTANTS for name in names if name != "__main__"}
 
 
 def run_pytest(tree: Path, tests: tuple[str, ...], output: Path) -> None:

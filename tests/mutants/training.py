@@ -127,14 +127,14 @@ MUTANTS = [
     Mutant(
         "a ruined step is taken where nobody looks",
         LOOP,
-        'found.copy_(torch.maximum(ruined, found))',
+        "found.copy_(torch.maximum(ruined, found))",
         "pass",
         (AHEAD,),
     ),
     Mutant(
         "steps after a ruined one are taken",
         LOOP,
-        'torch.maximum(ruined, found)',
+        "torch.maximum(ruined, found)",
         "ruined",
         (AHEAD,),
     ),

@@ -78,6 +78,7 @@ def ratio(squared: float, same: float, other: float, freedom: float, failure: fl
 
     With the chance `failure` the same person's distance is as another's.
     """
+
     def log_density(mean: float) -> float:
         scale, half = mean / freedom, freedom / 2
         x = max(squared, 1e-12) / scale
@@ -89,6 +90,7 @@ def ratio(squared: float, same: float, other: float, freedom: float, failure: fl
 
 def iou(tracks: Tracks, k: int, seen: Measured, n: int, config: TrackerConfig) -> float:
     """What the overlap lacks of what is needed."""
+
     def corners(box: np.ndarray) -> tuple[float, float, float, float]:
         x, y, width, height = box[0], box[1], math.exp(box[2]), math.exp(box[3])
         return x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -1,0 +1,274 @@
+"""The Video Action Transformer on rendered scenes: heads compared on the same boxes, proposals, attention.
+
+    python benchmarks/action_transformer.py --runs runs/vat --json benchmarks/action_transformer.json
+    python benchmarks/action_transformer.py --size smoke --epochs 2 --runs /tmp/vat      tries it
+
+All networks read the same frozen maps (EfficientNet-lite0 at 108 x 192) of the same clips; nothing was chosen
+on the validation takes: the linear models' decay is the best of five on halves of the training takes. Each
+training is kept in --runs, and a stopped one goes on. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from scipy.special import expit
+from torch.nn import functional as F
+
+from lart_mini import ava
+from lart_mini.action_transformer import (
+    GROUPS,
+    PICTURE_SIZE,
+    ActionRecipe,
+    KeyClip,
+    batch_of,
+    box_clips,
+    box_scores,
+    detect,
+    key_clips,
+    longer,
+    looked_at,
+    overlaps,
+    proposal_ranks,
+    roi_pool,
+    trained,
+    watched_maps,
+)
+from lart_mini.baselines import fit_logistic
+from lart_mini.data import with_takes
+from lart_mini.evaluation import CORNERS, KeyBoxes, Resampled, ava_rows, draw, evaluate, key_boxes, resample
+from lart_mini.progress import progress
+
+OURS = "Action Transformer"
+DECAYS = (1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+HEADS: dict[str, dict[str, Any]] = {
+    "Action Transformer": {},
+    "I3D head": {"head": "I3D"},
+    "Action Transformer, LowRes": {"query": "low"},
+    "Action Transformer, R = 20": {"proposals": 20},
+}
+GROUP_CLASSES = {"all": ava.EVALUATED} | {
+    name: tuple(one.id for one in ava.CLASSES if one.evaluated and one.category == name)
+    for name in ("PM", "OM", "PI")
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", default="laptop")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="*", default=list(HEADS), help="of the networks, by name")
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    bench = Bench(ActionRecipe(size=options.size, epochs=options.epochs))
+    found: dict[str, Any] = {"size": options.size, "epochs": options.epochs, "seeds": options.seeds}
+    found |= {"clips": len(bench.learnt), "val clips": len(bench.clips), "val boxes": len(bench.own)}
+    prior = bench.labels.mean(0)
+    bench.score("class prior", [np.tile(prior, (len(one), 1)) for one in (bench.own, bench.tracked)])
+    for name, frames in (("linear, key frame", 1), ("linear, the clip", 8)):
+        bench.linear(name, frames)
+    details: dict[str, Any] = {}
+    for name in options.only:
+        details[name] = bench.network(name, options.seeds, options.runs)
+        print(name, json.dumps(details[name]), flush=True)
+        if options.json:
+            told = found | bench.report() | {"networks": details}
+            options.json.write_text(json.dumps(told, indent=1) + "\n")
+    report = bench.report()
+    for name, row in report["mAP"].items():
+        print(
+            f"{name:44s}" + "".join(f"{k} {v[0]:5.1f} ({v[1]:.1f} to {v[2]:.1f})  " for k, v in row.items())
+        )
+
+
+class Bench:
+    """The data of a recipe, and systems' scores of two sets of boxes: the true ones, and the tracker's."""
+
+    def __init__(self, recipe: ActionRecipe) -> None:
+        self.recipe, self.data = recipe, recipe.data()
+        self.learnt = recipe.clips("ava-train")
+        self.labels = np.concatenate([clip.labels for clip in self.learnt])
+        self.truth = with_takes(self.data, "ava-val")
+        watched = watched_maps(self.data, "ava-val")
+        self.clips = key_clips(self.truth, watched)
+        self.own = self.truth.unique(["video", "second", "person"], keep="first", maintain_order=True)
+        tracked = key_boxes(self.data.tracklets("ava-val")).table
+        self.tracked = tracked.with_columns(take=pl.Series(takes_of(tracked, self.own), dtype=pl.String))
+        self.asked = box_clips(self.tracked, watched)
+        self.order = np.argsort(np.concatenate([clip.person for clip in self.asked]))
+        self.draws = draw(self.truth)
+        self.found: dict[str, dict[str, Resampled]] = {}
+
+    def score(self, name: str, *by_seed: list[np.ndarray]) -> None:
+        """A system's scores of the true boxes, and of the tracker's (or None), seed by seed."""
+        sets = {"true boxes": self.own, "tracker's boxes": self.tracked}
+        own = self.found[name] = {}
+        for number, (which, table) in enumerate(sets.items()):
+            rows = [self.rows(table, one[number]) for one in by_seed]
+            own[which] = resample(self.truth, rows, self.draws)
+
+    def rows(self, table: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
+        """AVA's rows with the takes."""
+        nothing = np.zeros(len(table), np.int64)
+        return ava_rows(KeyBoxes(table.select("video", "second", *CORNERS, "take"), nothing, nothing), scores)
+
+    def linear(self, name: str, frames: int) -> None:
+        """Logistic regression on means and maxima of the maps in the box: of the key frame, or the clip."""
+        learnt = linear_features(self.learnt, self.recipe, frames)
+        mean, spread = learnt.mean(0), learnt.std(0) + 1e-6
+        learnt = (learnt - mean) / spread
+        takes = with_takes(self.data, "ava-train").unique(
+            ["video", "second", "person"], keep="first", maintain_order=True
+        )
+        half = takes["take"].rank("dense").to_numpy() % 2
+        losses = []
+        for decay in DECAYS:
+            losses.append(0.0)
+            for part in (0, 1):
+                weight, bias = fit_logistic(learnt[half != part], self.labels[half != part], decay)
+                logits = torch.from_numpy(learnt[half == part] @ weight + bias)
+                losses[-1] += float(
+                    F.binary_cross_entropy_with_logits(logits, torch.from_numpy(self.labels[half == part]))
+                )
+        decay = DECAYS[int(np.argmin(losses))]
+        weight, bias = fit_logistic(learnt, self.labels, decay)
+        scores = []
+        for clips in (self.clips, self.asked):
+            features = (linear_features(clips, self.recipe, frames) - mean) / spread
+            scores.append(expit(features @ weight + bias).astype(np.float32))
+        self.score(name, [scores[0], scores[1][self.order]])
+        print(f"{name}: decay {decay}", flush=True)
+
+    def network(self, name: str, seeds: int, runs: Path) -> dict[str, Any]:
+        """Train it, score it, and measure what only this network has."""
+        by_seed, told = [], {}
+        for seed in range(seeds):
+            recipe = ActionRecipe(size=self.recipe.size, epochs=self.recipe.epochs, seed=seed, **HEADS[name])
+            began = time.process_time()
+            one = trained(recipe, runs, progress=True)
+            told |= {
+                "processor seconds": round(time.process_time() - began),
+                "clips a second": one.history.tokens_per_second,
+            }
+            told["parameters"] = sum(p.numel() for p in one.model.parameters())
+            told["loss"] = [
+                round(float(x), 3) for x in np.array(one.history.loss).reshape(recipe.epochs, -1).mean(1)
+            ]
+            given = [box_scores(one.model, clips, recipe.sampling()) for clips in (self.clips, self.asked)]
+            by_seed.append([given[0], given[1][self.order]])
+            told |= self.measured(one.model, recipe, seed)
+        self.score(name, *by_seed)
+        if name == OURS:
+            longer_scores = [
+                box_scores(one.model, clips, longer(recipe, 12)) for clips in (self.clips, self.asked)
+            ]
+            self.score(f"{name}, 12 frames at test", [longer_scores[0], longer_scores[1][self.order]])
+        return told
+
+    def measured(self, model, recipe: ActionRecipe, seed: int) -> dict[str, Any]:
+        """Recall of proposals, detection of people, mAP of what is found; where attention goes."""
+        told: dict[str, Any] = {}
+        ranks = proposal_ranks(model, self.clips, recipe.sampling(), 64)
+        for count in (1, 3, 6, 20, 64):
+            told[f"recall at R = {count}"] = round(100 * float((ranks < count).mean()), 1)
+        people = self.own.with_columns(action=pl.lit(ava.EVALUATED[0], pl.Int64))
+        detected = detect(model, self.clips, recipe.sampling(), 20)
+        table = detected.table(self.clips)
+        told["mAP of detections, R = 20"] = round(100 * evaluate(self.truth, table).mean_ap, 1)
+        told["AP of people"] = round(100 * person_ap(people, detected, self.clips), 1)
+        if model.tx is not None and not seed:
+            told["attention / area"] = attention_table(model, self.clips[::4], recipe, self.data)
+        return told
+
+    def report(self) -> dict[str, Any]:
+        """Every system's mAP in percent with its interval, differences to the Action Transformer, classes."""
+        mean: dict[str, Any] = {}
+        for name, sets in self.found.items():
+            for which, one in sets.items():
+                groups = {g: one.estimate(c) for g, c in GROUP_CLASSES.items()}
+                mean.setdefault(f"{name}, {which}", {g: percent(e) for g, e in groups.items()})
+        differences, classes = {}, {}
+        for name, sets in self.found.items():
+            ap = sets["true boxes"].ap[:, 0].mean(0)
+            known = zip(ava.EVALUATED, ap.tolist(), strict=True)
+            classes[name] = {str(action): round(100 * x, 1) for action, x in known if x == x}
+            for which, one in sets.items():
+                if name != OURS and OURS in self.found:
+                    differences[f"{OURS} - {name}, {which}"] = percent(self.found[OURS][which].minus(one))
+        return {"mAP": mean, "difference": differences, "AP by class": classes}
+
+
+def percent(one) -> list[float]:
+    """Value, low, high."""
+    return [round(100 * x, 1) for x in (one.value, one.low, one.high)]
+
+
+def linear_features(clips: list[KeyClip], recipe: ActionRecipe, frames: int) -> np.ndarray:
+    """Of each box (N,F): mean and maximum of its 7 x 7 cells at the key frame; of the clip besides the mean
+    over its frames of both."""
+    found = []
+    for clip in progress(clips, desc="boxes of maps"):
+        batch = batch_of([clip], recipe.sampling())
+        maps, many = batch.video[0].float(), batch.asked.expand(len(batch.video[0]), -1, -1)
+        pooled = roi_pool(maps, many)  # (T,N,C,7,7)
+        both = torch.cat([pooled.mean((3, 4)), pooled.amax((3, 4))], dim=-1)  # (T,N,2·C)
+        rows = [both[len(maps) // 2]] + ([both.mean(0)] if frames > 1 else [])
+        found.append(torch.cat(rows, dim=-1).numpy())
+    return np.concatenate(found)
+
+
+def takes_of(boxes: pl.DataFrame, people: pl.DataFrame) -> list[str | None]:
+    """The take of each box: that of the person whose box overlaps it most, by half or more."""
+    known = {key: rows for key, rows in people.group_by("video", "second")}
+    found: list[str | None] = []
+    for *key, x1, y1, x2, y2 in boxes.select("video", "second", *CORNERS).iter_rows():
+        rows = known.get(tuple(key))
+        if rows is None:
+            found.append(None)
+            continue
+        shares = overlaps(
+            torch.tensor([[x1, y1, x2, y2]]),
+            torch.tensor(rows.select(CORNERS).to_numpy(), dtype=torch.float32),
+        )[0]
+        found.append(rows["take"][int(shares.argmax())] if shares.max() >= 0.5 else None)
+    return found
+
+
+def person_ap(people: pl.DataFrame, detected, clips: list[KeyClip]) -> float:
+    """AP at an overlap of 0.5 of all people as one class (4.3), by the objectness of their boxes."""
+    own = [clips[number] for number in detected.clip.tolist()]
+    columns = {"video": [one.video for one in own], "second": [one.second for one in own]}
+    columns |= {name: detected.box[:, k].astype(np.float64) for k, name in enumerate(CORNERS)}
+    columns |= {
+        "action": np.full(len(own), ava.EVALUATED[0]),
+        "score": detected.objectness.astype(np.float64),
+    }
+    return evaluate(people.select(*people.columns), pl.DataFrame(columns)).per_class[ava.EVALUATED[0]]
+
+
+def attention_table(model, clips: list[KeyClip], recipe: ActionRecipe, data) -> dict[str, Any]:
+    """Attention by area of every group, heads of the last layer averaged; 1 is chance."""
+    looked = looked_at(model, clips, recipe.sampling(), data, "ava-val", PICTURE_SIZE, progress=True)
+    found = {name: round(float(looked.ratio((name,))[-1].mean()), 2) for name in GROUPS}
+    own = looked.ratio()
+    found["own person"] = round(float(own[-1].mean()), 2)
+    found["own person, asked for somebody else"] = round(float(looked.ratio(by_others=True)[-1].mean()), 2)
+    found["own person, by layer and head"] = [[round(float(x), 2) for x in row] for row in own]
+    found["area of the own person, %"] = round(100 * float(looked.area[:, :3].sum(1).mean()), 1)
+    return found
+
+
+if __name__ == "__main__":
+    main()
