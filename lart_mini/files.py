@@ -148,6 +148,8 @@ def opencv(use: str = "pictures") -> Any:
     if not hasattr(cv2, "triangleRasterize"):
         raise BadInput(use, "cv2", f"OpenCV 5 (pip install {HEADLESS})", getattr(cv2, "__version__", "none"))
     cv2.setNumThreads(1)
+    if os.environ["OPENCV_LOG_LEVEL"] == QUIET["OPENCV_LOG_LEVEL"]:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # somebody else imported it before
     return cv2
 
 

@@ -49,7 +49,7 @@ HALF = {"a": 3.0, "b": None}
 WORDS = load_vocabulary(["walk", "sit"], bins=4)
 POSE = RNG.normal(0, 0.4, (17, 3))
 PICTURE = RNG.integers(0, 256, (9, 16, 3), np.uint8)
-MAPS, BOX = RNG.random((2, 3, 4)), (0.2, 0.1, 0.6, 0.9)
+MAPS, ASKED = RNG.random((2, 3, 4)), (0.2, 0.1, 0.6, 0.9)
 
 
 def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
@@ -87,7 +87,7 @@ def every_figure(t: str = "t", a: str = "a", x: str = "x") -> dict[str, Figure]:
         "routes": ups.routes_over_training([0, 5], RNG.integers(0, 2, (2, 2, 3)), [a, "b"], title=t),
         "foreseen": ups.foreseen(POSE[None], np.array([[0.2, 0.8]]), [a, "b"], title=t),
         "ratios": ups.over_ratios({a: [(5, 4, 6), (7, 7, 7)]}, [0.5, 1], title=t, measure=x),
-        "watched": attention.attention_on_frames([PICTURE] * 2, {a: MAPS}, BOX, [x, "y"], title=t),
+        "watched": attention.attention_on_frames([PICTURE] * 2, {a: MAPS}, ASKED, [x, "y"], title=t),
         "mass": attention.looked_bars({a: {x: 1.0, "y": 3.0}, "b": {x: 0.5, "y": 1.0}}, title=t),
         "bins": attention.binned_ap({a: [(x, 0.5, 3), ("y", 0.2, 4)]}, title=t),
         "vectors": model.person_vectors(RNG.normal(size=(9, 5)), {a: (2, {0: x}), "b": (3, {})}, title=t),
