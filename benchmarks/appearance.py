@@ -49,12 +49,14 @@ from lart_mini.people import load_library
 from lart_mini.tracklets import GROUND_TRUTH, Tracklet
 
 Array = np.ndarray
-FOLDS = 6
+FOLDS, TRIED = 4, 60  # folds and iterations in which decays, shares and widths are chosen
 FRAMES = np.arange(-24, 25, 6)  # about the key frame, that the linear pose reads
 POSE = 256  # principal components of it
-DECAYS, SHARES = (1e-3, 3e-3, 1e-2), (0.1, 0.2, 0.4)
+DECAYS, SHARES = (5e-4, 2e-3, 8e-3), (0.2, 0.4, 0.8, 1.6)
 WIDTHS = (32, 96)  # of the appearance vector, in linear heads
 WIDTH = 32  # in LART
+NOT_IN_LART = ("hands+head", True)
+NEVER = -20.0  # logit of a class that is never shown
 SYSTEMS = (("hands", True), ("hands+head", True), ("box", True), ("hands", False))  # pooling, drawn
 GROUPS = {"all": ava.EVALUATED, "carry/hold": (17,)} | {
     name: tuple(c.id for c in ava.CLASSES if c.evaluated and c.category == name)
@@ -81,8 +83,9 @@ def main() -> None:
     told["linear, %"] = report(table, "linear heads")
     table = {}
     for name, pooling, drawn in [("pose", "", True), *((label(*one), *one) for one in SYSTEMS)]:
-        runs = [lart(learnt, held_out, pooling, drawn, options.epochs, s) for s in range(options.seeds)]
-        table[name] = held_out.resampled(runs, draws)
+        if (pooling, drawn) != NOT_IN_LART:
+            runs = [lart(learnt, held_out, pooling, drawn, options.epochs, s) for s in range(options.seeds)]
+            table[name] = held_out.resampled(runs, draws)
     told["LART, %"] = report(table, "LART")
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n")
@@ -121,7 +124,8 @@ class Split:
         self.looks = {drawn: rendered_looks(data, split, drawn=drawn, jobs=1) for drawn in (True, False)}
         self.pairs = list(zip(boxes.tracklet.tolist(), boxes.t.tolist(), strict=True))
         self.labels = ava.to_evaluated(np.stack([self.tracklets[i].labels[t] for i, t in self.pairs]))
-        self.known = np.array([self.tracklets[i].label_source[t] == GROUND_TRUTH for i, t in self.pairs])
+        told = np.array([self.tracklets[i].label_source[t] == GROUND_TRUTH for i, t in self.pairs])
+        self.known = told & self.boxes.table["take"].is_not_null().to_numpy()
         self.pose = np.stack([moving_pose(self.tracklets[i], t) for i, t in self.pairs])
 
     def seen(self, pooling: str, drawn: bool) -> Array:
@@ -163,28 +167,38 @@ def moving_pose(tracklet: Tracklet, t: int) -> Array:
 
 
 def linear(learnt: Split, held_out: Split) -> tuple[dict[str, Array], dict[str, list]]:
-    """Scores (N,60) at the held-out boxes of heads on pose, on appearance, on both; and what was chosen."""
+    """Scores (N,60) at the held-out boxes of heads on pose, on appearance, on both; and what was chosen.
+
+    Both in two ways: `joint`, one head on both, and `stacked`, a head on appearance added to what pose says
+    of takes that it has not seen. Pose knows by heart most takes that it has seen: jointly, little is left
+    there for appearance to learn.
+    """
     labels, folds = learnt.labels[learnt.known], folds_of(learnt)
     pose = reduced(learnt, learnt.pose, held_out.pose, POSE)
-    best, decay = max((judged(pose[0], labels, folds, decay), decay) for decay in DECAYS)
-    found, chosen = {"pose": head(*pose, labels, decay)}, {"pose": [decay, round(best, 4)]}
+    best, decay = max((judged(pose[0], labels, folds, one), one) for one in DECAYS)
+    said, unseen = logits(*pose, labels, decay), out_of_fold(pose[0], labels, folds, decay)
+    found, chosen = {"pose": said}, {"pose": [decay, round(best, 4)]}
     for pooling, drawn in SYSTEMS:
-        raw = learnt.seen(pooling, drawn), held_out.seen(pooling, drawn)
+        raw, name = (learnt.seen(pooling, drawn), held_out.seen(pooling, drawn)), label(pooling, drawn)
         parts = {width: reduced(learnt, *raw, width) for width in WIDTHS}
-        tries = [(judged(parts[width][0], labels, folds, decay), width, decay)
-                 for width, decay in product(WIDTHS, DECAYS)]  # fmt: skip
-        best, width, own = max(tries)
-        found[label(pooling, drawn).removeprefix("pose + ")] = head(*parts[width], labels, own)
-        tries = []
-        for width, share, own in product(WIDTHS, SHARES, (decay, 3 * decay)):
-            both = np.concatenate([pose[0], share * parts[width][0]], axis=1)
-            tries.append((judged(both, labels, folds, own), width, share, own))
-        best, width, share, own = max(tries)
-        both = [np.concatenate([one, share * other], axis=1)
-                for one, other in zip(pose, parts[width], strict=True)]  # fmt: skip
-        found[label(pooling, drawn)] = head(*both, labels, own)
-        chosen[label(pooling, drawn)] = [width, share, own, round(best, 4)]
-    return found, chosen
+        for row, offset in ((name.removeprefix("pose + "), None), (f"{name}, stacked", unseen)):
+            best, width, own = max(
+                (judged(part[0], labels, folds, one, offset), width, one)
+                for (width, part), one in product(parts.items(), DECAYS)
+            )
+            own_logits = logits(*parts[width], labels, own, offset)
+            found[row] = own_logits if offset is None else said + own_logits
+            chosen[row] = [width, own, round(best, 4)]
+        joint = {
+            (width, share): [
+                np.concatenate([one, share * other], axis=1) for one, other in zip(pose, part, strict=True)
+            ]
+            for (width, part), share in product(parts.items(), SHARES)
+        }
+        best, width, share = max((judged(both[0], labels, folds, decay), *key) for key, both in joint.items())
+        found[f"{name}, joint"] = logits(*joint[width, share], labels, decay)
+        chosen[f"{name}, joint"] = [width, share, round(best, 4)]
+    return {name: expit(own) for name, own in found.items()}, chosen
 
 
 def reduced(learnt: Split, features: Array, others: Array, width: int) -> tuple[Array, Array]:
@@ -193,13 +207,21 @@ def reduced(learnt: Split, features: Array, others: Array, width: int) -> tuple[
     return tuple(((rows - mean) @ matrix).astype(np.float32) for rows in (features[learnt.known], others))
 
 
-def head(features: Array, others: Array, labels: Array, decay: float) -> Array:
-    """Scores (N,60) of the others by logistic regressions; 0 for classes that are never shown."""
+def logits(
+    features: Array,
+    others: Array,
+    labels: Array,
+    decay: float,
+    offset: Array | None = None,
+    iterations: int = 200,
+) -> Array:
+    """Logits (N,60) of the others, beside `offset`; of classes that are never shown NEVER."""
     shown = labels.any(axis=0)
-    weight, bias = fit_logistic(features.astype(np.float32), labels[:, shown], decay)
-    scores = np.zeros((len(others), labels.shape[1]), np.float32)
-    scores[:, shown] = expit(others @ weight + bias)
-    return scores
+    given = None if offset is None else offset[:, shown]
+    weight, bias = fit_logistic(features.astype(np.float32), labels[:, shown], decay, iterations, given)
+    found = np.full((len(others), labels.shape[1]), NEVER, np.float32)
+    found[:, shown] = others @ weight + bias
+    return found
 
 
 def folds_of(learnt: Split) -> list[tuple[Array, Array]]:
@@ -212,13 +234,22 @@ def folds_of(learnt: Split) -> list[tuple[Array, Array]]:
     return [(~np.isin(actor, actor[fold == k]) & (fold != k), fold == k) for k in range(FOLDS)]
 
 
-def judged(features: Array, labels: Array, folds: list[tuple[Array, Array]], decay: float) -> float:
-    """Mean AP, out of fold, of classes with five boxes or more."""
-    scores = np.zeros_like(labels)
+def out_of_fold(
+    features: Array, labels: Array, folds: list, decay: float, offset: Array | None = None
+) -> Array:
+    """Logits (N,60) of each box by a head that has seen neither its take nor its actor; offset included."""
+    found = np.full(labels.shape, NEVER, np.float32)
     for own, tested in folds:
-        scores[tested] = head(features[own], features[tested], labels[own], decay)
+        given = None if offset is None else offset[own]
+        found[tested] = logits(features[own], features[tested], labels[own], decay, given, TRIED)
+    return found if offset is None else found + offset
+
+
+def judged(features: Array, labels: Array, folds: list, decay: float, offset: Array | None = None) -> float:
+    """Mean AP, out of fold, of classes with five boxes or more."""
+    found = out_of_fold(features, labels, folds, decay, offset)
     common = np.flatnonzero(labels.sum(axis=0) >= 5)
-    return float(np.mean([area(scores[:, k], labels[:, k]) for k in common]))
+    return float(np.mean([area(found[:, k], labels[:, k]) for k in common]))
 
 
 def area(scores: Array, labels: Array) -> float:

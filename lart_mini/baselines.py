@@ -49,21 +49,27 @@ def fit_linear(
 
 
 def fit_logistic(
-    features: NDArray[np.float32], labels: NDArray[np.floating], decay: float = 1e-2
+    features: NDArray[np.float32],
+    labels: NDArray[np.floating],
+    decay: float = 1e-2,
+    iterations: int = 200,
+    offset: NDArray[np.floating] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weight (F, C) and bias (C,) of one logistic regression for each column of labels (N, C) in 0–1.
 
-    L-BFGS to the optimum of mean binary cross-entropy, summed over classes, + `decay`·|weight|²; features
-    (N, F) should be of spread 1 or so, since one decay holds for all.
+    L-BFGS to the optimum of mean binary cross-entropy, summed over classes, + `decay`·|weight|², or for so
+    many iterations; features (N, F) should be of spread 1 or so, since one decay holds for all. `offset`
+    (N, C): logits to which those of the features are added.
     """
     inputs, targets = torch.from_numpy(features), torch.from_numpy(labels).float()
+    given = torch.zeros_like(targets) if offset is None else torch.from_numpy(offset).float()
     weight = torch.zeros(inputs.shape[1], targets.shape[1], requires_grad=True)
     bias = torch.zeros(targets.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=iterations, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        logits = inputs @ weight + bias
+        logits = given + inputs @ weight + bias
         loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(0).sum()
         loss = loss + decay * weight.square().sum()
         loss.backward()

@@ -179,8 +179,10 @@ def test_boxes_of_the_cameras_film_are_those_of_the_masks(renderers: list[Render
 
 
 def test_body_parts_are_in_their_place(renderers: list[Renderer]) -> None:
+    looked_at = 0
     for renderer in renderers:
         masks, scene = renderer.masks(90), renderer.world.scene
+        assert masks.person.max() < len(scene.actors) and masks.joint.max() < 24
         for number in range(len(scene.actors)):
             person = masks.person == number
             assert (masks.joint[person] >= 0).all()
@@ -188,6 +190,7 @@ def test_body_parts_are_in_their_place(renderers: list[Renderer]) -> None:
                 y, x = np.nonzero(person & (masks.joint == joint))
                 if len(x) < 6:
                     continue
+                looked_at += 1
                 place = scene.camera.rotation[90] @ (
                     renderer.world.people[number].joints[90, joint] - renderer.eye
                 )
@@ -196,6 +199,7 @@ def test_body_parts_are_in_their_place(renderers: list[Renderer]) -> None:
                 assert np.abs([x.mean() - at[0], y.mean() - at[1]]).max() < reach
         assert (masks.joint[masks.person < 0] == -1).all()
         assert not ((masks.person >= 0) & (masks.thing >= 0)).any()
+    assert looked_at > 5
 
 
 def test_who_stands_behind_a_thing_is_hidden_by_it(scenes: list[Scene]) -> None:
@@ -225,6 +229,23 @@ def test_a_shadow_darkens_the_floor_and_nothing_else(scenes: list[Scene]) -> Non
     differs = (with_people != empty).any(axis=2) & (masks.person < 0)
     assert differs.any() and (with_people <= empty)[differs].all()
     assert not differs[: SIZE[0] // 4].any(), "no shadow on the wall's upper part"
+
+
+def test_no_shadow_of_people_falls_on_things(scenes: list[Scene]) -> None:
+    """A mat on the floor lies under everybody's feet; the shadow that the floor has there is not on it."""
+    world = World(scenes[0], NO_CONTACTS, holds=0)
+    world.grain = np.float32(0)
+    place = scenes[0].actors[0].translation[60] * [1, 0, 1]
+    mat = Piece(block((4, 0.02, 4), (1, 0, 0)).placed(np.eye(3), place), thing=0)
+    people, scene, darker = world.people, world.scene, []
+    for standing in ([], [mat]):
+        world.standing, world.people, world.scene = standing, people, scene
+        with_people, masks = Renderer(world).frame(60), Renderer(world).masks(60)
+        world.people, world.scene = [], replace(scene, actors=[])
+        darker.append((with_people != Renderer(world).frame(60)).any(axis=2) & (masks.person < 0))
+    on_mat = masks.thing == 0
+    shares = [own[on_mat].mean() for own in darker]
+    assert shares[0] > 0.01 and shares[1] < 0.1 * shares[0], "but for the mat's edge"
 
 
 def test_smooth_pictures_are_the_same_scene(scenes: list[Scene]) -> None:

@@ -198,6 +198,7 @@ def test_nobody_who_handles_a_carton_holds_another_thing_and_streams_are_apart()
     world = world_of(scene)
     busy = {box.actor for box in world.cartons}
     assert busy and not busy & set(world.in_hand)
+    assert set(world_of(scene, holds=1.0).in_hand) == set(range(len(scene.actors))) - busy
     assert len(set(PURPOSES.values())) == len(PURPOSES)
     free = World(scene, {})  # without contacts the others hold the same, and all else stands where it stood
     assert {k: v.kind for k, v in free.in_hand.items() if k not in busy} == {

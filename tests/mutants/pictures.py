@@ -35,7 +35,7 @@ MUTANTS = [
         RENDER,
         "lit = np.where(numbers[..., 2] > 0, 0, floor * (1 - shadow)) * share",
         "lit = np.ones_like(shadow) * share",
-        (f"{IN_RENDER}a_shadow_darkens_the_floor_and_nothing_else",),
+        (f"{IN_RENDER}no_shadow_of_people_falls_on_things",),
     ),
     Mutant(
         "furniture hides nobody",
