@@ -364,10 +364,11 @@ def test_targets_of_proposals() -> None:
     output = network.train()(given)
     assert output.boxes.shape == (2, 5, 4)
     boxes = output.boxes.clone()
-    boxes[0, 3], boxes[0, 4] = given.box[0, 1], torch.tensor([0.0, 0.0, 0.01, 0.01])
-    boxes[1, 3] = given.box[0, 2]
+    boxes[0, 3], boxes[0, 4] = given.box[0, 1], given.box[0, 2]  # of whom nothing is known: the slot is empty
+    boxes[1, 3] = torch.tensor([0.0, 0.0, 0.01, 0.01])
+    assert overlaps(boxes[0, 4:], given.box[0, :2]).max() < 0.5
     who, there = targets(output._replace(boxes=boxes), given)
-    assert who[0].tolist() == [0, 1, 2, 1, -1]
+    assert who[0].tolist() == [0, 1, 2, 1, -1] and who[1, 3] == -1
     assert not there[0, 2], "nobody is in that slot"
     nobody = given.ignored()
     assert not targets(output, nobody)[1].any()
