@@ -4,6 +4,8 @@ PYTHONS := python3.11 python3 python3.12 python3.13 python3.14 python
 PYTHON  ?= $(shell for p in $(PYTHONS); do \
     $$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PROFILE ?= laptop
+# Kernels and child processes would compile the package anew, each of them.
+unexport PYTHONDONTWRITEBYTECODE
 VENV    := .venv
 BIN     := $(VENV)/bin
 # The test files by their first letters: about as long, each.

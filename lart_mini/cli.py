@@ -13,7 +13,6 @@ import typer
 
 from lart_mini import __version__
 from lart_mini.files import BadInput, atomic_path, printable, process_count, whole_number, writable
-from lart_mini.runs.plan import NotebookFailed
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -63,10 +62,14 @@ def reproduce(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: remove all that has run.")] = False,
 ) -> None:
     """Run every notebook, then write report.html and results.json. Stopped, it goes on where it was."""
+    from lart_mini.runs.plan import NotebookFailed
     from lart_mini.runs.reproduce import reproduce as run
     from lart_mini.runs.reproduce import summary
 
-    results = run(profile, out, notebooks, only=only, jobs=jobs, fresh=fresh)
+    try:
+        results = run(profile, out, notebooks, only=only, jobs=jobs, fresh=fresh)
+    except NotebookFailed as problem:
+        raise typer.Exit(_tell_problem(str(problem), code=1)) from None
     typer.echo(f"\n{summary(results)}")
     folder = out or Path("runs") / profile
     if (folder / "results.json").exists():
@@ -604,8 +607,6 @@ def _run(arguments: list[str]) -> int:
             problem.show()
             return 2
         return _tell_problem(problem.format_message().replace("\n", " "))
-    except NotebookFailed as problem:
-        return _tell_problem(str(problem), code=1)
     except BadInput as problem:
         return _tell_problem(str(problem))
     except (KeyboardInterrupt, typer.Abort):

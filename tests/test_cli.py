@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +39,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0 and "Usage" in out and len(out.splitlines()) > 5
+
+
+@pytest.mark.parametrize("module", ["cli", "runs.reproduce"])
+def test_a_command_starts_without_what_it_may_not_need(module: str) -> None:
+    """Seconds of imports: nobody waits for them who asks for help, scores a file or starts notebooks."""
+    code = f"import sys, lart_mini.{module}; print(*{{'torch', 'matplotlib', 'scipy'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

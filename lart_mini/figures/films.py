@@ -45,18 +45,20 @@ def film_scene(
     draw: str = "truth",
     frames: tuple[int, int | None, int] = (0, None, 1),
     zoom: int = 2,
+    letters: int = 6,
 ) -> Iterator[Picture]:
     """Pictures of a scene of mini_ava, `zoom` times 216 × 384 pixels, with people marked on them.
 
     name: such as `ava-val:3` · draw: `plain`, `truth` (boxes and actions), `tracks` (what the tracker
     follows) or `scores` (tracks, and what the shipped LART says of each) · frames: first, one after the last
-    (None: to the end), step. Raises BadInput for a scene, size, seed, `draw` or frames that are none, before
-    the first picture.
+    (None: to the end), step · letters: height of words, pixels before the zoom. Raises BadInput before the
+    first picture for a scene, size, seed, `draw` or frames that are none.
     """
     split, index = read_scene_name(name)
     if draw not in LAYERS:
         raise BadInput("film", "draw", " | ".join(LAYERS), draw)
     whole_number("film", "zoom", zoom, 1, 8)
+    whole_number("film", "letters", letters, 1, 64)
     scene = scene_of(split, index, size, seed)
     first, last, step = frames
     stop = scene.frames if last is None else last
@@ -64,8 +66,8 @@ def film_scene(
     whole_number("film", "frame after the last", stop, first + 1, scene.frames)
     whole_number("film", "step", step, 1)
     renderer = Renderer(world_of(scene), (zoom * SIZE[0], zoom * SIZE[1]))
-    people = _people(scene, renderer, split, index, draw)
-    return (draw_people(renderer.frame(t), people(t), letters=6 * zoom) for t in range(first, stop, step))
+    people, high = _people(scene, renderer, split, index, draw), letters * zoom
+    return (draw_people(renderer.frame(t), people(t), letters=high) for t in range(first, stop, step))
 
 
 def _people(scene: Scene, renderer: Renderer, split: str, index: int, draw: str) -> People:

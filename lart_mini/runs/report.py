@@ -12,10 +12,7 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
-from lart_mini.figures import model
-from lart_mini.figures.base import to_html
 from lart_mini.files import atomic_path
-from lart_mini.runs.answers import FOLDS, answers_of, answers_page
 from lart_mini.runs.plan import read_notebook
 from lart_mini.runs.record import percent
 
@@ -65,6 +62,8 @@ HEADLINE = {
 
 def write_report(results: Mapping[str, Any], notebooks: Sequence[Path], path: Path) -> None:
     """Write the page of `results` (the dict of results.json) and of the executed `notebooks` to `path`."""
+    from lart_mini.runs.answers import FOLDS, answers_of, answers_page  # draws: seconds of imports
+
     contents, sections = "", ""
     for notebook in notebooks:
         place, body = escape(notebook.stem), notebook_body(notebook)
@@ -135,12 +134,15 @@ def ladder_section(rungs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _own_ladder(rungs: Sequence[Mapping[str, Any]]) -> str:
+    from lart_mini.figures.base import to_html
+    from lart_mini.figures.model import ladder
+
     rows = "".join(
         f'<tr><td>{escape(rung["name"])}</td><td class="number">{percent(rung["mAP"])}</td>'
         f'<td class="number">{interval(rung)}</td><td>{escape(rung.get("note") or "")}</td></tr>'
         for rung in rungs
     )
-    figure = model.ladder(
+    figure = ladder(
         [rung["name"] for rung in rungs],
         [math.nan if rung["mAP"] is None else rung["mAP"] for rung in rungs],
         [rung.get("low") for rung in rungs],
