@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache as remember
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +119,17 @@ def _kept(frames: RenderedFrames, numbers: list[int], path: Path) -> None:
 
     def compute(made: dict[Path, Path]) -> None:
         for folder in made.values():
-            maps = maps_of(frames, numbers, load_trunk(), width=frames.size[1])
+            maps = maps_of(frames, numbers, _trunk(), width=frames.size[1])
             arrays: tuple[NDArray[Any], ...] = (maps.frame, maps.fine, maps.coarse)
             for name, array in zip(FILES, arrays, strict=True):
                 np.save(folder / name, array, allow_pickle=False)
 
     keep([path], FILES, compute)
+
+
+@remember
+def _trunk() -> EfficientNetLite0:
+    return load_trunk()  # once a process, not once a video
 
 
 def read_maps(path: Path, size: tuple[int, int]) -> Maps:

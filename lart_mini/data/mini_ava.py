@@ -14,6 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import cycle
 from pathlib import Path
 
@@ -351,7 +352,7 @@ def scene_of(
     if size not in SIZES:
         raise BadInput("mini_ava", "size", " | ".join(SIZES), size)
     whole_number("mini_ava", "seed", seed, 0, LARGEST_SEED)
-    found = {one[0]: one for one in plan(SIZES[size], seed, fold)}
+    found = _planned(SIZES[size], seed, fold, clips.LIBRARY)
     if split not in found:
         raise BadInput("mini_ava", "split", " | ".join(found), split)
     _, pool, count, chance = found[split]
@@ -360,3 +361,11 @@ def scene_of(
     with threadpool_limits(1):
         leading = actions[index % len(actions)]
         return compose_scene(pool, split, SIZES[size].windows, leading, (*chance, index), body.load_body())
+
+
+@lru_cache(maxsize=2)
+def _planned(
+    size: Size, seed: int, fold: tuple[int, int] | None, library: Path
+) -> dict[str, tuple[str, list[Segment], int, tuple[int, ...]]]:
+    """`plan` by split, of a library that is read once by those who want one scene after another."""
+    return {one[0]: one for one in plan(size, seed, fold)}

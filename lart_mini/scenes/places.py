@@ -174,8 +174,8 @@ def _picture(rng: np.random.Generator, wall: Array, left: int) -> None:
     wall[top : top + h, left + 4 : left + w + 4] = inside
 
 
-def look(at: Place, eye: Array, rays: Array) -> tuple[Array, Array, Array]:
-    """What rays (H,W,3) from `eye` (3,) end at: colours (H,W,3), distance in rays (H,W), floor (H,W)."""
+def reach(at: Place, eye: Array, rays: Array) -> tuple[Array, Array, Array]:
+    """Where rays (H,W,3) from `eye` (3,) end: number of the surface, distance in rays, floor, (H,W) each."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = [np.where(rays[..., 1] < -1e-6, -eye[1] / rays[..., 1], np.inf)]
         if not at.outdoors:
@@ -186,8 +186,13 @@ def look(at: Place, eye: Array, rays: Array) -> tuple[Array, Array, Array]:
                     ends.append(np.where(rays[..., axis] * sign > 1e-6, far, np.inf))
     stacked = np.stack(ends).astype(np.float32)
     first, distance = stacked.argmin(axis=0), np.minimum(stacked.min(axis=0), np.float32(500))
+    return first, distance, (first == 0) & (distance < 500)
+
+
+def look(at: Place, eye: Array, rays: Array) -> tuple[Array, Array, Array]:
+    """What rays (H,W,3) from `eye` (3,) end at: colours (H,W,3), distance in rays (H,W), floor (H,W)."""
+    first, distance, floor = reach(at, eye, rays)
     points = eye + rays * distance[..., None]
-    floor = (first == 0) & (distance < 500)
     colours = _sky(at, rays) if at.outdoors else np.tile(at.ceiling * at.ambient * 1.5, (*floor.shape, 1))
     ground = _ground(at, points, distance)
     colours = np.where(floor[..., None], ground, colours)

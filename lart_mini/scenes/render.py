@@ -14,7 +14,7 @@ import numpy as np
 
 from lart_mini.files import opencv, whole_number
 from lart_mini.scenes.camera import Camera
-from lart_mini.scenes.places import look
+from lart_mini.scenes.places import look, reach
 from lart_mini.scenes.takes import Array
 from lart_mini.scenes.things import Mesh, together
 from lart_mini.scenes.world import Piece, World
@@ -41,10 +41,10 @@ class _Still:
     """All that does not move, seen one way."""
 
     rotation: Array  # (3,3)
-    picture: Array  # (h,w,3) RGB, linear
     depth: Array  # (h,w) m along the axis of its own view
-    lit: Array  # (h,w) share of the floor's direct light that a shadow can take
     thing: np.ndarray  # (h,w) float32, 1 + number in World.things
+    picture: Array | None  # (h,w,3) RGB, linear; None where masks alone were asked for
+    lit: Array | None  # (h,w) share of the floor's direct light that a shadow can take
 
 
 class Renderer:
@@ -79,6 +79,7 @@ class Renderer:
         """The picture (H,W,3) uint8 RGB of frame `t`."""
         n = self.smooth
         still, to_still = self._still(t), self._to_still(t, n)
+        assert still.picture is not None and still.lit is not None
         size = self.size[0] * n, self.size[1] * n
         image, lit = (self._cut(layer, to_still, size) for layer in (still.picture, still.lit))
         pieces = self.world.moving(t)
@@ -93,7 +94,7 @@ class Renderer:
 
     def masks(self, t: int) -> Masks:
         """Whose and what each pixel of frame `t` is, drawn as the picture is with `smooth` 1."""
-        still, to_still = self._still(t), self._to_still(t, 1)
+        still, to_still = self._still(t, coloured=False), self._to_still(t, 1)
         numbers = np.zeros((*self.size, 3), np.float32)
         numbers[..., 2] = self._cut(still.thing, to_still, self.size, nearest=True)
         pieces = self.world.moving(t)
@@ -156,31 +157,36 @@ class Renderer:
 
     # -------------------------------------------------------------------------------------- what stands still
 
-    def _still(self, t: int) -> _Still:
+    def _still(self, t: int, coloured: bool = True) -> _Still:
         key = int(self._view_of[t])
-        if key not in self._stills:
+        if key not in self._stills or (coloured and self._stills[key].picture is None):
             while len(self._stills) > 3:
                 self._stills.pop(next(iter(self._stills)))
-            self._stills[key] = self._new_still(self._axes(key))
+            self._stills[key] = self._new_still(self._axes(key), coloured)
         return self._stills[key]
 
-    def _new_still(self, axes: Array) -> _Still:
+    def _new_still(self, axes: Array, coloured: bool) -> _Still:
         size, focal = self._still_size(), self.focal * FINER
         y, x = np.mgrid[: size[0], : size[1]].astype(np.float32) + 0.5
         rays = np.stack([(x - size[1] / 2) / focal, (y - size[0] / 2) / focal, np.ones_like(x)], -1) @ axes
-        image, distance, floor = look(self.world.place, self.eye, rays)
+        if coloured:
+            image, distance, floor = look(self.world.place, self.eye, rays)
+        else:
+            distance = reach(self.world.place, self.eye, rays)[1]
         depth = np.minimum(distance, FAR).astype(np.float32)  # along the axis, since rays go 1 along it
-        numbers = np.zeros((*size, 3), np.float32)
+        numbers, behind = np.zeros((*size, 3), np.float32), depth.copy()
         mesh = together([piece.mesh for piece in self.world.standing])
+        codes = np.concatenate([np.zeros((0, 3), np.float32), *(_codes(p) for p in self.world.standing)])
+        self._draw(mesh, codes, axes, focal, numbers, depth, flat=True)
+        thing = np.ascontiguousarray(numbers[..., 2])
+        if not coloured:
+            return _Still(axes, depth, thing, None, None)
         shadow = self._shadow_on_floor(mesh, axes, focal, size, 1.3 * FINER) * floor
         share = _share_of_sun(self.world)
         image *= (1 - shadow * share)[..., None]
-        over = depth.copy()
-        self._draw(mesh, _light(self.world, mesh), axes, focal, image, over)
-        codes = np.concatenate([np.zeros((0, 3), np.float32), *(_codes(p) for p in self.world.standing)])
-        self._draw(mesh, codes, axes, focal, numbers, depth, flat=True)
-        lit = np.where(numbers[..., 2] > 0, 0, floor * (1 - shadow)) * share
-        return _Still(axes, image, over, lit.astype(np.float32), np.ascontiguousarray(numbers[..., 2]))
+        self._draw(mesh, _light(self.world, mesh), axes, focal, image, behind)
+        lit = np.where(thing > 0, 0, floor * (1 - shadow)) * share
+        return _Still(axes, depth, thing, image, lit.astype(np.float32))
 
     def _still_size(self) -> tuple[int, int]:
         return tuple(int(np.ceil(side * WIDER * FINER)) for side in self.size)  # type: ignore[return-value]
