@@ -47,7 +47,7 @@ def common(
 @app.command()
 def reproduce(
     profile: Annotated[
-        str, typer.Option(help="smoke (3 minutes), laptop (20 minutes), gpu or gpu-long.")
+        str, typer.Option(help="smoke (5 minutes), laptop (25 minutes), gpu or gpu-long.")
     ] = "laptop",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; ./runs/<profile> if not given.")
