@@ -44,6 +44,12 @@ def test_words_stay_inside_the_picture(box: tuple) -> None:
     assert drawn.shape == GREY.shape and (drawn != GREY).any()
 
 
+def test_words_of_people_who_stand_together_do_not_lie_over_each_other() -> None:
+    one, other = marked(), marked(box=(24, 30, 54, 58), name="another", colour="#D55E00")
+    alone, both = (draw_people(GREY, people, letters=6) for people in ([one], [one, other]))
+    assert (both[14:30, 20:45] == alone[14:30, 20:45]).all() and (both[31:47] != alone[31:47]).any()
+
+
 def test_a_longer_bar_is_a_higher_score_and_a_path_is_a_line() -> None:
     low, high = (
         draw_people(GREY, [marked(actions=[("w", score)], name="longer name")]) for score in (0.1, 0.9)

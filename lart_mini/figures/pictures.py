@@ -27,6 +27,7 @@ KINDS = (".mp4", ".gif", ".webp")
 MOST_LINES = 3  # of actions under a person's name
 SHORT = 22  # letters of an action's name
 Picture = NDArray[np.uint8]
+Place = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def draw_people(picture: Picture, people: Sequence[Marked], *, letters: int = 12
         if one.path is not None and len(one.path) > 1:
             pen.line([tuple(point) for point in one.path], fill=one.colour, width=line, joint="curve")
         pen.rectangle([float(x) for x in one.box], outline=one.colour, width=line)
-    for one in people:  # words over all boxes
-        _words(pen, one, letters, image.size)
+    taken: list[Place] = []
+    for one in people:  # words over all boxes, none over another's
+        taken.append(_words(pen, one, letters, image.size, taken))
     return np.asarray(image)
 
 
@@ -62,7 +64,9 @@ def outlined(picture: Picture, boxes: NDArray, colour: str) -> Picture:
     return np.asarray(image)
 
 
-def _words(pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int, int]) -> None:
+def _words(
+    pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int, int], taken: Sequence[Place]
+) -> Place:
     font, line, gap = _font(letters), 4 * letters // 3, letters // 4
     actions = [(_short(name), score) for name, score in one.actions[:MOST_LINES]]
     texts = [name if score is None else f"{name} {100 * score:.0f}" for name, score in actions]
@@ -71,6 +75,7 @@ def _words(pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int,
     left = max(min(float(one.box[0]), size[0] - wide), 0)
     top = float(one.box[1]) - tall
     top = max(min(top if top >= 0 else float(one.box[3]), size[1] - tall), 0)
+    top = _free(left, top, wide, tall, size[1], taken)
     pen.rectangle((left, top, left + wide, top + line), fill=one.colour)
     red, green, blue = ImageColor.getrgb(one.colour)[:3]
     ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else "white"
@@ -81,6 +86,19 @@ def _words(pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int,
         if score is not None:
             pen.rectangle((left, y, left + wide * score, y + line), fill=(red, green, blue, 150))
         pen.text((left + gap, y), text, fill="white", font=font)
+    return left, top, left + wide, top + tall
+
+
+def _free(left: float, top: float, wide: float, tall: float, height: int, taken: Sequence[Place]) -> float:
+    """The top nearest to `top` at which words of that size touch none of `taken`; else `top`."""
+    beside = [(above, below) for x1, above, x2, below in taken if x1 < left + wide and left < x2]
+    tops = [top, *(above - tall - 1 for above, _ in beside), *(below + 1 for _, below in beside)]
+    free = [
+        y
+        for y in tops
+        if 0 <= y <= height - tall and all(y + tall < above or below < y for above, below in beside)
+    ]
+    return min(free, key=lambda y: abs(y - top), default=top)
 
 
 def _short(name: str) -> str:
