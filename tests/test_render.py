@@ -141,6 +141,16 @@ def test_the_same_picture_in_every_process_and_in_any_order() -> None:
     assert first.shape == (*SIZE, 3) and first.dtype == np.uint8 and not np.array_equal(first, again)
 
 
+def test_masks_and_pictures_do_not_depend_on_which_was_drawn_first(scenes: list[Scene]) -> None:
+    """Masks alone draw no colours; the picture after them has its own, and both hide the same things."""
+    for scene in scenes[:2]:
+        one, other = (Renderer(World(scene, NO_CONTACTS)) for _ in range(2))
+        masks, picture = one.masks(60), one.frame(60)
+        np.testing.assert_array_equal(other.frame(60), picture)
+        for own, later in zip(vars(masks).values(), vars(other.masks(60)).values(), strict=True):
+            np.testing.assert_array_equal(own, later)
+
+
 def test_a_camera_that_turns_cuts_its_frames_from_views_that_cover_them(renderers: list[Renderer]) -> None:
     turning = [r for r in renderers if len(set(r._view_of.tolist())) > 1]
     assert turning

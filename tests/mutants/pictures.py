@@ -33,15 +33,22 @@ MUTANTS = [
     Mutant(
         "shadows fall on people and things",
         RENDER,
-        "lit = np.where(numbers[..., 2] > 0, 0, floor * (1 - shadow)) * share",
+        "lit = np.where(thing > 0, 0, floor * (1 - shadow)) * share",
         "lit = np.ones_like(shadow) * share",
         (f"{IN_RENDER}no_shadow_of_people_falls_on_things",),
     ),
     Mutant(
+        "a picture drawn after masks finds no colours",
+        RENDER,
+        " or (coloured and self._stills[key].picture is None)",
+        "",
+        (f"{IN_RENDER}masks_and_pictures_do_not_depend_on_which_was_drawn_first",),
+    ),
+    Mutant(
         "furniture hides nobody",
         RENDER,
-        "return _Still(axes, image, over, lit.astype(np.float32)",
-        "return _Still(axes, image, np.minimum(distance, FAR), lit.astype(np.float32)",
+        "self._draw(mesh, codes, axes, focal, numbers, depth, flat=True)",
+        "self._draw(mesh, codes, axes, focal, numbers, depth.copy(), flat=True)",
         (f"{IN_RENDER}who_stands_behind_a_thing_is_hidden_by_it",),
     ),
     Mutant(
