@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 SHIPPED = {
-    "benchmarks": ["*.json", "*.parquet", "*.safetensors"],  # stored results that notebooks show
+    "benchmarks": ["*.json", "*.parquet"],  # stored results that notebooks show
     "data_samples": ["**/*"],
     "notebooks": ["*.ipynb"],
     "profiles": ["*.yaml"],

@@ -1,7 +1,7 @@
 """The Video Action Transformer on rendered scenes: heads compared on the same boxes, proposals, attention.
 
     python benchmarks/action_transformer.py --runs runs/vat --json benchmarks/action_transformer.json
-    python benchmarks/action_transformer.py --size smoke --epochs 2 --runs /tmp/vat      tries it
+    python benchmarks/action_transformer.py --size smoke --epochs 2 --runs runs/try      tries it
 
 All networks read the same frozen maps (EfficientNet-lite0 at 108 x 192) of the same clips; nothing was chosen
 on the validation takes: the linear models' decay is the best of five on halves of the training takes. Each

@@ -2,7 +2,7 @@
 
     python benchmarks/ups_tasks.py --folds 0 --systems baselines,shared     what is asked, run after run
     python benchmarks/ups_tasks.py --json benchmarks/ups_tasks.json         what has run, as one table
-    python benchmarks/ups_tasks.py --rotations 2 --runs /tmp/try --folds 0  tries it
+    python benchmarks/ups_tasks.py --rotations 2 --runs runs/try --folds 0  tries it
 
 Each run is kept in a file of its own in `--runs`, and a training that is stopped goes on from its last state:
 the same command again does only what is missing. 2,000 rotations of the four tasks take 40 minutes of one

@@ -13,6 +13,7 @@ from notebook_kit import ROOT
 from PIL import Image
 
 from lart_mini import cli, files
+from lart_mini.data.videos import NAMED, video_name
 from lart_mini.figures import films, pictures
 from lart_mini.figures.pictures import Marked, draw_people, picture_strip, play, player, write_video
 from lart_mini.files import BadInput, opencv
@@ -167,6 +168,18 @@ def test_render_writes_a_video(draw: str, tmp_path: Path, capsys: pytest.Capture
     assert left.value.code in (0, None) and capsys.readouterr().out.strip() == str(out)
     moving = Image.open(out)
     assert moving.size == (384, 216) and moving.n_frames == 2
+
+
+def test_a_scene_is_named_by_its_video_or_by_split_and_number() -> None:
+    for split in NAMED:
+        assert (
+            films.read_scene_name(video_name(split, 12))
+            == films.read_scene_name(f"{split}:12")
+            == (split, 12)
+        )
+    for name in ("val00000", "val00-00012", "other000012", "val00٠٠٠٠١٢", ""):
+        with pytest.raises(BadInput, match="scene: name: expected a split and the number"):
+            films.read_scene_name(name)
 
 
 def test_marked_people_differ_by_layer() -> None:

@@ -42,7 +42,7 @@ from lart_mini.action_transformer.proposals import decode, encode, nms, overlaps
 from lart_mini.appearance.features import rendered_maps
 from lart_mini.data.rendered import Rendered, rendered
 from lart_mini.evaluation.ava_csv import CORNERS, read_groundtruth
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, shipped
 from lart_mini.progress import progress as progress_bar
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
@@ -297,6 +297,13 @@ class ActionRecipe:
         watched = watched_maps(data, split, videos)
         truth = read_groundtruth(data.groundtruth(split))
         return key_clips(truth.filter(pl.col("video").is_in(list(watched))), watched)
+
+
+def load_shipped() -> ActionTransformer:
+    """The preset `mini` that comes along (CPU, eval mode); benchmarks/action_transformer.py trained it."""
+    path = shipped("data_samples") / "action_transformer" / "mini.safetensors"
+    model, _, _ = load_checkpoint(path, ActionTransformerConfig, ActionTransformer)
+    return model.eval()
 
 
 @lru_cache(maxsize=4)

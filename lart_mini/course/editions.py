@@ -29,7 +29,7 @@ from lart_mini.files import BadInput, atomic_path, optional
 from lart_mini.runs.plan import read_notebook
 
 NEIGHBOUR = re.compile(r"\]\((\d\d_\w+)\.ipynb")  # a link to another notebook
-STORED = ("*.json", "*.parquet", "*.safetensors")  # in benchmarks/
+STORED = ("*.json", "*.parquet")  # in benchmarks/
 KEPT_BACK = {"solution", "instructor"}  # tags of what a student does not get
 CONFIG = '''"""What nbgrader needs to know of this course."""
 

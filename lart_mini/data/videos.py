@@ -123,6 +123,14 @@ def video_name(split: str, index: int) -> str:
     return f"{NAMED[split]}{index:06d}"
 
 
+def place_of(name: str) -> tuple[str, int] | None:
+    """The way back from `video_name`: split and number; None for a name that no video has."""
+    for split in NAMED:
+        if name[-6:].isdecimal() and video_name(split, int(name[-6:])) == name:
+            return split, int(name[-6:])
+    return None
+
+
 def annotated_frames(scene: Scene) -> NDArray[np.int64]:
     """The key frames (K,) of a scene: AVA's ground truth stands there, one a second."""
     return np.arange(ava.keyframe(ava.FIRST_SECOND), scene.frames - 5, ava.FRAMES_PER_SECOND)

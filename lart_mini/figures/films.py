@@ -11,7 +11,7 @@ from lart_mini import ava
 from lart_mini.boxes import corners_from_xywh
 from lart_mini.data.mini_ava import PLAIN, scene_of
 from lart_mini.data.rendered import CARRY, SEEN, world_of
-from lart_mini.data.videos import video_of
+from lart_mini.data.videos import place_of, video_of
 from lart_mini.figures.base import CYCLE
 from lart_mini.figures.pictures import Marked, Picture, draw_people
 from lart_mini.files import BadInput, whole_number
@@ -30,7 +30,9 @@ People = Callable[[int], list[Marked]]  # a frame's number → whom to draw
 
 
 def read_scene_name(text: str) -> tuple[str, int]:
-    """`ava-val:3` → the split and the number of its video. Raises BadInput for another form."""
+    """`ava-val:3`, or `val00000003`, its video → split and number. Raises BadInput for another form."""
+    if found := place_of(text):
+        return found
     split, _, number = text.partition(":")
     if not number.isdecimal() or not number.isascii() or len(number) > 9:
         raise BadInput("scene", "name", "a split and the number of its video, such as ava-val:3", text)
@@ -49,10 +51,10 @@ def film_scene(
 ) -> Iterator[Picture]:
     """Pictures of a scene of mini_ava, `zoom` times 216 × 384 pixels, with people marked on them.
 
-    name: such as `ava-val:3` · draw: `plain`, `truth` (boxes and actions), `tracks` (what the tracker
-    follows) or `scores` (tracks, and what the shipped LART says of each) · frames: first, one after the last
-    (None: to the end), step · letters: height of words, pixels before the zoom. Raises BadInput before the
-    first picture for a scene, size, seed, `draw` or frames that are none.
+    name: `ava-val:3`, say, or the video's own · draw: `plain`, `truth` (boxes and actions), `tracks` (what
+    the tracker follows) or `scores` (tracks, and what the shipped LART says of each) · frames: first, one
+    after the last (None: to the end), step · letters: height of words, pixels before the zoom. Raises
+    BadInput before the first picture for a scene, size, seed, `draw` or frames that are none.
     """
     split, index = read_scene_name(name)
     if draw not in LAYERS:

@@ -27,7 +27,7 @@ KINDS = (".mp4", ".gif", ".webp")
 MOST_LINES = 3  # of actions under a person's name
 SHORT = 22  # letters of an action's name
 Picture = NDArray[np.uint8]
-Place = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+Area = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def draw_people(picture: Picture, people: Sequence[Marked], *, letters: int = 12
         if one.path is not None and len(one.path) > 1:
             pen.line([tuple(point) for point in one.path], fill=one.colour, width=line, joint="curve")
         pen.rectangle([float(x) for x in one.box], outline=one.colour, width=line)
-    taken: list[Place] = []
+    taken: list[Area] = []
     for one in people:  # words over all boxes, none over another's
         taken.append(_words(pen, one, letters, image.size, taken))
     return np.asarray(image)
@@ -65,8 +65,8 @@ def outlined(picture: Picture, boxes: NDArray, colour: str) -> Picture:
 
 
 def _words(
-    pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int, int], taken: Sequence[Place]
-) -> Place:
+    pen: ImageDraw.ImageDraw, one: Marked, letters: int, size: tuple[int, int], taken: Sequence[Area]
+) -> Area:
     font, line, gap = _font(letters), 4 * letters // 3, letters // 4
     actions = [(_short(name), score) for name, score in one.actions[:MOST_LINES]]
     texts = [name if score is None else f"{name} {100 * score:.0f}" for name, score in actions]
@@ -89,7 +89,7 @@ def _words(
     return left, top, left + wide, top + tall
 
 
-def _free(left: float, top: float, wide: float, tall: float, height: int, taken: Sequence[Place]) -> float:
+def _free(left: float, top: float, wide: float, tall: float, height: int, taken: Sequence[Area]) -> float:
     """The top nearest to `top` at which words of that size touch none of `taken`; else `top`."""
     beside = [(above, below) for x1, above, x2, below in taken if x1 < left + wide and left < x2]
     tops = [top, *(above - tall - 1 for above, _ in beside), *(below + 1 for _, below in beside)]
