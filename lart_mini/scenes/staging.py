@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from lart_mini.people.body import Body
-from lart_mini.people.clips import mirror
+from lart_mini.people.clips import mirror, mirror_pose
 from lart_mini.scenes.takes import LISTEN_TO, RUN, STAND, TALK_TO, WALK, WATCH, Array, Segment
 
 BLEND_FRAMES = 10
@@ -82,7 +82,7 @@ def perform(rng: np.random.Generator, pool: list[Segment], frames: int, target: 
     the last ended in, blended over ten frames; where none fits (a lying actor has nowhere to go) the actor
     leaves.
     """
-    first = _choose(rng, [s for s in pool if target in s.actions])
+    first = _turned_over(*_choose(rng, [s for s in pool if target in s.actions]))
     shows = first.clip.labels[first.first : first.last, target - 1]
     shown = int(rng.choice(np.flatnonzero(shows))) + first.first
     when = int(rng.integers(SHOWN_FROM, SHOWN_TO))
@@ -120,9 +120,13 @@ def _timed(
     return Performance(pose[at], translation[at], labels, present, betas, takes, shown[at], source[at])
 
 
-def _choose(rng: np.random.Generator, pool: list[Segment]) -> Segment:
-    segment = pool[rng.integers(len(pool))]
-    return replace(segment, clip=mirror(segment.clip)) if rng.random() < 0.5 else segment
+def _choose(rng: np.random.Generator, pool: list[Segment]) -> tuple[Segment, bool]:
+    """A segment, and whether it is to be seen in the mirror."""
+    return pool[rng.integers(len(pool))], bool(rng.random() < 0.5)
+
+
+def _turned_over(segment: Segment, mirrored: bool) -> Segment:
+    return replace(segment, clip=mirror(segment.clip)) if mirrored else segment
 
 
 def _cut(segment: Segment, start: int, frames: int) -> Piece:
@@ -134,14 +138,18 @@ def _following(rng: np.random.Generator, pool: list[Segment], last: tuple) -> tu
     """Of two dozen random places in the pool the one whose pose is nearest to the end of `last`, if near."""
     best, best_gap = None, 0.45
     for _ in range(24):
-        segment = _choose(rng, pool)
+        segment, mirrored = _choose(rng, pool)
         start = int(rng.integers(segment.first, max(segment.first + 1, segment.last - 2 * BLEND_FRAMES)))
         pose, height = segment.clip.pose[start], segment.clip.translation[start, 1]
+        pose = mirror_pose(pose) if mirrored else pose  # this frame alone: most candidates are not taken
         if abs(height - last[1][-1, 1]) < 0.2 and tilt_gap(pose[0], last[0][-1, 0]) < 0.6:
             gap = pose_gap(last[0][-1], pose)
             if gap < best_gap:
-                best, best_gap = (segment, start), gap
-    return best
+                best, best_gap = (segment, mirrored, start), gap
+    if best is None:
+        return None
+    segment, mirrored, start = best
+    return _turned_over(segment, mirrored), start
 
 
 def _joined(last: Piece, piece: Piece) -> Piece:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ class Segment:
     first: int
     last: int
 
-    @property
+    @cached_property
     def actions(self) -> frozenset[int]:
         """AVA ids that occur in the segment."""
         return frozenset((np.flatnonzero(self.clip.labels[self.first : self.last].any(axis=0)) + 1).tolist())
