@@ -19,7 +19,7 @@ from lart_mini.build import motion, packages
 from lart_mini.build.formats import Motion, read_bvh
 from lart_mini.build.retarget import resample, retarget, rotation_between
 from lart_mini.files import BadInput
-from lart_mini.people.body import FREE_BODY, JOINT_NAMES, PARENTS, forward_kinematics, load_body
+from lart_mini.people.body import FREE_BODY, JOINT_NAMES, PARENTS, forward_kinematics, global_rotations, load_body
 from lart_mini.people.clips import LIBRARY, MIRRORED_JOINTS, Clip, load_library, mirror, read_labels
 
 GUARD = 30  # frames on either side of split_frame: two seconds between train and val
@@ -126,6 +126,27 @@ def test_nobody_moves_faster_than_people_can(library: dict[str, Clip], places: d
         speed = np.linalg.norm(np.diff(joints, axis=0), axis=-1) * 30
         assert speed.max() < 15, (name, JOINT_NAMES[speed.max(0).argmax()])
         assert speed[:, 0].max() < 7, name  # the pelvis
+
+
+def test_knees_bend_forwards(library: dict[str, Clip], places: dict[str, np.ndarray]) -> None:
+    """A skeleton whose rest pose was read as facing another way bends its knees backwards, or sideways."""
+    for name, clip in library.items():
+        thigh, shin = global_rotations(clip.pose)[:, [1, 2]], clip.pose[:, [4, 5]].reshape(-1, 3, 3)
+        bent = Rotation.from_matrix(shin).as_rotvec(degrees=True)
+        assert np.quantile(bent[:, 0], 0.05) > -12, name
+        assert np.quantile(abs(bent[:, 1:]), 0.9) < 45, name
+        hip, knee, ankle = (places[name][:, joints] for joints in ([1, 2], [4, 5], [7, 8]))
+        ahead = ((knee - (hip + ankle) / 2) * thigh[..., 2]).sum(-1)  # along the thigh's front
+        assert np.quantile(ahead, 0.05) > -0.02, name
+
+
+def test_walkers_go_where_they_face(library: dict[str, Clip]) -> None:
+    for name, clip in library.items():
+        forwards = (labelled(clip, 14) | labelled(clip, 10))[1:]
+        if forwards.sum() >= 25 and "SideStep" not in name:  # or the other way: some walk backwards
+            gone, front = np.diff(clip.translation, axis=0)[:, [0, 2]], clip.pose[1:, 0][:, [0, 2], 2]
+            along = abs((gone * front).sum(1)) / np.linalg.norm(front, axis=1)
+            assert np.median((along / np.linalg.norm(gone, axis=1).clip(1e-6))[forwards]) > 0.6, name
 
 
 def test_the_pair_faces_each_other(library: dict[str, Clip]) -> None:

@@ -218,11 +218,11 @@ def _bind_pose(root: ElementTree.Element) -> dict[str, np.ndarray]:
     )
 
 
-def read_dae(text: str, file: str, frames_per_second: float) -> Motion:
-    """A Collada file of gazebo's actors: 4×4 matrices per joint and key, z up, facing −y, metres.
+def read_dae(text: str, file: str, frames_per_second: float, hips: tuple[str, str]) -> Motion:
+    """A Collada file of gazebo's actors: 4×4 matrices per joint and key, z up, metres.
 
     The keys' own times are not the capture's (they say 24 a second where CMU captured 120), so the rate is
-    given.
+    given. The files' bind poses face different ways: each is turned until the left of its `hips` is at +x.
     """
     root = ElementTree.fromstring(text.replace(' xmlns="', ' skipped="', 1))
     keys, bind = _keys(root), _bind_pose(root)
@@ -243,13 +243,16 @@ def read_dae(text: str, file: str, frames_per_second: float) -> Motion:
     for node in scene.findall("node"):
         visit(node, np.eye(4))
     names = [name for name in world if name in bind]
-    turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)  # z up, facing −y -> y up, facing +z
+    turn = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)  # z up -> y up
     moving, still = np.stack([world[name] for name in names], 1), np.stack([bind[name] for name in names])
+    left, right = (turn @ still[names.index(hip), :3, 3] for hip in hips)
+    heading = np.arctan2(left[2] - right[2], left[0] - right[0])
+    ahead = Rotation.from_rotvec([0, heading, 0]).as_matrix() @ turn  # of the bind pose alone
     return Motion(
         names,
         turn @ moving[..., :3, :3],
         moving[..., :3, 3] @ turn.T,
-        turn @ still[:, :3, :3],
-        still[:, :3, 3] @ turn.T,
+        ahead @ still[:, :3, :3],
+        still[:, :3, 3] @ ahead.T,
         np.arange(frame_count) / frames_per_second,
     )

@@ -168,14 +168,15 @@ def _deb_data(content: bytes, path: Path) -> bytes:
 
 def read_motion(take: Take, read: Callable[[str], bytes]) -> Motion:
     """The take's motion as its file has it, without CMU's first frame (a T-pose nobody performed)."""
-    name = f"{SOURCES[take.source].folder}/{take.file}"
+    joints, name = SOURCES[take.source].joints, f"{SOURCES[take.source].folder}/{take.file}"
     text = read(name).decode("utf-8", errors="replace")
     if name.endswith(".txt"):
         return read_deepmimic(text, name)
     if name.endswith(".dae"):
-        return read_dae(text, name, frames_per_second=120)
+        left, right = (next(k for k, joint in joints.items() if joint == hip) for hip in (1, 2))
+        return read_dae(text, name, 120, (left, right))
     motion = read_bvh(text, name)
-    if SOURCES[take.source].joints is not CMU:
+    if joints is not CMU:
         return motion
     return Motion(
         motion.names,

@@ -36,7 +36,7 @@ def positional_encoding(encoding: NDArray, *, title: str = "Positional encoding"
         image = axes.imshow(
             values.T, aspect="auto", cmap=BELOW_TO_ABOVE, vmin=-1, vmax=1, interpolation="nearest"
         )
-        axes.axhline(encoding.shape[2] / 2 - 0.5, color=MIDDLE, linewidth=1)
+        axes.axhline(encoding.shape[2] / 2 - 0.5, color=PALETTE["green"], linewidth=2)
         axes.set(xlabel=name, ylabel="dimension of the token")
     over_people.set_xticks(range(len(encoding)))
     figure.colorbar(image, ax=over_people, label="value (no unit)")
@@ -82,14 +82,16 @@ def attention_maps(weights: NDArray, names: Sequence[str], people: int, frames: 
     rows = -(-len(weights) // columns)
     figure = new_figure(2.7 * columns + 0.6, 2.75 * rows + 0.5, title)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    bottom, top = np.quantile(weights, [0.01, 0.99])  # a few peaks would leave the rest of one colour
+    top = np.quantile(weights, 0.99)  # a few peaks would leave the rest of one colour
     for axes in panels[len(weights) :]:
         axes.set_axis_off()
     for axes, weight, name in zip(panels, weights, names, strict=False):
-        image = axes.imshow(weight, cmap=LOW_TO_HIGH, vmin=bottom, vmax=top, interpolation="nearest")
+        image = axes.imshow(weight, cmap=LOW_TO_HIGH, vmin=0, vmax=top, interpolation="nearest")
         _people_grid(axes, people, frames)
         axes.set_title(literal(name), fontsize=10)
-    figure.colorbar(image, ax=panels.tolist(), label="attention weight", shrink=0.7, extend="both")
+    figure.supxlabel("token that is attended to", fontsize=9)
+    figure.supylabel("token that attends", fontsize=9)
+    figure.colorbar(image, ax=panels.tolist(), label="attention weight", shrink=0.7, extend="max")
     return figure
 
 
@@ -124,6 +126,9 @@ def loss_curves(curves: Mapping[str, tuple[NDArray, NDArray]], *, title: str, un
     for (name, (steps, values)), colour in zip(curves.items(), CYCLE, strict=False):
         axes.plot(steps, values, color=colour, linewidth=1.8, label=literal(name))
     axes.set(xlabel=literal(unit), ylabel="binary cross-entropy (nats per class)", yscale="log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 5 * low else NullFormatter())
     axes.grid(which="both", color="#EBEBEB")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
