@@ -369,7 +369,8 @@ def mixed_identities(
     """Why short: what boxes' overlap alone makes of longer sequences; one row for each length.
 
     Columns: seconds; sequences, those about somebody real; mixed, the share that holds somebody else too;
-    mixed_crowd, the same in videos of three or more people; filled, the share of frames with a skeleton.
+    mixed_crowd, the same in videos of three or more people; filled, the share of the video's frames within
+    them that have a skeleton.
     """
     rows = []
     for length in seconds:
@@ -381,7 +382,9 @@ def mixed_identities(
             shown = np.where(index >= 0, video.person[index], -1)
             mixed.append(((shown >= 0) & (shown != own[:, None])).any(axis=1))
             crowd.append(np.full(len(own), len(set(video.person[video.person >= 0].tolist())) >= 3))
-            filled.append((index >= 0).mean(axis=1))
+            at = video.frame[found.centre[real]][:, None] + np.arange(index.shape[1]) - index.shape[1] // 2
+            there = (at >= 0) & (at <= video.frame.max())
+            filled.append((index >= 0).sum(axis=1) / there.sum(axis=1))
         one, many = np.concatenate(mixed), np.concatenate(crowd)
         rows.append(
             {

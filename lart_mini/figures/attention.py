@@ -108,7 +108,7 @@ def looked_bars(ratios: Mapping[str, Mapping[str, float]], *, title: str) -> Fig
 def binned_ap(bins: Mapping[str, Sequence[tuple[str, float, int]]], *, title: str) -> Figure:
     """The paper's Figure 5 b and c: a panel for each of `bins`, whose bins are (name, AP in 0–1, boxes)."""
     figure = new_figure(9.0, 3.0, title)
-    panels = figure.subplots(1, len(bins), squeeze=False)[0]
+    panels = figure.subplots(1, len(bins), squeeze=False, sharey=True)[0]
     for axes, (name, own) in zip(panels, bins.items(), strict=True):
         bars = axes.bar(range(len(own)), [100 * value for _, value, _ in own], 0.65, color=CYCLE[0])
         axes.bar_label(bars, [f"{100 * value:.0f}" for _, value, _ in own], fontsize=8)

@@ -108,7 +108,7 @@ def schedule(step: int, steps: int, warmup: int) -> float:
 def schedule_by_epoch(epoch: int, epochs: int, warmup: float) -> float:
     """The same by whole epochs, as some published code has it: the last epoch, at 0, teaches nothing."""
     if epoch < warmup:
-        return (epoch + 1) / warmup
+        return min(1.0, (epoch + 1) / warmup)
     return 0.5 * (1 + math.cos(math.pi * (epoch + 1 - warmup) / max(1, epochs - warmup)))
 
 

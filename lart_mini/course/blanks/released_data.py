@@ -147,7 +147,7 @@ BLANKS = (
                 gives(lambda place, camera, detected: 200.0),
             ),
             Slip(
-                "the two kinds have changed places: equal fields tell of a depth that was divided twice",
+                "the two kinds have changed places: equal fields tell of a depth divided in both places",
                 gives(lambda place, camera, detected: 201 - _depth_unit(place, camera, detected)),
             ),
         ),
