@@ -19,7 +19,14 @@ from lart_mini.build import motion, packages
 from lart_mini.build.formats import Motion, read_bvh
 from lart_mini.build.retarget import resample, retarget, rotation_between
 from lart_mini.files import BadInput
-from lart_mini.people.body import FREE_BODY, JOINT_NAMES, PARENTS, forward_kinematics, global_rotations, load_body
+from lart_mini.people.body import (
+    FREE_BODY,
+    JOINT_NAMES,
+    PARENTS,
+    forward_kinematics,
+    global_rotations,
+    load_body,
+)
 from lart_mini.people.clips import LIBRARY, MIRRORED_JOINTS, Clip, load_library, mirror, read_labels
 
 GUARD = 30  # frames on either side of split_frame: two seconds between train and val

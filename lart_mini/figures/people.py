@@ -202,9 +202,9 @@ def scene_from_above(
             width=0.006, zorder=3,
         )  # fmt: skip
         axes.plot(*path[0], marker="o", color=colour, markersize=7)
-        top = ground[ground[:, 1].argmax()]
+        top = ground[ground[:, 1].argmax()] + [0, arrow]  # clear of the arrows
         axes.annotate(
-            literal(name), top, (0, 7), textcoords="offset points", ha="center", color=colour, fontsize=9,
+            literal(name), top, (0, 2), textcoords="offset points", ha="center", color=colour, fontsize=9,
             path_effects=[withStroke(linewidth=3, foreground="white")], zorder=4,
         )  # fmt: skip
     _mark_camera(axes, low, high)

@@ -123,12 +123,12 @@ def picture_strip(
     rows = -(-len(pictures) // columns)
     shape = pictures[0].shape[0] / pictures[0].shape[1]
     wide = 9.0 / columns
-    figure = new_figure(9.0, rows * (wide * shape + 0.3) + 0.4, title)
+    figure = new_figure(9.0, rows * (wide * shape + 0.25) + 0.35, title)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
     for axes, picture, label in zip(panels, pictures, labels, strict=False):
-        axes.imshow(picture, interpolation="none")
+        axes.imshow(picture)
         axes.set_title(literal(label), fontsize=9, color=MIDDLE)
     return figure
 
