@@ -49,6 +49,10 @@ class BadInput(ValueError):
         self.expected, self.found = told(expected), told(found)
         super().__init__(f"{self.file}: {self.field}: expected {self.expected}, found {self.found}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An exception is pickled by its text alone; this one comes out of a worker as it was raised."""
+        return type(self), (self.file, self.field, self.expected, self.found)
+
 
 MOST_TOLD = 240  # characters of what was expected or found
 WHOLE = (bool, float, np.generic, os.PathLike, BaseException)  # told as they are printed, then cut

@@ -108,6 +108,9 @@ def test_epochs_differ_and_come_back() -> None:
     assert torch.equal(dataset[0].asked, first)
     with pytest.raises(BadInput, match="shake"):
         Sampling(shake=2.0)
+    for frames in (2, 6, 9):  # the key frame would not be amid the map
+        with pytest.raises(BadInput, match="sampling: frames: expected a"):
+            Sampling(frames=frames)
     assert shaken(np.array([[0.5, 0.5, 0.5, 0.5]], np.float32), 1.0, np.random.default_rng(0)).tolist() == [
         [0.5] * 4
     ]

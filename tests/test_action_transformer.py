@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from lart_mini.action_transformer.proposals import (
 from lart_mini.action_transformer.recipe import ActionRecipe, loss, targets
 from lart_mini.action_transformer.trunk import I3D
 from lart_mini.files import BadInput
+from lart_mini.training.batches import Batches
 from lart_mini.training.config import TrainConfig
 
 SMALL = ActionTransformerConfig(
@@ -291,6 +293,9 @@ def test_what_no_network_can_have_is_refused() -> None:
     assert set(PRESETS) == {"mini", "tiny-I3D", "paper"}
     with pytest.raises(BadInput, match="epochs"):
         ActionRecipe(epochs=-1)
+    for name in ("tiny-I3D", "paper"):
+        with pytest.raises(BadInput, match="preset: expected one that reads a frozen network's maps"):
+            ActionRecipe(preset=name)
 
 
 # -------------------------------------------------------------------------------------------------- proposals
@@ -375,12 +380,32 @@ def test_targets_of_proposals() -> None:
     assert network.eval()(given).boxes.shape == (2, 2, 4), "at test nobody tells where people are"
 
 
-def test_training_is_repeated_bit_by_bit(tmp_path: Path) -> None:
+def films() -> ClipDataset:
+    """Three clips of two people in noise."""
     rng = np.random.default_rng(0)
     watched = PicturesWatched(np.arange(0, 90, 10), rng.integers(0, 256, (9, 32, 48, 3), np.uint8))
     people = boxes_of(2).numpy(), np.array([0, 1]), rng.integers(0, 2, (2, 60)).astype(np.float32)
-    clips = [KeyClip(watched, "v", 902, *people) for _ in range(3)]
-    dataset = ClipDataset(clips, Sampling(frames=4), seed=1)
+    return ClipDataset([KeyClip(watched, "v", 902, *people) for _ in range(3)], Sampling(frames=4), seed=1)
+
+
+def test_each_process_trains_on_its_share_and_labels_are_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[tuple[int, int]] = []
+
+    def fit(network: object, batches: Batches, *_: object, **__: object) -> None:
+        shares.append((batches.sampler.rank, batches.sampler.world))
+
+    monkeypatch.setattr(recipe, "fit", fit)
+    config = TrainConfig(epochs=1, batch_size=3, record=False)
+    network = ActionTransformer(replace(SMALL, classes=60))
+    recipe.train(network, films(), config, fabric=SimpleNamespace(global_rank=1, world_size=3))
+    recipe.train(network, films(), config)
+    assert shares == [(1, 3), (0, 1)]
+    with pytest.raises(BadInput, match="labels: expected 80 classes, as the model has, found 60"):
+        recipe.train(ActionTransformer(replace(SMALL, classes=80)), films(), config)
+
+
+def test_training_is_repeated_bit_by_bit(tmp_path: Path) -> None:
+    dataset = films()
     small = preset("tiny-I3D", scale=0.05, cells=(1, 2, 3), width=8, hidden=8, proposals=2)
     config = TrainConfig(epochs=2, batch_size=2, lr=1e-2, warmup_epochs=0, record=False)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from factories import everywhere, make_tracklet
 from golden import TINY
 
 from lart_mini import cli
+from lart_mini.action_transformer.recipe import watched_maps
 from lart_mini.appearance import features as features_module
+from lart_mini.appearance import looks as looks_module
 from lart_mini.appearance.features import Maps, maps_of, read_maps, rendered_maps
 from lart_mini.appearance.frames import RenderedFrames, VideoFrames, clip_frames, shrunk
 from lart_mini.appearance.trunk import load_trunk, padded
@@ -91,6 +96,9 @@ def test_damaged_maps_are_computed_again_and_missing_ones_told(scenes: Rendered,
 @pytest.mark.parametrize(("change", "told"), [
     ({"videos": [99]}, "video of ava-val: expected 0 to"),
     ({"step": 7}, "step: expected a divisor of 30"),
+    ({"step": 0}, "step: expected a whole number from 1"),
+    ({"step": -6}, "step: expected a whole number from 1"),
+    ({"step": 2.5}, "step: expected a whole number from 1"),
     ({"size": (0, 64)}, "height: expected a whole number from 1"),
 ])  # fmt: skip
 def test_maps_of_what_is_not_there_are_told_in_a_line(
@@ -100,6 +108,67 @@ def test_maps_of_what_is_not_there_are_told_in_a_line(
     with pytest.raises(BadInput, match=told):
         rendered_maps(scenes, "ava-val", **how | change)
     assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_splits_and_frames_that_are_not_there_are_told(scenes: Rendered, tmp_path: Path) -> None:
+    for asked in (
+        lambda: rendered_maps(scenes, "ava_val", cache=tmp_path),
+        lambda: watched_maps(scenes, "val"),
+    ):
+        with pytest.raises(BadInput, match=r"split: expected ava-train \| kinetics-train"):
+            asked()
+    frames = RenderedFrames(scenes, "ava-val", 1, SMALL)
+    for number in (-1, scenes.videos("ava-val")["frames"][1], 1.5):
+        with pytest.raises(BadInput, match="ava-val:1: frame: expected a whole number from 0 to"):
+            frames.pictures([0, number])  # type: ignore[list-item]
+
+
+FORTY = """
+import os, resource, sys
+from pathlib import Path
+from types import SimpleNamespace
+import numpy as np
+import polars as pl
+from lart_mini.appearance import features
+
+def tiny(*_, **__):
+    fine, coarse = np.ones((2, 40, 2, 2), np.float16), np.ones((2, 112, 1, 1), np.float16)
+    return features.Maps(np.array([0, 30]), fine, coarse, (16, 16))
+
+features.maps_of, features._trunk = tiny, lambda: None
+data = SimpleNamespace(path=Path("data"), videos=lambda split: pl.DataFrame({"frames": [60] * 40}))
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+before = len(os.listdir("/dev/fd"))
+maps = features.rendered_maps(data, "ava-val", size=(16, 16), step=30, cache=sys.argv[1], jobs=1)
+assert len(os.listdir("/dev/fd")) - before == 80 and all(one.fine.min() == 1 for one in maps.values())
+"""
+
+
+def test_more_videos_are_read_than_the_system_lets_open(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORTY, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_work_in_this_process_leaves_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, shown = [], SimpleNamespace(size=SMALL)
+
+    def seen(*_: object, **__: object) -> None:
+        threads.append(torch.get_num_threads())
+        raise BadInput("work", "threads", "counted", "enough")
+
+    monkeypatch.setattr(features_module, "maps_of", seen)
+    monkeypatch.setattr(looks_module, "looks_of", seen)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for work, given in ((features_module._kept, (shown, [])), (looks_module._kept, ([], shown))):
+            with pytest.raises(BadInput, match="enough"):
+                work(*given, tmp_path / work.__module__)  # type: ignore[operator]
+            assert threads.pop() == 1 and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_clip_takes_the_nearest_maps_and_the_ends_again() -> None:

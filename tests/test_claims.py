@@ -366,6 +366,30 @@ def test_each_run_is_made_once(
     )
 
 
+def test_runs_are_listed_whatever_the_first_hundred_tell(tmp_path: Path) -> None:
+    for number in range(101):
+        about = {"commit": None if number < 100 else "abc", "seconds": 1 if number < 100 else 0.5}
+        write_npz(tmp_path / "runs" / f"{number:03d}.npz", {"about": np.array(json.dumps(about))})
+    assert runner._runs(tmp_path).row(100, named=True)["commit"] == "abc"
+
+
+def test_a_run_in_this_process_leaves_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def ran(_: Experiment) -> tuple[np.ndarray, int]:
+        threads.append(torch.get_num_threads())
+        return np.zeros((1, 1, 60), np.float32), 0
+
+    monkeypatch.setattr(runner, "run", ran)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        runner.made(Kept.of(BASE, "data", tmp_path), None)
+        assert threads == [1] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_stopped_run_goes_on_with_what_is_missing(
     kept: dict[Experiment, Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
+import torch
 from mistakes import MISTAKES
 from notebook_kit import NOTEBOOKS, ROOT
 
@@ -107,6 +108,7 @@ def doubled(x: Any) -> Any:
     return 2 * x
 
 
+LEARNT = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3) * 2)
 DOUBLED = Blank("doubled", "test", doubled, lambda: [(np.arange(6.0).reshape(2, 3),)])
 
 
@@ -126,12 +128,21 @@ DOUBLED = Blank("doubled", "test", doubled, lambda: [(np.arange(6.0).reshape(2, 
         (lambda x: np.where(x == 4, 0, 2 * x), "first at [1, 1]: it gives 0, expected 8; 1 of 6 differ"),
         (lambda x: (2 * x) > 3, "bool (2, 3)"),
         (lambda x: [2 * x], "gives shape (1, 2, 3)"),
+        (lambda x: [[0, 2], [6]], "gives [[0, 2], [6]], no array (are its rows of one length?), expected"),
+        (lambda x: list(LEARNT + 1), "first at [0, 0]: it gives 1, expected 0"),
+        (lambda x: torch.softmax(torch.arange(3), 0), "it raises NotImplementedError"),
+        (lambda x: torch.zeros(2, 3, dtype=torch.bfloat16), "first at [0, 1]: it gives 0, expected 2"),
     ],
 )  # fmt: skip
 def test_a_wrong_answer_is_told_where_and_how(answer: Callable[..., Any], says: str) -> None:
     with pytest.raises(Wrong) as wrong:
         hold_against(DOUBLED, answer)
     assert says in str(wrong.value), str(wrong.value)
+
+
+def test_what_can_be_an_array_is_one() -> None:
+    for answer in (lambda x: (2 * x).tolist(), lambda x: list(LEARNT), lambda x: LEARNT.bfloat16()):
+        assert "right" in hold_against(DOUBLED, answer)
 
 
 def test_answers_of_several_parts() -> None:

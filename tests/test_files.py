@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import resource
 import signal
 import socket
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib import Parallel, delayed
 
 from lart_mini import files
 from lart_mini.files import BadInput, atomic_path, locked, process_count, sweep, told, writable, write_npz
@@ -60,6 +62,18 @@ def test_what_is_short_is_told_as_it_is_printed() -> None:
         assert told(value) == text
     problem = BadInput("new\nline.csv", "field", "a", "b")
     assert str(problem) == r"new\nline.csv: field: expected a, found b"
+
+
+def test_bad_input_comes_out_of_another_process_as_it_was_raised() -> None:
+    problem = BadInput("pictures\n", "cv2", range(9), "x" * 999)
+    again = pickle.loads(pickle.dumps(problem))
+    assert type(again) is BadInput and str(again) == str(problem) and vars(again) == vars(problem)
+
+    def refuse(number: int) -> None:
+        raise BadInput("pictures", "cv2", "installed", number)
+
+    with pytest.raises(BadInput, match=r"^pictures: cv2: expected installed, found 7$"):
+        Parallel(2)(delayed(refuse)(7) for _ in range(2))
 
 
 @pytest.mark.parametrize("jobs", [0, -2, -1000, 1.0, True, "2", None])

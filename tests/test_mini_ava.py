@@ -18,6 +18,7 @@ import pytest
 
 from lart_mini import ava, files
 from lart_mini.boxes import corners_from_xywh, fractions_from_corners
+from lart_mini.data.cache import keep
 from lart_mini.data.mini_ava import SIZES, SPLITS, VERSION, MiniAva, Size, mini_ava, recipe_digest
 from lart_mini.data.videos import TRACKERS, Video, _groundtruth, compose_scene, video_of
 from lart_mini.evaluation import ava_csv
@@ -154,6 +155,13 @@ def test_several_at_once_get_the_same_whole_data_set(
     assert len(composed) == (1 if locks else 4) and [p.name for p in tmp_path.iterdir()] == [path.name]
     whole = {p.name: p.read_bytes() for p in tiny.path.iterdir()}
     assert {p.name: p.read_bytes() for p in path.iterdir()} == whole
+
+
+def test_a_cache_is_made_where_no_lock_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "fcntl", None)
+    place = tmp_path / "fresh" / "cache" / "set"
+    keep([place], ["a"], lambda made: [(folder / "a").write_text("1") for folder in made.values()] and None)
+    assert (place / "a").read_text() == "1"
 
 
 def test_linked_composes_each_scene_once(

@@ -323,6 +323,12 @@ def test_time_splits_leave_a_guard(library: dict[str, Clip]) -> None:
     ("run,0,9,14", "clip: expected a clip of the manifest"),
     ("walk,0,5,14\nwalk,5,9,12", "walk: expected ranges that do not overlap"),
     ("walk,0,x,14", "walk: expected whole frame numbers"),
+    ("walk,0,²,14", "walk: expected whole frame numbers"),
+    ("walk,0," + "9" * 5000 + ",14", "walk: expected whole frame numbers"),
+    ("walk,0,9,²", "walk: expected AVA ids 1…80"),
+    ("walk,0,9", "row walk,0,9: expected 4 fields, found 3"),
+    ("walk", "row walk: expected 4 fields, found 1"),
+    ("walk,0,9,14,79", "row walk,0,9,14,79: expected 4 fields, found 5"),
 ])  # fmt: skip
 def test_bad_labels_are_named(tmp_path: Path, row: str, message: str) -> None:
     path = tmp_path / "labels.csv"
@@ -337,6 +343,20 @@ def test_labels_stand_at_their_frames_in_the_column_before_their_id(tmp_path: Pa
     labels = read_labels(path, {"walk": 10, "wave": 3})
     assert np.argwhere(labels["walk"]).tolist() == [[t, k] for t in (2, 3, 4) for k in (13, 78)] + [[5, 79]]
     assert labels["wave"].shape == (3, 80) and not labels["wave"].any()
+
+
+def test_tables_are_utf_8_and_may_say_so(tmp_path: Path) -> None:
+    path, rows = tmp_path / "labels.csv", "clip,first_frame,last_frame,actions\n\n# é\nwalk,2,4,14\n"
+    for text in (rows, f"\ufeff{rows}"):
+        path.write_text(text, encoding="utf-8")
+        assert read_labels(path, {"walk": 10})["walk"].sum() == 3
+    for damaged in (rows.encode("latin-1"), b"clip,first_frame,last_frame,actions\nw" + b"a" * 200_000):
+        path.write_bytes(damaged)
+        with pytest.raises(BadInput, match=r"labels.csv: file: expected a CSV table in UTF-8"):
+            read_labels(path, {"walk": 10})
+    path.write_text("# nothing else\n")
+    with pytest.raises(BadInput, match=r"labels.csv: columns: expected \['clip'"):
+        read_labels(path, {"walk": 10})
 
 
 def test_bad_takes_are_named(tmp_path: Path) -> None:
@@ -391,6 +411,13 @@ def test_packages_are_checked(tmp_path: Path) -> None:
     (tmp_path / "wrong.whl").write_bytes(b"something else")
     with pytest.raises(BadInput, match=r"wrong.whl: sha256: expected 5d858abf"):
         packages.fetch(package, tmp_path)
+
+
+def test_a_missing_client_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    for package, client in ((packages.MATRIX_ENGINE, "npm"), (packages.ASSIMP, "apt-get")):
+        with pytest.raises(BadInput, match=f"^{client}: command: expected installed, found No such file"):
+            packages.fetch(package, tmp_path)
 
 
 def deb_member(name: str, content: bytes) -> bytes:

@@ -120,6 +120,23 @@ def test_a_video_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert path.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("kind", [".mp4", ".gif", ".webp"])
+def test_what_is_no_video_is_told_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{kind}"
+    with pytest.raises(BadInput, match=rf"a{kind}: frame 5: expected a picture of \(64, 96, 3\)"):
+        write_video([*MOVING, GREY], path)
+    for fps in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(BadInput, match=rf"a{kind}: fps: expected a finite number from 0.01"):
+            write_video(MOVING, path, fps)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_no_writer_takes_is_told_of_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=rf"^{tmp_path}/a.mp4: video: expected a size and a rate"):
+        write_video([np.zeros((0, 0, 3), np.uint8)], tmp_path / "a.mp4")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

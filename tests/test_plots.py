@@ -227,6 +227,10 @@ def test_animation_is_small_and_needs_no_network() -> None:
     assert player.count("data:image/png;base64") <= 40
 
 
+def test_a_movie_of_less_than_a_picture_in_two_seconds_plays() -> None:
+    assert "data:image/png" in people.movie(Figure((1, 1)), lambda _: [], 2, fps=0.4, alt="slow").data
+
+
 def test_show_keeps_the_alt_text() -> None:
     InteractiveShell.instance()
     with capture_output() as captured:

@@ -86,6 +86,9 @@ def test_contacts_lie_within_their_clips_and_hands_are_a_cartons_width_apart(
     [
         ("a,5,3,both,floor,held", "whole frame numbers, the first before the last"),
         ("a,x,3,both,floor,held", "whole frame numbers"),
+        ("a,0,³,both,floor,held", "whole frame numbers"),
+        ("a,0", "row a,0: expected 6 fields, found 2"),
+        ("a,0,3,both,floor,held,x", "expected 6 fields, found 7"),
         ("a,0,3,feet,floor,held", r"both \| left \| right"),
         ("a,0,3,both,sky,held", r"floor \| held"),
         ("a,0,3,both,held,held\na,3,5,both,held,held", "do not overlap"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import ntpath
 import os
 import subprocess
 import sys
@@ -91,6 +92,28 @@ def test_a_second_run_is_refused_and_changes_nothing(tmp_path: Path, monkeypatch
     found = f"found process {os.getpid()} at work there"
     assert str(refused.value) == f"{out}: run: expected one process at a time, {found}"
     assert {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_in_the_notebooks_own_folder_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    notebooks = write_project(tmp_path)
+    write_notebook(notebooks / "00_a.ipynb", RECORDING)
+    (tmp_path / "link").symlink_to(notebooks)
+    before = (notebooks / "00_a.ipynb").read_bytes()
+    for out in (notebooks, notebooks / ".." / "notebooks", tmp_path / "link"):
+        with pytest.raises(BadInput, match="output: expected another folder than the notebooks'"):
+            reproduce("tiny", out, notebooks)
+    assert [path.name for path in notebooks.iterdir()] == ["00_a.ipynb"]
+    assert (notebooks / "00_a.ipynb").read_bytes() == before
+
+
+def test_a_run_on_another_of_windows_drives_is_named_from_its_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kernel._from_folder(tmp_path / "run", tmp_path / "notebooks") == os.path.join("..", "run")
+    monkeypatch.setattr(os.path, "relpath", ntpath.relpath)
+    monkeypatch.chdir(tmp_path)
+    found = kernel._from_folder(Path("D:\\run"), Path("C:\\kit\\notebooks"))
+    assert found == str(tmp_path / "D:\\run")
 
 
 def test_two_processes_at_once_never_mix(tmp_path: Path) -> None:

@@ -312,6 +312,12 @@ def test_checkpoint_carries_its_vocabulary(tmp_path: Path) -> None:
             load_ups(tmp_path / "a.safetensors", other)
 
 
+def test_a_checkpoint_of_a_whole_reach_is_read(tmp_path: Path) -> None:
+    words = load_vocabulary(WORDS.actions, WORDS.bins, reach=2)
+    save_ups(tmp_path / "a.safetensors", model_of(), words)
+    assert load_ups(tmp_path / "a.safetensors", words)[1].reach == 2
+
+
 def test_bad_input() -> None:
     def refused(match: str):
         return pytest.raises(BadInput, match=match)

@@ -211,6 +211,18 @@ def test_bad_input(split: dict[str, Windows]) -> None:
             tasks.scored_views("early", split["val"], ratio)
     with pytest.raises(BadInput, match="filming: near: expected a finite number"):
         Filming(near=float("nan"))
+    for wrong in (
+        {"near": 7.0},
+        {"low": 3.0},
+        {"astray": 1.1},
+        {"swapped": 2.0},
+        {"size": 1.0},
+        {"slower": 1.5},
+    ):
+        with pytest.raises(
+            BadInput, match=f"filming: {next(iter(wrong))}: expected a finite number from 0 to"
+        ):
+            Filming(**wrong)
     with pytest.raises(BadInput, match="windows: expected clips for test, found none"):
         tasks.windows({}, "test", load_body())
     with pytest.raises(BadInput, match="folds: fold"):

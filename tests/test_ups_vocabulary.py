@@ -165,6 +165,13 @@ def test_build_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "vocabulary.npz").read_bytes() == SHIPPED.read_bytes()
 
 
+def test_a_reach_is_the_same_number_however_it_is_written() -> None:
+    whole, broken = (load_vocabulary(["walk"], 4, reach=reach) for reach in (2, 2.0))
+    assert whole.digest == broken.digest and isinstance(whole.reach, float)
+    with refused("reach: expected a finite number from 0.001"):
+        load_vocabulary(["walk"], 4, reach="2")  # type: ignore[arg-type]
+
+
 def refused(match: str):
     return pytest.raises(BadInput, match=match)
 

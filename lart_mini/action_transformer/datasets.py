@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lart_mini import ava
 from lart_mini.action_transformer.model import ClipBatch
+from lart_mini.action_transformer.trunk import TIME_STRIDE
 from lart_mini.appearance.features import COARSE, Maps
 from lart_mini.evaluation.ava_csv import CORNERS
 from lart_mini.files import BadInput
@@ -93,13 +94,15 @@ class KeyClip:
 class Sampling:
     """How clips are cut, and what training draws. Raises BadInput."""
 
-    frames: int = 8  # T
+    frames: int = 8  # T, a multiple of 4: else the key frame is not amid the map
     step: int = 10  # frames of the video from one to the next: eight span 2.7 s, the paper's 64 about 3
     mirror: bool = True  # half of the training clips are mirrored
     shake: float = 0.08  # of a box's size: how far its corners move in training (standard deviation)
 
     def __post_init__(self) -> None:
-        check_fields("sampling", self, {"frames": (2, 1000), "step": (1, 1000), "shake": (0, 1)})
+        check_fields("sampling", self, {"frames": (TIME_STRIDE, 1000), "step": (1, 1000), "shake": (0, 1)})
+        if self.frames % TIME_STRIDE:
+            raise BadInput("sampling", "frames", f"a multiple of {TIME_STRIDE}", self.frames)
 
     def numbers(self, second: int) -> NDArray[np.int64]:
         """(T,) frames of the clip about a key frame, which is number T // 2 of them."""

@@ -39,6 +39,7 @@ from lart_mini.action_transformer.model import (
     preset,
 )
 from lart_mini.action_transformer.proposals import decode, encode, nms, overlaps, rpn_loss
+from lart_mini.action_transformer.trunk import TIME_STRIDE
 from lart_mini.appearance.features import rendered_maps
 from lart_mini.data.rendered import Rendered, rendered
 from lart_mini.evaluation.ava_csv import CORNERS, read_groundtruth
@@ -125,12 +126,19 @@ def paper_sgd(**changes: Any) -> TrainConfig:
 def train(
     model: ActionTransformer, dataset: ClipDataset, config: TrainConfig, progress: bool = True, **kept: Any
 ) -> History:
-    """Train `model` in place; `kept`: fabric, state and log of `training.fit`, and save_every."""
+    """Train `model` in place; `kept`: fabric, state and log of `training.fit`, and save_every.
+
+    Raises BadInput for clips whose labels are of other classes than the model's.
+    """
+    for width in {clip.labels.shape[1] for clip in dataset.clips} - {model.config.classes}:
+        raise BadInput("clips", "labels", f"{model.config.classes} classes, as the model has", width)
     groups = []
     for many, decay in ((True, WEIGHT_DECAY), (False, 0.0)):  # biases and norms do not decay
         own = [one for one in model.parameters() if (one.ndim > 1) == many and one.requires_grad]
         groups.append({"params": own, "scale": 1.0, "weight_decay": decay, "lr": 0.0})
-    batches = Batches(dataset, config.batch_size, seed=config.seed)
+    fabric = kept.get("fabric")
+    share: Any = {} if fabric is None else {"rank": fabric.global_rank, "world": fabric.world_size}
+    batches = Batches(dataset, config.batch_size, seed=config.seed, **share)
     return fit(model, batches, loss, groups, config, progress=progress, **kept)
 
 
@@ -269,7 +277,9 @@ class ActionRecipe:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise BadInput("recipe", "preset", " | ".join(PRESETS), self.preset)
-        check_fields("recipe", self, {"dropout": (0, 0.99), "frames": (2, 1000)})
+        if PRESETS[self.preset].trunk != "frozen":
+            raise BadInput("recipe", "preset", "one that reads a frozen network's maps", self.preset)
+        check_fields("recipe", self, {"dropout": (0, 0.99), "frames": (TIME_STRIDE, 1000)})
         self.config(), self.sampling(), self.training()  # raise BadInput
 
     def config(self) -> ActionTransformerConfig:
@@ -308,7 +318,10 @@ def load_shipped() -> ActionTransformer:
 
 @lru_cache(maxsize=4)
 def watched_maps(data: Rendered, split: str, videos: int = 0) -> dict[str, Watched]:
-    """The first `videos` of a split (0: all) by their names, as the frozen trunk sees them."""
+    """The first `videos` of a split (0: all) by their names, as the frozen trunk sees them.
+
+    Raises BadInput as `rendered_maps` does.
+    """
     names = data.videos(split)["video"].to_list()
     chosen = range(min(videos or len(names), len(names)))
     found = rendered_maps(data, split, chosen, size=PICTURE_SIZE, step=Sampling().step)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache as remember
 from pathlib import Path
@@ -17,8 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lart_mini.appearance.frames import Frames, RenderedFrames, clip_frames, shrunk
-from lart_mini.appearance.trunk import CHANNELS, EfficientNetLite0, load_trunk, padded, weights_path
+from lart_mini.appearance.trunk import (
+    CHANNELS,
+    EfficientNetLite0,
+    load_trunk,
+    one_thread,
+    padded,
+    weights_path,
+)
 from lart_mini.data.cache import cache_root, intact, keep
+from lart_mini.data.mini_ava import SPLITS
 from lart_mini.data.rendered import VERSION as DRAWING
 from lart_mini.data.rendered import Rendered
 from lart_mini.files import BadInput, process_count, sha256
@@ -26,11 +36,17 @@ from lart_mini.progress import progress
 from lart_mini.scenes.render import SIZE
 from lart_mini.tracklets.store import map_rows
 
+try:
+    import resource
+except ImportError:  # Windows: no such limits
+    resource = None  # type: ignore[assignment]
+
 VERSION = 1  # raised by one with every change of what is kept
 STEP = 6  # frames between maps: five a second
 FINE, COARSE = 8, 16  # strides
 BATCH = 4  # frames
 FILES = ("frame.npy", "fine.npy", "coarse.npy")
+SPARE = 64  # files that others may open
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +110,8 @@ def rendered_maps(
     Raises BadInput for a split, video, size or step that is none, for a missing trunk or renderer, and where
     the cache cannot be written.
     """
+    if split not in SPLITS:
+        raise BadInput(data.path, "split", " | ".join(SPLITS), split)
     table, weights = data.videos(split), sha256(weights_path())
     chosen = list(range(len(table))) if videos is None else list(videos)
     folder = cache_root(cache) / f"maps-{data.path.name}"
@@ -111,12 +129,12 @@ def rendered_maps(
     if missing:
         made = Parallel(process_count(jobs), return_as="generator")(delayed(_kept)(*task) for task in missing)
         list(progress(made, total=len(missing), desc=f"maps of {split}"))
+    _room_for(2 * len(tasks))
     return {task[0].index: read_maps(task[2], size) for task in tasks}
 
 
+@one_thread()
 def _kept(frames: RenderedFrames, numbers: list[int], path: Path) -> None:
-    torch.set_num_threads(1)
-
     def compute(made: dict[Path, Path]) -> None:
         for folder in made.values():
             maps = maps_of(frames, numbers, _trunk(), width=frames.size[1])
@@ -132,12 +150,28 @@ def _trunk() -> EfficientNetLite0:
     return load_trunk()  # once a process, not once a video
 
 
+def _room_for(files: int) -> None:
+    """Let this process open so many files beside those it has, as far as the system allows: macOS's usual
+    limit is 256."""
+    if resource is None:
+        return
+    with suppress(OSError, ValueError):
+        wanted = len(os.listdir("/dev/fd")) + files + SPARE
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def read_maps(path: Path, size: tuple[int, int]) -> Maps:
-    """The maps in a folder of the cache, through memory maps. Raises BadInput where one is none."""
+    """The maps in a folder of the cache, through two memory maps, each of which keeps its file open.
+
+    Raises BadInput where one is none.
+    """
     fine, coarse = ((CHANNELS[stride], None, None) for stride in (FINE, COARSE))
     frame, _ = map_rows(path / FILES[0], np.dtype(np.int64), ())
     return Maps(
-        frame,
+        frame.copy(),
         map_rows(path / FILES[1], np.dtype(np.float16), fine)[0],
         map_rows(path / FILES[2], np.dtype(np.float16), coarse)[0],
         size,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lart_mini import ava
 from lart_mini.data.rendered import Rendered
-from lart_mini.files import BadInput, finite_number, opencv
+from lart_mini.files import BadInput, finite_number, opencv, whole_number
 from lart_mini.reading.videos import Video, open_video
 from lart_mini.scenes.render import SIZE
 
@@ -44,8 +44,11 @@ class RenderedFrames:
     drawn: bool = True
 
     def pictures(self, numbers: Sequence[int]) -> Iterator[Picture]:
-        """The frames of these numbers. Raises BadInput for a split, an index or a size that is none."""
+        """These frames. Raises BadInput for a split, an index, a size or a number that is none."""
         renderer = self.data.renderer(self.split, self.index, self.size, drawn=self.drawn)
+        video, last = f"{self.split}:{self.index}", renderer.world.scene.frames - 1
+        for number in numbers:
+            whole_number(video, "frame", number, 0, last)
         return (renderer.frame(number) for number in numbers)
 
 
@@ -94,6 +97,6 @@ def shrunk(picture: Picture, width: int) -> Picture:
 
 def clip_frames(frames: int, step: int) -> list[int]:
     """Numbers of every `step`-th frame, all key frames among them. Raises BadInput for a step without."""
-    if ava.FRAMES_PER_SECOND % step:
+    if ava.FRAMES_PER_SECOND % whole_number("frames", "step", step, 1):
         raise BadInput("frames", "step", f"a divisor of {ava.FRAMES_PER_SECOND}", step)
     return list(range(0, frames, step))

@@ -29,7 +29,7 @@ from lart_mini.appearance.pooling import (
     cut,
     focal_length,
 )
-from lart_mini.appearance.trunk import EfficientNetLite0, load_trunk, weights_path
+from lart_mini.appearance.trunk import EfficientNetLite0, load_trunk, one_thread, weights_path
 from lart_mini.boxes import corners_from_xywh
 from lart_mini.data.cache import cache_root, intact, keep
 from lart_mini.data.rendered import VERSION as DRAWING
@@ -174,9 +174,8 @@ def rendered_looks(
     return together([_read(path).renumbered(own) for path, own in zip(paths, owners, strict=True)])
 
 
+@one_thread()
 def _kept(tracklets: list[Tracklet], frames: RenderedFrames, path: Path) -> None:
-    torch.set_num_threads(1)
-
     def compute(made: dict[Path, Path]) -> None:
         looks = looks_of(tracklets, frames, load_trunk())
         arrays = {name: getattr(looks, name).astype(np.float16) for name in WIDTHS}

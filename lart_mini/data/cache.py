@@ -43,6 +43,7 @@ def keep(paths: Sequence[Path], files: Sequence[str], compose: Callable[[dict[Pa
         made: dict[Path, Path] = {}
         try:
             for path in missing:
+                path.parent.mkdir(parents=True, exist_ok=True)  # without locks nobody has made it
                 made[path] = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".composing-{path.name}-"))
             if missing:
                 compose(made)

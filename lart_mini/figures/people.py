@@ -366,7 +366,7 @@ def animate_tracklet(
 def movie(figure: Figure, draw: Callable[[int], list], count: int, *, fps: float, alt: str) -> HTML:
     """`count` pictures of `figure`, each drawn by draw(number), as a player without outside files."""
     pictures = FuncAnimation(figure, draw, frames=count, interval=1000 / fps)
-    player = pictures.to_jshtml(fps=round(fps), embed_frames=True, default_mode="loop")
+    player = pictures.to_jshtml(fps=max(1, round(fps)), embed_frames=True, default_mode="loop")
 
     def smaller(found: re.Match[str]) -> str:
         picture = io.BytesIO(base64.b64decode(found[2].replace("\\\n", "")))  # lines end in a backslash

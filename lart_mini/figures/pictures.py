@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from lart_mini.figures.base import MIDDLE, literal, new_figure, show
-from lart_mini.files import BadInput, atomic_path, opencv, writable
+from lart_mini.files import BadInput, atomic_path, finite_number, opencv, writable
 from lart_mini.progress import live_front_end
 
 KINDS = (".mp4", ".gif", ".webp")
+SLOWEST = 0.01  # pictures a second: a .gif counts up to 655 seconds for one
 MOST_LINES = 3  # of actions under a person's name
 SHORT = 22  # letters of an action's name
 Picture = NDArray[np.uint8]
@@ -164,30 +165,44 @@ def video_kind(path: str | Path) -> str:
 def write_video(pictures: Iterable[Picture], path: str | Path, fps: float = 30) -> Path:
     """Write pictures (H,W,3) uint8 RGB of one size as .mp4, .gif or .webp; whole or not at all.
 
-    Raises BadInput for another kind, for a place where nothing can be written, and for no pictures.
+    Raises BadInput for another kind, for a place where nothing can be written, for no pictures or pictures of
+    several sizes, and for a rate that is none.
     """
     kind = video_kind(path)
+    finite_number(path, "fps", fps, SLOWEST)
     writable(path)
-    frames = iter(pictures)
+    frames = _alike(pictures, path)
     first = next(frames, None)
     if first is None:
         raise BadInput(path, "frames", "one or more", 0)
     with atomic_path(path) as temporary:
         if kind == ".mp4":
-            _write_mp4(chain([first], frames), temporary, (first.shape[1], first.shape[0]), fps)
+            _write_mp4(chain([first], frames), temporary, (first.shape[1], first.shape[0]), fps, path)
         else:
             with temporary.open("wb") as file:
                 _save_moving([first, *frames], file, kind[1:], fps)
     return Path(path)
 
 
-def _write_mp4(frames: Iterable[Picture], path: Path, size: tuple[int, int], fps: float) -> None:
+def _alike(pictures: Iterable[Picture], path: str | Path) -> Iterator[Picture]:
+    """The pictures, as long as they are of the first one's size: OpenCV's writer drops others silently."""
+    first = None
+    for number, picture in enumerate(pictures):
+        first = picture.shape if first is None else first
+        if picture.shape != first:
+            raise BadInput(path, f"frame {number}", f"a picture of {first}, as the first one", picture.shape)
+        yield picture
+
+
+def _write_mp4(
+    frames: Iterable[Picture], path: Path, size: tuple[int, int], fps: float, named: str | Path
+) -> None:
     cv2 = opencv("video files")
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
     try:
         if not writer.isOpened():
             raise BadInput(
-                path, "video", f"a size and a rate that MPEG-4 takes, not {size} at {fps}", "refused"
+                named, "video", f"a size and a rate that MPEG-4 takes, not {size} at {fps}", "refused"
             )
         for frame in frames:
             writer.write(np.ascontiguousarray(frame[..., ::-1]))

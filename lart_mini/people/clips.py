@@ -98,14 +98,29 @@ def _mirrored_name(name: str) -> str:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file with exactly these columns; lines that begin with # are comments."""
+    """Rows of a CSV file (UTF-8) with exactly these columns; lines that begin with # are comments.
+
+    Raises BadInput for a missing file, for what is no text, and for other columns or fields than these.
+    """
     if not path.is_file():
         raise BadInput(path, "file", "a CSV table", "nothing")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    reader = csv.DictReader(lines)
-    if list(reader.fieldnames or []) != list(columns):
-        raise BadInput(path, "columns", list(columns), reader.fieldnames)
-    return list(reader)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        lines = (line for line in text.splitlines() if not line.startswith("#"))
+        rows = [row for row in csv.reader(lines) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(path, "file", "a CSV table in UTF-8", error) from None
+    if rows[0] != list(columns):
+        raise BadInput(path, "columns", list(columns), rows[0])
+    for row in rows[1:]:
+        if len(row) != len(columns):
+            raise BadInput(path, f"row {','.join(row)}", f"{len(columns)} fields", len(row))
+    return [dict(zip(columns, row, strict=True)) for row in rows[1:]]
+
+
+def _number(text: str) -> int:
+    """The whole number that a text is, -1 where it is none or longer than any here."""
+    return int(text) if text.isdecimal() and len(text) < 10 else -1
 
 
 def read_labels(path: Path, lengths: dict[str, int]) -> dict[str, np.ndarray]:
@@ -118,17 +133,17 @@ def read_labels(path: Path, lengths: dict[str, int]) -> dict[str, np.ndarray]:
         name = row["clip"]
         if name not in labels:
             raise BadInput(path, "clip", "a clip of the manifest", name)
-        if not (row["first_frame"].isdigit() and row["last_frame"].isdigit()):
+        first, last = _number(row["first_frame"]), _number(row["last_frame"])
+        if first < 0 or last < 0:
             raise BadInput(path, name, "whole frame numbers", f"{row['first_frame']}…{row['last_frame']}")
-        first, last = int(row["first_frame"]), int(row["last_frame"])
         if not 0 <= first <= last < len(labels[name]):
             raise BadInput(path, name, f"frames within 0…{len(labels[name]) - 1}", f"{first}…{last}")
         if labels[name][first : last + 1].any():
             raise BadInput(path, name, "ranges that do not overlap", f"{first}…{last}")
         for action in row["actions"].split(";"):
-            if not action.isdigit() or not 1 <= int(action) <= 80:
+            if not 1 <= _number(action) <= 80:
                 raise BadInput(path, name, "AVA ids 1…80, parted by ;", row["actions"])
-            labels[name][first : last + 1, int(action) - 1] = 1
+            labels[name][first : last + 1, _number(action) - 1] = 1
     return labels
 
 
@@ -141,14 +156,15 @@ def load_contacts(path: str | Path | None = None) -> dict[str, tuple[Contact, ..
     found: dict[str, tuple[Contact, ...]] = {}
     for row in read_table(file, ("clip", "first_frame", "last_frame", "hands", "before", "after")):
         name, numbers = row["clip"], (row["first_frame"], row["last_frame"])
-        if not all(number.isdigit() for number in numbers) or int(numbers[0]) > int(numbers[1]):
+        first, last = map(_number, numbers)
+        if not 0 <= first <= last:
             raise BadInput(file, name, "whole frame numbers, the first before the last", "…".join(numbers))
         if row["hands"] not in HANDS:
             raise BadInput(file, f"{name}: hands", " | ".join(HANDS), row["hands"])
         for field in ("before", "after"):
             if row[field] not in ("floor", "held"):
                 raise BadInput(file, f"{name}: {field}", "floor | held", row[field])
-        one = Contact(int(numbers[0]), int(numbers[1]), HANDS[row["hands"]], row["before"], row["after"])
+        one = Contact(first, last, HANDS[row["hands"]], row["before"], row["after"])
         earlier = found.get(name, ())
         if earlier and one.first <= earlier[-1].last:
             raise BadInput(file, name, "ranges in their order that do not overlap", "…".join(numbers))

@@ -126,7 +126,7 @@ async def run_notebook(
 
     for loud in ("papermill", "traitlets"):  # what they complain of is told in one line
         logging.getLogger(loud).setLevel(logging.CRITICAL)
-    given = {"run_dir": os.path.relpath(run_dir, notebook.parent), **parameters}
+    given = {"run_dir": _from_folder(run_dir, notebook.parent), **parameters}
     content = read_notebook(notebook)
     content.metadata.setdefault("papermill", {})  # as papermill's own reader does, tags too
     for cell in content.cells:
@@ -165,6 +165,14 @@ async def run_notebook(
             nbformat.write(content, temporary)
     if problem:
         raise NotebookFailed(f"{notebook.name}: {_last_cell(content)}: {' '.join(problem.split())}")
+
+
+def _from_folder(run_dir: Path, folder: Path) -> str:
+    """The way from a folder to `run_dir`; from the root where they are on two of Windows' drives."""
+    try:
+        return os.path.relpath(run_dir, folder)
+    except ValueError:
+        return str(run_dir.resolve())
 
 
 def _no_kernel(error: Exception) -> str:

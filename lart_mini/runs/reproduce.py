@@ -68,6 +68,9 @@ def reproduce(
     code = code_digest()
     digests = notebook_digests(plan, code)
     run_dir = Path(out) if out else Path("runs") / profile
+    if run_dir.exists() and run_dir.samefile(plan.folder):
+        expected = "another folder than the notebooks', which a run would clear"
+        raise BadInput(run_dir, "output", expected, "the notebooks'")
     with locked(run_dir, "run"):
         kept = clear(run_dir, code, digests, fresh)
         waiting = [stem for stem in chosen if stem not in kept.notebooks]

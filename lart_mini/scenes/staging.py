@@ -190,10 +190,12 @@ def placed(performance: Performance, angle: float, to: Array, start: bool = Fals
 def cast(
     rng: np.random.Generator, pool: list[Segment], frames: int, people: int, target: int, body: Body
 ) -> tuple[list[Performance], bool]:
-    """Actors of one scene, placed so that nobody walks through anybody, and whether a pair was composited.
+    """Actors of one scene, and whether a pair was composited.
 
     The first actor shows `target`. A captured partner comes along in the same place (talk_a with talk_b). A
-    gesturing take without one is faced to a standing partner, labelled listen to and watch: composited.
+    gesturing take without one is faced to a standing partner, labelled listen to and watch: composited. Who
+    joins them is placed so that he walks through nobody; the composited listener is not: a speaker who steps
+    forward may walk through him.
     """
     actors, composited = _leads(rng, pool, frames, target, body)
     shown = frozenset().union(*(s.actions for s in pool))

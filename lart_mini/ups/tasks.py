@@ -9,6 +9,7 @@ World: metres, y up. Camera: x right, y down, z forward, metres. Joints: Human3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -123,9 +124,15 @@ def load_windows(fold: tuple[int, int] | None = None) -> dict[str, Windows]:
 # ------------------------------------------------------------------------------------------------- the camera
 
 
+MOST = {"astray": 1.0, "swapped": 1.0, "size": 0.9, "slower": 0.9}  # of Filming's shares
+
+
 @dataclass(frozen=True)
 class Filming:
-    """Where cameras stand, what detectors get wrong, how a performer is varied: ours, not the paper's."""
+    """Where cameras stand, what detectors get wrong, how a performer is varied: ours, not the paper's.
+
+    Raises BadInput for what is no such number, and for a least that is more than its most.
+    """
 
     near: float = 3.5  # metres from the person, least
     far: float = 6.5  # and most
@@ -142,7 +149,10 @@ class Filming:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            finite_number("filming", field.name, getattr(self, field.name), 0)
+            most = MOST.get(field.name, math.inf)
+            finite_number("filming", field.name, getattr(self, field.name), 0, most)
+        finite_number("filming", "near", self.near, 0, self.far)
+        finite_number("filming", "low", self.low, 0, self.high)
 
 
 def film(

@@ -64,7 +64,8 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         whole_number("vocabulary", "bins", self.bins, 2)
-        finite_number("vocabulary", "reach", self.reach, 1e-3)
+        reach = float(finite_number("vocabulary", "reach", self.reach, 1e-3))  # 2 and 2.0 have one digest
+        object.__setattr__(self, "reach", reach)
         if len(set(self.actions)) < max(len(self.actions), 1):
             raise BadInput("vocabulary", "actions", "names, none of them twice", self.actions)
         words = len(self.actions) + 3 * self.bins + 3

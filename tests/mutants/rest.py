@@ -60,15 +60,15 @@ MUTANTS = [
     Mutant(
         "labels of clips one column too far right",
         "lart_mini/people/clips.py",
-        "first : last + 1, int(action) - 1] = 1",
-        "first : last + 1, int(action) % 80] = 1",
+        "first : last + 1, _number(action) - 1] = 1",
+        "first : last + 1, _number(action) % 80] = 1",
         ("tests/test_mocap.py::test_labels_stand_at_their_frames_in_the_column_before_their_id",),
     ),
     Mutant(
         "labels of clips end a frame early",
         "lart_mini/people/clips.py",
-        "labels[name][first : last + 1, int(action)",
-        "labels[name][first:last, int(action)",
+        "labels[name][first : last + 1, _number(action)",
+        "labels[name][first:last, _number(action)",
         ("tests/test_mocap.py::test_labels_stand_at_their_frames_in_the_column_before_their_id",),
     ),
     Mutant(
