@@ -49,6 +49,10 @@ class BadInput(ValueError):
         self.expected, self.found = told(expected), told(found)
         super().__init__(f"{self.file}: {self.field}: expected {self.expected}, found {self.found}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For its way back from another process."""
+        return type(self), (self.file, self.field, self.expected, self.found)
+
 
 MOST_TOLD = 240  # characters of what was expected or found
 WHOLE = (bool, float, np.generic, os.PathLike, BaseException)  # told as they are printed, then cut
@@ -248,7 +252,7 @@ def sweep(folder: Path) -> None:
 
 def _is_stream(path: str | Path) -> bool:
     """Is what stands there written to, since a file cannot take its place? Raises BadInput if it can't be."""
-    if STREAM.fullmatch(os.fspath(path)):
+    if STREAM.fullmatch(Path(path).as_posix()):
         return True
     try:
         mode = os.stat(path or ".").st_mode
@@ -263,7 +267,7 @@ def _is_stream(path: str | Path) -> bool:
 
 def _open_stream(path: str | Path) -> IO[bytes]:
     """What is no file, for writing; of the process's own streams a second handle, so that nothing is cut."""
-    own = STREAM.fullmatch(os.fspath(path))
+    own = STREAM.fullmatch(Path(path).as_posix())
     if own is None:
         return open(path, "ab", buffering=0)
     sys.stdout.flush()
