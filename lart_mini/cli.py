@@ -201,6 +201,9 @@ def train(
         raise BadInput("--stage", "stage", "pretrain | finetune | both", stage)
     stages = ("pretrain", "finetune") if stage == "both" else (stage,)
     _refuse_the_other_datas_options(context, store is not None)
+    if store is not None and (start is not None or stage == "finetune"):
+        begun_with = "--start" if start is not None else "--stage finetune"
+        _refuse(context, NEW_MODEL_ALONE if start is None else NEW_MODEL_ALONE[:2], "new weights", begun_with)
     if workers is not None:
         whole_number("--workers", "processes", workers, 0)
     writable(out / "checkpoint")
@@ -222,7 +225,8 @@ def train(
     changes |= {"accumulate": accumulate, "compile": compile}
     begun = None if start is None else read_model(start, stats)
     for name in stages:
-        own = {} if epochs[name] is None else {"epochs": epochs[name]}
+        asked = epochs[name]  # of fewer than Table 7's 30 epochs a sixth is warm-up, as there
+        own = {} if asked is None else {"epochs": asked, "warmup_epochs": min(5.0, asked / 6)}
         settings = StageConfig.of(name, profile, **changes, **own)
         if begun is None:
             fresh = name == "pretrain"
@@ -234,15 +238,22 @@ def train(
 
 MINI_AVA_ALONE = ("size",)
 STORE_ALONE = ("profile", "stats", "start", "pose_only")
+NEW_MODEL_ALONE = ("preset", "pose_only", "stats")  # the last stands in for a checkpoint's own, too
 
 
 def _refuse_the_other_datas_options(context: typer.Context, has_store: bool) -> None:
     """Options that would do nothing are refused: some are for a store, some for mini_ava."""
-    for name in MINI_AVA_ALONE if has_store else STORE_ALONE:
+    others, wanted = (MINI_AVA_ALONE, "no --store") if has_store else (STORE_ALONE, "--store")
+    _refuse(context, others, wanted, "--store" if has_store else "none")
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...], wanted: str, found: str) -> None:
+    """Raise BadInput for the first of these options that was given."""
+    for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            option, wanted = f"--{name.replace('_', '-')}", "no --store" if has_store else "--store"
-            raise BadInput(option, "option", f"{wanted} beside it", "--store" if has_store else "none")
+            option = f"--{name.replace('_', '-')}"
+            raise BadInput(option, "option", f"{wanted} beside it", found)
 
 
 def _train_on_mini_ava(
@@ -588,6 +599,9 @@ def main(arguments: list[str] | None = None) -> Any:
     and where memory is too small; 130 when stopped by the keyboard.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a code page without a character must not end the command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         sys.exit(_run(given))

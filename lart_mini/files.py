@@ -252,7 +252,7 @@ def sweep(folder: Path) -> None:
 
 def _is_stream(path: str | Path) -> bool:
     """Is what stands there written to, since a file cannot take its place? Raises BadInput if it can't be."""
-    if STREAM.fullmatch(os.fspath(path)):
+    if STREAM.fullmatch(Path(path).as_posix()):
         return True
     try:
         mode = os.stat(path or ".").st_mode
@@ -267,7 +267,7 @@ def _is_stream(path: str | Path) -> bool:
 
 def _open_stream(path: str | Path) -> IO[bytes]:
     """What is no file, for writing; of the process's own streams a second handle, so that nothing is cut."""
-    own = STREAM.fullmatch(os.fspath(path))
+    own = STREAM.fullmatch(Path(path).as_posix())
     if own is None:
         return open(path, "ab", buffering=0)
     sys.stdout.flush()

@@ -249,3 +249,26 @@ def test_what_cannot_be_read_back_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(BadInput):
             ava_csv.write_detections(bad, tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.text() | st.text("ab_-,\"\r\n\0 \t#;'\ufeff10", max_size=5), min_size=1, max_size=3))
+def test_ids_are_refused_or_read_back(ids: list[str]) -> None:
+    rows = {"second": 902, "x1": 0.1, "y1": 0.2, "x2": 0.3, "y2": 0.4, "action": 12, "score": 0.5}
+    table = pl.DataFrame({"video": ids}).with_columns(pl.lit(value).alias(key) for key, value in rows.items())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "out.csv")
+        try:
+            ava_csv.write_detections(table, path)
+        except BadInput as problem:
+            assert "video: expected an id without" in str(problem) and not path.exists()
+        else:
+            assert ava_csv.read_detections(path)["video"].to_list() == ids
+
+
+@pytest.mark.parametrize("odd", ["", "a,b", '"a"', 'a"b', "a\nb", "a\rb", "a\0b", "\ufeffa"])
+def test_ids_that_would_be_others_are_not_written(tmp_path: Path, odd: str) -> None:
+    good = ava_csv.read_detections(write(tmp_path, f"{ROW},0.5\n"))
+    with pytest.raises(BadInput, match="video: expected an id without comma"):
+        ava_csv.write_detections(good.with_columns(video=pl.lit(odd)), tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]

@@ -125,3 +125,27 @@ def test_a_trained_encoding_and_hidden_widths_come_back(tmp_path: Path) -> None:
     save_model(tmp_path / "lart.safetensors", model, stats)
     loaded, _, _ = load_model(tmp_path / "lart.safetensors")
     assert loaded.config == model.config and torch.equal(loaded.encoding, model.encoding)
+
+
+def test_the_history_of_a_long_training_is_read_again(tmp_path: Path) -> None:
+    """Two values a step, of as many steps as the paper's pre-training and more."""
+    path, model, stats = saved(tmp_path)
+    steps = 703_125
+    save_model(path, model, stats, {"history": {"loss": [0.01] * steps, "lr": [1e-3] * steps}})
+    assert {len(values) for values in load_model(path)[2]["history"].values()} == {steps}
+
+
+def test_a_config_of_names_alone_and_weights_of_eight_bits_are_refused(tmp_path: Path) -> None:
+    path, _, _ = saved(tmp_path)
+    tensors, header = contents(path)
+    names = list(json.loads(header["config"]))
+    for odd in (names, " ".join(names)):
+        save_file(tensors, path, header | {"config": json.dumps(odd)})
+        with pytest.raises(BadInput, match="config: expected a LARTConfig"):
+            load_model(path)
+    for dtype in (torch.float8_e4m3fn, torch.complex64, torch.int32):
+        save_file({name: value.to(dtype) for name, value in tensors.items()}, path, header)
+        with pytest.raises(BadInput, match=r"expected finite numbers, found torch\."):
+            load_model(path)
+    save_file({name: value.bfloat16() for name, value in tensors.items()}, path, header)
+    assert load_model(path)[0].config == CONFIG

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,13 @@ def test_table_categories_counts_and_json(files, tmp_path: Path, capsys: pytest.
     assert {"mAP, policy activitynet 75.00", "frames 2", "labels found 2"} <= lines
     content = json.loads(out.read_text())
     assert (content["mAP"], content["PI"], content["OM"]) == (0.75, 0.5, None)
+
+
+def test_a_code_page_without_a_character_does_not_end_it(files) -> None:
+    job = [sys.executable, "-m", "lart_mini.cli", "evaluate", *files]
+    done = subprocess.run(job, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp932"})
+    assert done.returncode == 0 and b"mAP, policy activitynet" in done.stdout, done.stderr
+    assert b"\\u2013" in done.stdout, "a dash, where a class has no AP"
 
 
 def test_policies_and_excluded_frames(files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,6 +228,9 @@ def test_labels_that_are_not_scored_are_told(tmp_path: Path, capsys: pytest.Capt
         ("map.csv", "1,lift\n1,wait\n", "line 2, id: expected each class id once"),
         ("map.csv", "1,li\x1b[31mft\n", "line 1, name: expected at most 100 characters that can be printed"),
         ("map.csv", "1," + 200 * "x", "line 1, name"),
+        ("map.csv", "id,name\n1," + 200_000 * "x", "line 2: expected id,name, found field larger than"),
+        ("map.pbtxt", ITEMS.replace("id: 1", f"id: {5000 * '1'}"), "a class id in 1..255"),
+        (5000 * "1", "", "File name too long"),
     ],
 )
 def test_class_lists_that_are_none(

@@ -50,7 +50,7 @@ BAD_COMMANDS = {
     "train with workers below 0": ("train --out o --store s --workers -1", "--workers: processes: expected"),
     "train on what is not there": ("train --out o --accelerator tpu", "training: accelerator: expected auto"),
     "train on no machine": ("train --out o --nodes 0", "training: nodes: expected a whole number"),
-    "train in a way unheard of": ("train --out o --precision 3-bit", "training: devices: expected"),
+    "train in a way unheard of": ("train --out o --precision 3-bit", "training: precision: expected"),
     "train on no device": ("train --out o --devices 0", "training: devices: expected"),
     "train on device x": ("train --out o --devices x", "training: devices: expected"),
     "train with statistics of a folder": ("train --out o --store s --stats .", ""),

@@ -359,3 +359,28 @@ def test_a_parts_damaged_list_is_one_line(source: Path, tmp_path: Path, damage: 
         pl.read_parquet(part).drop("length").write_parquet(part)
     with pytest.raises(BadInput, match=r"index.parquet: (file|columns): expected .*remove its part"):
         convert(source, tmp_path / "store", jobs=1, part_size=2)
+
+
+def test_names_sizes_and_links_that_are_none_are_listed_and_skipped(tmp_path: Path) -> None:
+    good, source = make_tracklet(12), tmp_path / "source"
+    write_released(good, source / f"{good.name}.pkl")
+    large = joblib.load(source / f"{good.name}.pkl")
+    large["frame_size"] = [np.array([3_000_000_000, 3_000_000_000])] * 12
+    joblib.dump(large, source / "ava-train_a_b-cdefghi_000150_4_12.pkl")
+    whole = (source / f"{good.name}.pkl").read_bytes()
+    (source / "ava-train_a_b-cdefghi_000150_99999999999_12.pkl").write_bytes(whole)
+    (source / "ava-train_a_b-cdefghi_000150_8_12.pkl").symlink_to(tmp_path / "nowhere")
+    with open(os.fsencode(source) + b"/\xff\xfe.pkl", "wb") as file:
+        file.write(whole)
+    converted = convert(source, tmp_path / "store", jobs=1, progress=False)
+    assert converted.tracklets == 1 and len(converted.refused) == 4
+    assert all(name.isprintable() and text.isprintable() for name, text in converted.refused.items())
+    assert json.loads((tmp_path / "store" / "refused.json").read_text()) == converted.refused
+    assert convert(source, tmp_path / "store", jobs=1, progress=False) == converted
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1.5, True])
+def test_a_part_has_a_tracklet_or_more(source: Path, tmp_path: Path, size: int) -> None:
+    with pytest.raises(BadInput, match=r"^convert: part_size: expected a whole number from 1 on"):
+        convert(source, tmp_path / "store", jobs=1, part_size=size)
+    assert os.listdir(tmp_path) == []

@@ -8,15 +8,19 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import lightning_fabric
 import pytest
 import torch
 import training_job
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from training_job import fit
 
 from lart_mini.files import BadInput
 from lart_mini.lart.config import StageConfig
-from lart_mini.training.devices import choose_fabric
+from lart_mini.training.devices import choose_fabric, rounded
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -129,3 +133,37 @@ def test_devices_that_are_not_there_are_refused() -> None:
     for arguments in ({"accelerator": "abacus"}, {"devices": 0}, {"strategy": "fsdp"}, {"precision": "7"}):
         with pytest.raises(BadInput, match="training"):
             choose_fabric(**({"accelerator": "cpu", "devices": 1} | arguments))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "16-mixed", "64-true", "32"])
+def test_precisions_that_change_the_weights_or_the_loss_are_refused(precision: str) -> None:
+    with pytest.raises(BadInput, match=r"^training: precision: expected 32-true \| bf16-mixed, found"):
+        choose_fabric("cpu", 1, precision=precision)
+
+
+def test_what_fabric_calls_a_misconfiguration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise MisconfigurationException("You requested gpu: [8]\n But your machine only has: [0]")
+
+    monkeypatch.setattr(lightning_fabric, "Fabric", refuse)
+    with pytest.raises(BadInput, match=r"^training: devices: .*only has: \[0\]$") as refused:
+        choose_fabric("cpu", 8)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_float32_is_rounded_only_while_a_gpu_trains_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, read = ["highest"], torch.get_float32_matmul_precision
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: asked[-1])
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    for device, precision, wanted in (
+        ("cuda", "bf16-mixed", ["highest", "high", "highest"]),
+        ("cuda", "32-true", ["highest"]),
+        ("cpu", "bf16-mixed", ["highest"]),
+    ):
+        asked[:] = ["highest"]
+        strategy = SimpleNamespace(precision=SimpleNamespace(precision=precision))
+        fabric: Any = SimpleNamespace(device=torch.device(device), strategy=strategy)
+        with pytest.raises(KeyboardInterrupt), rounded(fabric):
+            raise KeyboardInterrupt
+        assert asked == wanted
+    assert read() == "highest", "what runs on a CPU leaves it as it is"

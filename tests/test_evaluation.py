@@ -288,6 +288,11 @@ def test_bad_tables() -> None:
         frame_map.evaluate(truth, found.with_columns(pl.col("second").cast(pl.String)))
     with pytest.raises(BadInput, match=r"detections: second: .*32 bits, found 9000000000"):
         frame_map.evaluate(truth, found.with_columns(second=pl.lit(9 * 10**9)))
+    for column in ("x1", "action", "score"):
+        with pytest.raises(BadInput, match=f"detections: {column}: expected numbers, found String"):
+            frame_map.evaluate(truth, found.with_columns(pl.col(column).cast(pl.String)))
+    with pytest.raises(BadInput, match="excluded: columns: expected video, second, found video"):
+        frame_map.evaluate(truth, found, excluded=truth.select("video"))
     for classes in ({}, {0: "a"}, {256: "a"}):
         with pytest.raises(BadInput, match=r"classes: expected ids in 1..255"):
             frame_map.evaluate(truth, found, classes=classes)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -36,6 +36,13 @@ def test_bad_input_is_one_line_of_bounded_length(expected: object, found: object
     text = str(BadInput(file, "field", expected, found))
     assert text.isprintable() and len(text.splitlines()) == 1
     assert len(text) <= len(files.printable(file)) + 2 * files.MOST_TOLD + 40
+
+
+@given(nested, nested, st.text())
+def test_bad_input_comes_back_from_another_process(expected: object, found: object, file: str) -> None:
+    problem = BadInput(file, "field", expected, found)
+    again = pickle.loads(pickle.dumps(problem))
+    assert type(again) is BadInput and str(again) == str(problem) and vars(again) == vars(problem)
 
 
 def laughs(levels: int) -> list:
@@ -142,6 +149,12 @@ def test_the_own_output_gets_its_place_in_the_order(tmp_path: Path, path: str) -
     with (tmp_path / "out.txt").open("w") as out:  # a file, not to be cut or replaced
         subprocess.run(job, stdout=out, check=True)
     assert (tmp_path / "out.txt").read_text() == "before\nwritten\nafter\n" and names(tmp_path) == ["out.txt"]
+
+
+def test_streams_are_known_by_their_names_on_windows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "Path", PureWindowsPath)
+    for path in ("/dev/stdout", PureWindowsPath("/dev/stderr"), PureWindowsPath("/dev/fd/1")):
+        assert files._is_stream(path)  # type: ignore[arg-type]
 
 
 def bad_outputs(folder: Path) -> dict[str, str]:

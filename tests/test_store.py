@@ -229,6 +229,12 @@ def test_a_survey_tells_what_is_there(source: Path, whole: Path) -> None:
     assert rows["ground_truth"].sum() == told > 0
 
 
+def test_a_survey_takes_a_process_or_more(source: Path, whole: Path) -> None:
+    for path in (source, whole):
+        with pytest.raises(BadInput, match=r"^--jobs: processes: expected a whole number from 1 on"):
+            survey(path, jobs=0)
+
+
 def flip(path: Path, row: int, field: str, value: Any) -> None:
     array = np.load(path)
     array[field][row] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ from lart_mini.lart import recipe
 from lart_mini.lart import weights as weights_module
 from lart_mini.lart.config import PRESETS, LARTConfig, StageConfig, preset
 from lart_mini.lart.model import LART
-from lart_mini.lart.recipe import stats_of_store
-from lart_mini.lart.tokens import stats_of
+from lart_mini.lart.recipe import stats_of_store, train, train_on_store, training_set
+from lart_mini.lart.tokens import Stats, stats_of
 from lart_mini.lart.weights import load_model
 from lart_mini.tracklets.conversion import convert
 from lart_mini.tracklets.released import write_released
@@ -59,7 +60,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return int(stopped.value.code or 0), printed.out, printed.err
 
 
-SIZES = ("--preset", "small", "--pretrain-epochs", 2, "--finetune-epochs", 1, "--batch-size", 4)
+LENGTHS = ("--pretrain-epochs", 2, "--finetune-epochs", 1, "--batch-size", 4)
+SIZES = ("--preset", "small", *LENGTHS)
+TUNED = ("--stage", "finetune")
 
 
 def endings(folder: Path) -> list[str]:
@@ -96,7 +99,7 @@ def test_both_stages_from_the_command_line(
     rates = {load_model(path)[2]["training"]["lr"] for path in out.glob("pretrain-*.safetensors")}
     assert rates == {0.001, 0.01}, "another training overwrites nothing"
     # Which of the two fine-tuning is to start from has to be said.
-    code, _, said = run(capsys, "train", "--store", path, "--out", out, *SIZES, "--stage", "finetune")
+    code, _, said = run(capsys, "train", "--store", path, "--out", out, *LENGTHS, *TUNED)
     assert code == 2 and "one pretrain-….safetensors, or --start" in said and len(said.splitlines()) == 1
 
 
@@ -157,6 +160,14 @@ def test_what_cannot_be_trained_is_refused_in_one_line(
         ((*stored, "--start", tmp_path / "weights.ckpt"), "mean_std.npy"),
         (("--store", tmp_path), "store"),
         ((*stored, "--size", "smoke"), "no --store"),
+        (
+            (*stored, "--start", "c", "--preset", "mini"),
+            "--preset: option: expected new weights beside it, found",
+        ),
+        ((*stored, "--start", "c", "--pose-only"), "--pose-only: option: expected new weights"),
+        ((*stored, *TUNED, "--preset", "mini"), "expected new weights beside it, found --stage finetune"),
+        ((*stored, *TUNED, "--pose-only"), "--pose-only: option: expected new weights"),
+        ((*stored, *TUNED, "--stats", "s.npy"), "--stats: option: expected new weights"),
         (("--profile", "released"), "--profile: option: expected --store beside it"),
         (("--pose-only",), "--pose-only: option: expected --store beside it"),
         (("--accumulate", "0"), "accumulate"),
@@ -174,7 +185,7 @@ def test_a_stage_starts_from_any_checkpoint(
     np.save(tmp_path / "mean_std.npy", np.ones((2, 1, 226), np.float32))
     (tmp_path / "published.ckpt").write_bytes(b"")
     start = ("--start", tmp_path / "published.ckpt", "--stats", tmp_path / "mean_std.npy")
-    arguments = ("--store", path, "--stage", "finetune", "--profile", "released", *SIZES)
+    arguments = ("--store", path, *TUNED, "--profile", "released", *LENGTHS)
     code, _, said = run(capsys, "train", "--out", tmp_path / "out", *arguments, *start)
     model, stats, meta = load_model(kept(tmp_path / "out", "finetune"))
     assert code == 0, said
@@ -202,3 +213,77 @@ def test_statistics_of_many_are_taken_of_some(path: Path) -> None:
     some = stats_of_store(store, most=4)
     wanted = stats_of([store.tracklet(i) for i in (0, 4, 8, 12)])
     np.testing.assert_array_equal(some.std, wanted.std)
+
+
+def relabelled(tracklet: Tracklet) -> Tracklet:
+    """With other labels, on the same frames."""
+    labels = np.zeros_like(tracklet.labels)
+    labels[tracklet.label_source > 0, 11] = 1
+    return replace(tracklet, labels=labels)
+
+
+def test_another_training_of_the_same_names_is_not_read_for_this_one(path: Path, tmp_path: Path) -> None:
+    """What the tracklets hold and the statistics decide, as the names do."""
+    for tracklet in training_job.tracklets():
+        write_released(relabelled(valid(tracklet)), tmp_path / "files" / f"{tracklet.name}.pkl")
+    convert(tmp_path / "files", tmp_path / "store", jobs=1, progress=False)
+    plain, measured = Stats(*np.ones((2, 229), np.float32)), stats_of_store(Store(path))
+
+    def trained(store: Path, stats: Stats) -> Path | None:
+        torch.manual_seed(0)
+        model = LART(replace(SMALL, appearance=6, appearance_width=256))
+        settings = StageConfig.pretrain(epochs=0)
+        found = train_on_store("pretrain", Store(store), tmp_path, (model, stats), settings, progress=False)
+        np.testing.assert_array_equal(found.stats.mean, stats.mean)
+        return found.checkpoint
+
+    kinds = [(path, measured), (path, plain), (tmp_path / "store", measured)]
+    first = [trained(*kind) for kind in kinds]
+    assert len(set(first)) == 3 and [trained(*kind) for kind in kinds] == first
+
+
+def test_a_short_training_warms_up_for_a_sixth(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[StageConfig] = []
+
+    def asked(*arguments: object, **_: object) -> None:
+        seen.append(arguments[4])  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "train_on_store", asked)
+    stored = ("train", "--store", path, "--out", tmp_path, "--preset", "small", "--stage", "pretrain")
+    for length in ((), *(("--pretrain-epochs", epochs) for epochs in (0, 3, 30, 60))):
+        run(capsys, *stored, *length)
+    assert [(config.epochs, config.warmup_epochs) for config in seen] == [
+        (30, 5), (0, 0), (3, 0.5), (30, 5), (60, 5),
+    ]  # fmt: skip
+
+
+def damaged(path: Path, tmp_path: Path, damage: Callable[[Path], object]) -> Store:
+    """A copy of a store whose first part's frames are damaged."""
+    shutil.copytree(path, tmp_path / "damaged")
+    damage(tmp_path / "damaged" / "parts" / "part-00000" / "frames.npy")
+    return Store(tmp_path / "damaged")
+
+
+def test_a_damaged_store_is_none_without_detections(path: Path, tmp_path: Path) -> None:
+    def spoil(file: Path) -> None:
+        frames = np.load(file)
+        frames["label_source"] = 7
+        np.save(file, frames)
+
+    with pytest.raises(BadInput, match="label_source: expected") as refused:
+        stats_of_store(damaged(path, tmp_path, spoil))
+    assert "detections" not in str(refused.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_store_is_one_line_from_other_processes_too(
+    path: Path, tmp_path: Path, workers: int
+) -> None:
+    store = damaged(path, tmp_path, lambda file: file.write_bytes(file.read_bytes()[:500]))
+    settings, stats = StageConfig.pretrain(epochs=1, batch_size=4), Stats(*np.ones((2, 229), np.float32))
+    data = training_set(store, stats, SMALL, "pretrain", settings)
+    with pytest.raises(BadInput, match=r"frames\.npy: "):
+        train(LART(SMALL), data, settings, False, workers=workers)

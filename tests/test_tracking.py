@@ -349,6 +349,27 @@ def test_frames_left_out_count_as_empty_ones() -> None:
         np.testing.assert_allclose(a, b)
 
 
+@pytest.mark.parametrize("config", [LART, IOU])
+@pytest.mark.parametrize("seen", [1, 10])
+@pytest.mark.parametrize("gap", [1, 2, 50, 51, 52, 1000])
+def test_who_is_away_while_frames_are_left_out_is_as_long_away(
+    config: TrackerConfig, seen: int, gap: int
+) -> None:
+    """Tentative (seen once) and confirmed tracks end after left-out frames as they do after empty ones."""
+    back = seen - 1 + gap
+    both = Detections.joined([person(still(seen)), person(still(1), first=back)])
+    jumps, steps = Tracker(config), Tracker(config)
+    told = [
+        [tracker.update(frame, both.window(frame, 1)).tolist() for frame in frames]
+        for tracker, frames in ((jumps, [*range(seen), back]), (steps, range(back + 1)))
+    ]
+    same = gap <= (1 if seen == 1 else config.max_age + 1)
+    assert told[0][-1] == told[1][-1] == [1 if same else 2]
+    assert jumps.confirmed == steps.confirmed and jumps.tracks is not None and steps.tracks is not None
+    for a, b in zip(vars(jumps.tracks).values(), vars(steps.tracks).values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_empty_frames_are_no_error() -> None:
     tracker, nobody = Tracker(LART), person(np.array([]))
     assert len(tracker.update(0, nobody)) == 0
@@ -506,6 +527,19 @@ def test_of_an_id_that_stands_twice_the_first_entry_counts(tmp_path: Path) -> No
     (one,) = from_phalp(tmp_path / "demo_gym.pkl")
     assert one.frame.tolist() == [0, 1, 2, 3, 4, 5] and one.detected.tolist() == [1, 1, 1, 1, 0, 1]
     assert set(one.translation[:, 2].tolist()) == {100.0}
+
+
+@pytest.mark.parametrize(("second", "third"), [(3, 4), (1, 2), (9, 5)])
+def test_times_fall_no_more_across_a_frame_without_people(tmp_path: Path, second: int, third: int) -> None:
+    content = phalp_content(person(still(3)), np.full(3, 1), 3)
+    for frame, time in zip(content.values(), (5, second, third), strict=True):
+        frame["time"] = time
+    for entries in list(content.values())[1].values():
+        if isinstance(entries, list):
+            entries.clear()
+    joblib.dump(content, tmp_path / "falling.pkl")
+    with pytest.raises(BadInput, match=r"time: expected a number above \d in .*000002"):
+        from_phalp(tmp_path / "falling.pkl")
 
 
 def laughs() -> list:

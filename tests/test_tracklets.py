@@ -162,3 +162,18 @@ def test_store_writes_nothing_bad_and_reads_nothing_bad(tmp_path: Path) -> None:
     np.savez(path, **arrays)
     with pytest.raises(BadInput, match=r"betas: expected numbers of shape \(20, 10\), found .*\(19, 10\)"):
         load_tracklets(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "number"), [("label_source", 258), ("frame", 41.7), ("frame", np.nan), ("detected", -3.5)]
+)
+def test_numbers_that_would_become_others_are_refused(tmp_path: Path, field: str, number: float) -> None:
+    path = tmp_path / "a.npz"
+    save_tracklets([make_tracklet()], path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays[field] = arrays[field].astype(np.asarray(number).dtype)
+    arrays[field][4] = number
+    np.savez(path, **arrays)
+    with pytest.raises(BadInput, match=f"{field}: expected (int8|int64|bool), found {number:g}"):
+        load_tracklets(path)

@@ -22,6 +22,7 @@ from lart_mini.lart.recipe import Recipe
 from lart_mini.training import loop, resume
 from lart_mini.training.batches import Batches
 from lart_mini.training.config import TrainConfig
+from lart_mini.training.metrics import Metrics
 
 SHORT = StageConfig(epochs=2, batch_size=4, warmup_epochs=0)
 
@@ -134,6 +135,23 @@ def test_what_is_no_number_ends_it_with_the_last_good_state(
 def test_a_rate_that_is_far_too_large_is_one_line(data: TrackletDataset) -> None:
     with pytest.raises(BadInput, match=r"^training: step \d+ at rate [\d.]+e\+\d+: expected a finite loss"):
         fit(training_job.model(), data, replace(SHORT, lr=1e30, epochs=9))
+
+
+def test_what_stops_a_training_closes_its_log(
+    data: TrackletDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Metrics] = []
+
+    def kept(*arguments: Any) -> Metrics:
+        made.append(Metrics(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(loop, "Metrics", kept)
+    diverge(3, monkeypatch, "loss")
+    with pytest.raises(BadInput, match="step 3"):
+        fit(training_job.model(), data, SHORT, log=tmp_path / "run.csv")
+    assert [one.file.closed for one in made] == [True]
+    assert len((tmp_path / "run.csv").read_text().splitlines()) == 4, "a heading and three steps"
 
 
 def test_no_clipping_changes_no_bit(data: TrackletDataset) -> None:

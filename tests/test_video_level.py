@@ -291,5 +291,12 @@ def test_trouble_is_told() -> None:
         VideoLART(SMALL, "beside")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="video 1: expected a tracklet"):
         dataset([people(0, 1), []], SMALL)
+    with pytest.raises(BadInput, match="video 1: expected tracklets of one scene"):
+        dataset([people(0, 1), [*people(1, 1), *people(2, 1)]], SMALL)
+    for labels in ([0], [0, 1, 2]):
+        with pytest.raises(BadInput, match=f"labels: expected 2, one a video, found {len(labels)}"):
+            VideoDataset(
+                [people(0, 1), people(1, 1)], np.array(labels), stats=IDENTITY, config=SMALL, train=False
+            )
     with pytest.raises(BadInput, match="mask_ratio"):
         train_on_videos(VideoLART(SMALL), dataset([people(0, 1)], SMALL, train=True), StageConfig())

@@ -270,6 +270,9 @@ def _write(table: pl.DataFrame, path: Path, last: str) -> None:
     if not _complete(table, last, allowed=(2, 7, 8)):
         raise BadInput(path, "rows", "all fields of a box or none", "a row with some of them")
     _check_values(path, table, last)
+    odd = table["video"].filter(table["video"].str.contains(r'^$|^\x{feff}|[",\r\n\x00]'))
+    if len(odd):
+        raise BadInput(path, "video", "an id without comma, quote or line break", repr(odd[0]))
     texts = {name: pl.col(name).cast(pl.String) for name in schema}
     texts["second"] = texts["second"].str.zfill(4)
     rows = table.select(pl.concat_str(list(texts.values()), separator=",", ignore_nulls=True))

@@ -15,9 +15,9 @@ from lart_mini.reading.tables import check_utf_8, table_bytes
 
 AVA_60 = {action.id: action.name for action in ava.CLASSES if action.evaluated}
 LONGEST_NAME = 100  # characters
-_IDS = re.compile(r"\s*\d+\s*(,\s*\d+\s*)*")
+_IDS = re.compile(r"\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*")
 _ITEM = re.compile(r"\b(?:item|label)\s*\{([^{}]*)\}")
-_NAME, _ID = re.compile(r"\bname\s*:\s*([\"'])(.*?)\1"), re.compile(r"\b(?:label_)?id\s*:\s*(\d+)")
+_NAME, _ID = re.compile(r"\bname\s*:\s*([\"'])(.*?)\1"), re.compile(r"\b(?:label_)?id\s*:\s*(\d{1,9})")
 
 
 def read_classes(source: str | Path) -> dict[int, str]:
@@ -50,7 +50,10 @@ def _items(path: Path, text: str) -> Iterable[tuple[int, int, str]]:
 def _lines(path: Path, text: str) -> Iterable[tuple[int, int, str]]:
     """Line, id and name of each line; the name is empty where only the id is there."""
     for line, content in enumerate(text.splitlines(), start=1):
-        parts = next(csv.reader([content]), [""]) if "," in content else content.split(":", 1)
+        try:
+            parts = next(csv.reader([content]), [""]) if "," in content else content.split(":", 1)
+        except csv.Error as error:
+            raise BadInput(path, f"line {line}", "id,name", error) from None
         number = parts[0].strip()
         if re.fullmatch(r"\d{1,9}", number):
             yield line, int(number), parts[1].strip() if len(parts) > 1 else ""

@@ -236,6 +236,8 @@ def compare(
     """
     _check("groundtruth", groundtruth, "person")
     _check("detections", detections, "score")
+    if excluded is not None and not {*FRAME} <= {*excluded.columns}:
+        raise BadInput("excluded", "columns", ", ".join(FRAME), ", ".join(excluded.columns))
     evaluated = pl.col("action").is_in(classes).fill_null(False)
     truth = _where(groundtruth, evaluated)
     found = _where(detections, evaluated & (pl.col("score").fill_null(1) > rules.above))
@@ -425,6 +427,9 @@ def _check(name: str, table: pl.DataFrame, last: str) -> None:
         raise BadInput(name, "columns", ", ".join(wanted), f"a table without {', '.join(missing)}")
     if not table["second"].dtype.is_numeric():
         raise BadInput(name, "second", "whole seconds or decimals", table["second"].dtype)
+    for column in wanted[2:]:
+        if not (table[column].dtype.is_numeric() or table[column].dtype == pl.Null):
+            raise BadInput(name, column, "numbers", table[column].dtype)
     if len(far := table["second"].filter(~table["second"].is_between(-(2**31), 2**31 - 1))):
         raise BadInput(name, "second", "a number of 32 bits", far[0])
     if last == "score" and table["score"].is_nan().any():

@@ -81,16 +81,19 @@ def weighted_ap(
     stands so many times.
     """
     number = {take: i for i, take in enumerate(takes)}
-    detections = detections.filter(pl.col("action").is_in(ava.EVALUATED))  # as Scored counts its rows
+    rules = POLICIES[policy]
+    counts = pl.col("action").is_in(ava.EVALUATED) & (pl.col("score").fill_null(1) > rules.above)
+    detections = detections.filter(counts)  # as Scored counts its rows
     unit, true_unit = _numbers(detections, number), _numbers(groundtruth, number)
-    scored = compare(groundtruth, detections, POLICIES[policy])
+    scored = compare(groundtruth, detections, rules)
     true_action = groundtruth["action"].fill_null(0).to_numpy()
     padded = np.concatenate([weights, np.ones((len(weights), 1))], axis=1)  # of nobody's boxes
     found = np.full((len(weights), len(ava.EVALUATED)), math.nan)
     for column, action in enumerate(ava.EVALUATED):
         counted = np.bincount(true_unit[true_action == action], minlength=len(takes) + 1)
         rows, truths = slice(*np.searchsorted(scored.action, [action, action + 1])), padded @ counted
-        np.divide(_area(scored, rows, unit, padded), truths, out=found[:, column], where=truths > 0)
+        if rows.start < rows.stop or rules.undetected_classes:
+            np.divide(_area(scored, rows, unit, padded), truths, out=found[:, column], where=truths > 0)
     return found
 
 

@@ -371,8 +371,11 @@ def train_on_store(
     Raises BadInput for a store without labels of the wanted source.
     """
     model, stats = start
-    names = hashlib.sha256("\n".join(store.index["name"]).encode()).hexdigest()[:16]
-    decisive: dict[str, Any] = {"stage": stage, "store": names, "training": settings.decisive()}
+    content = store.index.select("name", "checksum").write_csv().encode()
+    measured = np.stack([stats.mean, stats.std]).tobytes()
+    decisive: dict[str, Any] = {"stage": stage, "training": settings.decisive()}
+    decisive |= {"store": hashlib.sha256(content).hexdigest()[:16]}
+    decisive |= {"stats": hashlib.sha256(measured).hexdigest()[:16]}
     decisive |= {"start": fingerprint_of_weights(model), "model": asdict(model.config)}
     kept = Kept.of(out, stage, decisive)
     if kept.finished:
@@ -411,5 +414,7 @@ def stats_of_store(store: Store, most: int = MEASURED_TRACKLETS) -> Stats:
     chosen = np.unique(np.linspace(0, len(store) - 1, min(most, len(store))).astype(int))
     try:
         return stats_of(store.tracklet(i) for i in chosen.tolist())
+    except BadInput:
+        raise
     except ValueError as error:
         raise BadInput(store.path, "detections", "some to take statistics of", error) from None

@@ -116,7 +116,8 @@ class VideoDataset(TrackletDataset):
     """Every video once, a sample of its people in its first frames; an item is a VideoBatch of one.
 
     Training: people take the slots in random order, and `mask_ratio` of the detected tokens are masked. Test:
-    whoever is detected most comes first. Raises BadInput for a video without any tracklet.
+    whoever is detected most comes first. Raises BadInput for a video without any tracklet or with those of
+    several scenes, and for labels that are not one a video.
     """
 
     def __init__(
@@ -136,10 +137,15 @@ class VideoDataset(TrackletDataset):
         super().__init__(
             members, stats=stats, train=train, profile=profile, seed=seed, mask_ratio=mask_ratio, **settings
         )
+        if len(labels) != len(videos):
+            raise BadInput("video level", "labels", f"{len(videos)}, one a video", len(labels))
         self.label, self.people_of, first = torch.as_tensor(labels), [], 0
         for number, tracklets in enumerate(videos):
             if not tracklets:
                 raise BadInput("video level", f"video {number}", "a tracklet", "none")
+            scenes = sorted({one.scene for one in tracklets})
+            if len(scenes) > 1:
+                raise BadInput("video level", f"video {number}", "tracklets of one scene", scenes)
             seen = [-int(one.detected.sum()) for one in tracklets]
             self.people_of.append((first + np.argsort(seen, kind="stable")).tolist())
             first += len(tracklets)

@@ -28,15 +28,18 @@ def read_json(path: str | Path) -> Any:
     return parse_json(read_bytes(path, LARGEST_JSON), path)
 
 
-def parse_json(text: str | bytes, file: object, field: str = "file") -> Any:
-    """The same of a text or its bytes in UTF-8; `file` and `field` say where it stands. Raises BadInput."""
+def parse_json(text: str | bytes, file: object, field: str = "file", most: int = MOST_VALUES) -> Any:
+    """The same of a text or its bytes in UTF-8, of `most` values; `file` and `field` say where it stands.
+
+    Raises BadInput.
+    """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         # Each value but the last has a comma or an opening bracket to itself.
-        if text.count(",") + text.count("[") + text.count("{") > MOST_VALUES:
-            raise TooMuch(f"more than {MOST_VALUES:,} values")
+        if text.count(",") + text.count("[") + text.count("{") > most:
+            raise TooMuch(f"more than {most:,} values")
         content = json.loads(text, object_pairs_hook=_once_each)
-        count_values(content, 2 * MOST_VALUES, DEEPEST)
+        count_values(content, 2 * most, DEEPEST)
         if "\\ud" in text.lower():  # half a character in an escape can be read, but never be written
             json.dumps(content, ensure_ascii=False).encode("utf-8")
     except RecursionError:

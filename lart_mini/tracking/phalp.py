@@ -46,7 +46,7 @@ def from_phalp(
             if row["time"] <= before:
                 raise BadInput(path, "time", f"a number above {before} in {name}", row["time"])
             rows.setdefault(row["tid"], []).append(row)
-        before = int(frame["time"])
+        before = max(before, int(frame["time"]))
     if not rows:
         raise BadInput(path, "tid", "a tracked person", "none in any frame")
     lengths = [track[-1]["time"] - track[0]["time"] + 1 for track in rows.values()]

@@ -259,6 +259,8 @@ class Tracker:
             self._cut()
         for _ in range(passed if len(self.tracks) else 0):
             self._predict()
+        if passed > 1:  # of the frames that were left out, those before this one
+            self.tracks = self.tracks[self._alive(self.tracks.missed - 1)]
         pairs, new = self._assigned(seen)
         ids = np.empty(len(detections), np.int64)
         ids[pairs[1]] = self.tracks.id[pairs[0]]
@@ -317,9 +319,14 @@ class Tracker:
         tracks.pose[rows] = measured.pose
         tracks.missed[rows], tracks.cut[rows] = 0, False
         tracks.confirmed[rows] |= detections.given[columns] | (tracks.hits[rows] >= config.n_init)
-        alive = (tracks.missed == 0) | (tracks.confirmed & (tracks.missed <= config.max_age))
+        alive = self._alive(tracks.missed)
         if not alive.all():
             self.tracks = tracks[alive]
+
+    def _alive(self, missed: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which tracks (K,) live on after `missed` (K,) frames without a detection."""
+        assert self.tracks is not None
+        return (missed <= 0) | (self.tracks.confirmed & (missed <= self.config.max_age))
 
     def _born(self, seen: Measured, detections: Detections) -> Tracks:
         count, config = len(detections), self.config

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import polars as pl
 
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, process_count
 from lart_mini.progress import progress as progress_bar
 from lart_mini.tracklets.records import index_row, unpack
 from lart_mini.tracklets.released import read_released
@@ -34,7 +34,7 @@ def survey(path: str | Path, *, jobs: int = 1, progress: bool = True) -> Survey:
 
     Raises BadInput where there is nothing to read.
     """
-    path = Path(path)
+    path, jobs = Path(path), process_count(jobs)
     if is_store(path):
         store = Store(path)
         found, total = _of_store(store), len(store)

@@ -30,7 +30,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lart_mini import ava
-from lart_mini.files import BadInput, atomic_path, locked, os_error, process_count, sweep, whole_number
+from lart_mini.files import (
+    BadInput,
+    atomic_path,
+    locked,
+    os_error,
+    printable,
+    process_count,
+    sweep,
+    whole_number,
+)
 from lart_mini.progress import progress as progress_bar
 from lart_mini.reading.text import read_json
 from lart_mini.tracklets.records import INDEX_SCHEMA, RECORD, Packed, pack, part_name, read_index
@@ -67,6 +76,8 @@ def convert(
     another process writes this store, and where nothing can be written: what is finished stays.
     """
     source, destination, jobs = Path(source), Path(destination), process_count(jobs)
+    if part_size is not None:
+        whole_number("convert", "part_size", part_size, 1)
     files, refused = _listing(source)
     identity = _identity(source, files)
     try:
@@ -102,14 +113,15 @@ def _listing(source: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def _inside(file: Path, source: Path) -> str:
-    return file.relative_to(source).as_posix()
+    return printable(file.relative_to(source).as_posix())
 
 
 def _identity(source: Path, files: list[Path]) -> dict[str, Any]:
     """What tells one source from another: its files' names and sizes."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{_inside(file, source)}\0{file.stat().st_size}\n".encode())
+        size = file.stat().st_size if file.exists() else -1  # a link to nothing
+        digest.update(os.fsencode(f"{file.relative_to(source).as_posix()}\0{size}\n"))
     return {"format": FORMAT, "files": len(files), "digest": digest.hexdigest()}
 
 

@@ -84,13 +84,23 @@ def _read_arrays(archive: Archive) -> dict[str, NDArray[Any]]:
         arrays["depth_unit"] = archive.read("depth_unit", (count,)).astype(np.float64)
     for field, (shape, dtype) in FRAME_FIELDS.items():
         rows = (int(length.sum()), *shape)
-        arrays[field] = archive.read(field, rows).astype(dtype, copy=False)
+        found = archive.read(field, rows)
+        arrays[field] = _as(archive.path, field, found, dtype)
     for field, width in zip(OPTIONAL_FIELDS, (None, 3), strict=True):
         if field in archive.members:
             has = arrays[f"has_{field}"] = archive.read(f"has_{field}", (count,)).astype(np.bool_)
             wanted = (int(length[has].sum()), width)
             arrays[field] = archive.read(field, wanted).astype(np.float32, copy=False)
     return arrays
+
+
+def _as(path: Path, field: str, found: NDArray[Any], dtype: type) -> NDArray[Any]:
+    """The numbers in a tracklet's own type. Raises BadInput where others would come of them."""
+    with np.errstate(all="ignore"):
+        array: NDArray[Any] = found.astype(dtype, copy=False)
+    if array.dtype.kind != "f" and (array != found).any():
+        raise BadInput(path, field, np.dtype(dtype).name, f"{found[array != found][0]:g}")
+    return array
 
 
 def _unpack(path: str | Path, arrays: dict[str, NDArray[Any]], i: int, ends: dict[str, int]) -> Tracklet:

@@ -14,9 +14,10 @@ from lart_mini.files import BadInput
 
 VECTOR_WIDTH = 229
 NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH = 0, 1, 2
+LARGEST_SIDE = 1_000_000  # pixels of a frame
 
 # The released spelling: <dataset>_<video id, 11 characters>_<key frame>_<track>_<length>
-NAME_PATTERN = re.compile(r"[A-Za-z0-9]+-[a-z]+_(?P<video>.{11})_(?P<keyframe>\d{6})_(?P<track>\d+)_\d+")
+NAME_PATTERN = re.compile(r"[A-Za-z0-9]+-[a-z]+_(?P<video>.{11})_(?P<keyframe>\d{6})_(?P<track>\d{1,9})_\d+")
 NAME_EXPECTED = "<dataset>_<video, 11 characters>_<keyframe, 6 digits>_<track>_<length>"
 
 # Shape after the time axis and dtype of every per-frame field; appearance has a width of its own.
@@ -182,8 +183,9 @@ def _check_array(where: object, field: str, array: Any, shape: tuple[Any, ...], 
 def _check_values(tracklet: Tracklet, where: object) -> None:
     if (np.diff(tracklet.frame) <= 0).any():
         raise BadInput(where, "frame", "ascending frame numbers", "a number that does not rise")
-    if (tracklet.frame_size <= 0).any():
-        raise BadInput(where, "frame_size", "height and width above 0", tracklet.frame_size.tolist())
+    if (tracklet.frame_size <= 0).any() or (tracklet.frame_size > LARGEST_SIDE).any():
+        expected = f"height and width from 1 to {LARGEST_SIDE:,}"
+        raise BadInput(where, "frame_size", expected, tracklet.frame_size.tolist())
     if tracklet.depth_unit not in (1.0, PUBLISHED_DEPTH_UNIT):
         raise BadInput(where, "depth_unit", f"1 or {PUBLISHED_DEPTH_UNIT:g}", tracklet.depth_unit)
     if tracklet.labels.min() < 0 or tracklet.labels.max() > 1:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lart_mini.files import whole_number
+from lart_mini.files import BadInput, whole_number
 from lart_mini.training.resume import fingerprint_of_data
 
 
@@ -106,7 +106,7 @@ class Batches:
         A batch may be overwritten when the next one is asked for. On a GPU the next one is copied while this
         one is computed.
         """
-        loader: DataLoader[dict[str, Tensor]] = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             _Shares(self.samples, self.prepare),
             batch_sampler=_Steps(self.sampler, first, last),
             collate_fn=whole,
@@ -115,6 +115,8 @@ class Batches:
         )
         copying = torch.cuda.Stream(device) if device.type == "cuda" else None
         for loaded in loader:
+            if isinstance(loaded, BadInput):
+                raise loaded
             ignored = loaded.pop(IGNORED, None) is not None
             if copying is None:
                 batch = self.samples.place(loaded, device)
@@ -135,14 +137,19 @@ class Batches:
 IGNORED = "ignored"  # stands in what was loaded for a share of no items
 
 
-class _Shares(Dataset[dict[str, Tensor]]):
+class _Shares(Dataset[Any]):
     """What is loaded for a step, of no items too: all processes have to take part in it."""
 
     def __init__(self, samples: Samples, prepare: Prepare | None) -> None:
         self.samples, self.prepare, self.epoch = samples, prepare, -1
 
-    def __getitems__(self, step: tuple[int, list[int]]) -> dict[str, Tensor]:
-        epoch, indices = step
+    def __getitems__(self, step: tuple[int, list[int]]) -> dict[str, Tensor] | BadInput:
+        try:
+            return self._loaded(*step)
+        except BadInput as problem:  # DataLoader makes a RuntimeError of what its workers raise
+            return problem
+
+    def _loaded(self, epoch: int, indices: list[int]) -> dict[str, Tensor]:
         if epoch != self.epoch:
             self.samples.set_epoch(epoch)
             self.epoch = epoch

@@ -18,6 +18,8 @@ from lart_mini.files import BadInput, atomic_path
 from lart_mini.reading.text import parse_json
 
 FORMAT = "lart_mini.checkpoint.1"
+MOST_NOTES = 10_000_000  # values in `meta`: a history has two a step, the paper's pre-training 700,000 steps
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 C = TypeVar("C")
 M = TypeVar("M", bound=nn.Module)
@@ -76,10 +78,10 @@ def load_checkpoint(
         raise BadInput(path, "format", FORMAT, header.get("format"))
     try:
         config = _config(kind, parse_json(header["config"], path, "config"))
-        meta = parse_json(header["meta"], path, "meta")
+        meta = parse_json(header["meta"], path, "meta", MOST_NOTES)
         with torch.device("meta"):  # shapes alone: nothing is made before the file is known to fill it
             own = build(config).state_dict()
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:80]
         if isinstance(error, BadInput):
             reason = f"{error.field} {error.found} ({error.expected} expected)"
@@ -90,7 +92,7 @@ def load_checkpoint(
     for name, tensor in tensors.items():
         if name in expected and not expected[name].is_floating_point():
             continue
-        if not tensor.is_floating_point() or not tensor.isfinite().all():
+        if tensor.dtype not in FLOATS or not tensor.isfinite().all():
             raise BadInput(path, name, "finite numbers", f"{tensor.dtype}, not all of them finite numbers")
     model = build(config)
     model.load_state_dict({name.removeprefix("model."): tensors[name] for name in expected})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 4  # of usual_workers
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu")
+PRECISIONS = ("32-true", "bf16-mixed")  # others turn the weights themselves, or scale the loss
 
 
 def choose_fabric(
@@ -33,7 +36,10 @@ def choose_fabric(
     small to need one.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    if precision not in (None, *PRECISIONS):
+        raise BadInput("training", "precision", " | ".join(PRECISIONS), precision)
     if accelerator not in ACCELERATORS:
         raise BadInput("training", "accelerator", " | ".join(ACCELERATORS), accelerator)
     whole_number("training", "nodes", nodes, 1)
@@ -50,19 +56,33 @@ def choose_fabric(
         if not torch.cuda.is_bf16_supported():
             wanted = "a GPU and a torch that have bf16, or --precision 32-true"
             raise BadInput("training", "precision", wanted, torch.cuda.get_device_name())
-        torch.set_float32_matmul_precision("high")  # what is left in float32 need not be exact then
     if devices == "auto" and "LOCAL_WORLD_SIZE" in os.environ:  # torchrun says how many it has started
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    refusals = (RuntimeError, TypeError, ValueError, LookupError, ImportError, MisconfigurationException)
     try:
         fabric = Fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=nodes, precision=chosen
         )
         fabric.launch()
-    except (RuntimeError, TypeError, ValueError, LookupError, ImportError) as error:
+    except refusals as error:
         wanted = f"{accelerator}, devices {devices}, nodes {nodes}, {chosen}"
         raise BadInput("training", "devices", "ones that are there", f"{wanted}: {error}") from None
     return fabric
+
+
+@contextmanager
+def rounded(fabric: Fabric) -> Iterator[None]:
+    """Where a GPU trains in bf16, what is left in float32 need not be exact; afterwards it is again."""
+    if fabric.device.type != "cuda" or "bf16" not in fabric.strategy.precision.precision:
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def usual_device() -> torch.device:

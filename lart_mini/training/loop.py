@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from lart_mini.files import BadInput, locked
 from lart_mini.progress import progress as progress_bar
 from lart_mini.training.batches import Batch, Batches
 from lart_mini.training.config import TrainConfig, rate_factor
-from lart_mini.training.devices import choose_fabric, summed
+from lart_mini.training.devices import choose_fabric, rounded, summed
 from lart_mini.training.graphs import Results, recorded
 from lart_mini.training.metrics import Metrics
 from lart_mini.training.resume import Keeper, TrainingState, fingerprint_of_weights
@@ -83,7 +83,7 @@ def fit(
     fabric = fabric or choose_fabric(devices=1)
     on_cpu = fabric.device.type == "cpu"
     every = (1 if on_cpu else REPORT_EVERY) if report_every is None else report_every
-    with _alone(state, fabric):
+    with _alone(state, fabric), rounded(fabric):
         optimizer = _optimizer(groups, config)
         average = copy.deepcopy(model).to(fabric.device).eval() if config.ema else None
         if config.compile:
@@ -100,7 +100,7 @@ def fit(
         learner.train()
         bare: Work = partial(_step, fabric, learner, stepper, loss, config)
         bar_of_steps = progress_bar(total=steps, initial=went.step, desc="training", disable=not shown)
-        with bar_of_steps as bar, _as_chosen(bare, optimizer, fabric, config) as work:
+        with closing(metrics), bar_of_steps as bar, _as_chosen(bare, optimizer, fabric, config) as work:
             for step, batch in enumerate(batches.steps(went.step, steps, fabric.device), went.step):
                 rate = config.lr * rate_factor(config, step, per_epoch)
                 torch.manual_seed(_chance(config.seed, step, fabric.global_rank))
@@ -117,7 +117,6 @@ def fit(
                 bar.update(len(taken))
                 bar.set_postfix(loss=f"{went.loss[-1]:.4f}", tokens_s=f"{went.tokens_per_second:,.0f}")
                 taken.clear()
-        metrics.close()
         if average is not None:
             model.load_state_dict(average.state_dict())
         model.eval()

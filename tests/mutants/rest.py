@@ -215,7 +215,7 @@ MUTANTS = [
     Mutant(
         "a source is known by its files' names alone",
         f"{TRACKLETS}/conversion.py",
-        r"\0{file.stat().st_size}\n",
+        r"\0{size}\n",
         r"\0\n",
         ("tests/test_convert.py::test_a_store_is_finished_only_from_the_source_it_was_begun_with",),
     ),

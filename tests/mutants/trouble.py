@@ -27,7 +27,7 @@ MUTANTS = [
     Mutant(
         "the own output is opened anew",
         FILES,
-        "if STREAM.fullmatch(os.fspath(path)):\n        return True",
+        "if STREAM.fullmatch(Path(path).as_posix()):\n        return True",
         "if False:\n        return True",
         (f"{OF_FILES}::test_the_own_output_gets_its_place_in_the_order",),
     ),
