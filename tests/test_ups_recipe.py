@@ -61,7 +61,7 @@ def test_tasks_take_turns_in_the_papers_order(source: tasks.Windows) -> None:
     again = Rotation(SHORT, source, WORDS).batch(5)  # of (seed, step) alone: a resumed run sees the same
     assert torch.equal(again.pose, batches[5].pose)
     assert not torch.equal(batches[0].pose, batches[4].pose)
-    halves = [Rotation(SHORT, source, WORDS, process=(rank, 2)).batch(0) for rank in (0, 1)]
+    halves = [Rotation(SHORT, source, WORDS, rank=rank, world=2).batch(0) for rank in (0, 1)]
     assert torch.equal(torch.stack([halves[0].pose, halves[1].pose], 1).flatten(0, 1), batches[0].pose)
 
 

@@ -48,6 +48,7 @@ from lart_mini.progress import progress as progress_bar
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
 from lart_mini.training.config import TrainConfig, check_fields
+from lart_mini.training.devices import share_of
 from lart_mini.training.loop import History, fit
 
 SOMEBODY = 0.5  # overlap from which a proposal is a person's (API)
@@ -136,9 +137,7 @@ def train(
     for many, decay in ((True, WEIGHT_DECAY), (False, 0.0)):  # biases and norms do not decay
         own = [one for one in model.parameters() if (one.ndim > 1) == many and one.requires_grad]
         groups.append({"params": own, "scale": 1.0, "weight_decay": decay, "lr": 0.0})
-    fabric = kept.get("fabric")
-    share: Any = {} if fabric is None else {"rank": fabric.global_rank, "world": fabric.world_size}
-    batches = Batches(dataset, config.batch_size, seed=config.seed, **share)
+    batches = Batches(dataset, config.batch_size, seed=config.seed, **share_of(kept.get("fabric")))
     return fit(model, batches, loss, groups, config, progress=progress, **kept)
 
 

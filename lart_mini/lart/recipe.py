@@ -44,7 +44,7 @@ from lart_mini.tracklets.store import Store
 from lart_mini.tracklets.tracklet import NO_LABEL, Tracklet
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept
-from lart_mini.training.devices import choose_fabric, usual_device, usual_workers
+from lart_mini.training.devices import choose_fabric, share_of, usual_device, usual_workers
 from lart_mini.training.loop import History, fit
 from lart_mini.training.resume import fingerprint_of_weights
 
@@ -77,9 +77,8 @@ def train(
     fabric = fabric or choose_fabric(devices=1)
     workers = usual_workers(fabric.device) if workers is None else workers
     model.set_drop_path(config.drop_path)
-    process: Any = {"rank": fabric.global_rank, "world": fabric.world_size}
-    ahead = partial(plan_ahead, config=model.config)
-    batches = Batches(dataset, config.batch_size, seed=config.seed, workers=workers, prepare=ahead, **process)
+    how: Any = {"workers": workers, "prepare": partial(plan_ahead, config=model.config)}
+    batches = Batches(dataset, config.batch_size, seed=config.seed, **how, **share_of(fabric))
     groups = parameter_groups(model, config)
     return fit(model, batches, masked_bce, groups, config, fabric=fabric, progress=progress, **kept)
 

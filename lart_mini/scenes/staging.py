@@ -194,8 +194,7 @@ def cast(
 
     The first actor shows `target`. A captured partner comes along in the same place (talk_a with talk_b). A
     gesturing take without one is faced to a standing partner, labelled listen to and watch: composited. Who
-    joins them is placed so that he walks through nobody; the composited listener is not: a speaker who steps
-    forward may walk through him.
+    joins them walks through nobody; a composited listener may stand in the speaker's way.
     """
     actors, composited = _leads(rng, pool, frames, target, body)
     shown = frozenset().union(*(s.actions for s in pool))

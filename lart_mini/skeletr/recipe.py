@@ -44,6 +44,7 @@ from lart_mini.tracklets.tracklet import Tracklet
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
 from lart_mini.training.config import TrainConfig
+from lart_mini.training.devices import share_of
 from lart_mini.training.loop import History, fit
 
 BCE_SCALE = 100  # of the detection loss (4.2)
@@ -97,9 +98,7 @@ def train(
     if config.accumulate != 1:
         raise BadInput("training", "accumulate", "1, since batch norm sees whole batches", config.accumulate)
     group = {"params": list(model.parameters()), "scale": 1.0, "weight_decay": WEIGHT_DECAY, "lr": 0.0}
-    fabric = kept.get("fabric")
-    share: Any = {} if fabric is None else {"rank": fabric.global_rank, "world": fabric.world_size}
-    batches = Batches(dataset, config.batch_size, seed=config.seed, **share)
+    batches = Batches(dataset, config.batch_size, seed=config.seed, **share_of(kept.get("fabric")))
     return fit(model, batches, loss, [group], config, progress=progress, **kept)
 
 

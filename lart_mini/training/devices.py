@@ -85,6 +85,11 @@ def rounded(fabric: Fabric) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def share_of(fabric: Fabric | None) -> dict[str, Any]:
+    """`rank` and `world` of `Batches`: which of how many processes loads its share here."""
+    return {"rank": fabric.global_rank, "world": fabric.world_size} if fabric else {"rank": 0, "world": 1}
+
+
 def usual_device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

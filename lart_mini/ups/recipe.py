@@ -22,6 +22,7 @@ from lart_mini.files import LARGEST_SEED, BadInput, finite_number, whole_number
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept, load_checkpoint, save_checkpoint
 from lart_mini.training.config import TrainConfig
+from lart_mini.training.devices import share_of
 from lart_mini.training.loop import History, Loss, fit
 from lart_mini.ups.config import UPSConfig
 from lart_mini.ups.model import UPS, PoseBatch, sentence_loss
@@ -91,10 +92,11 @@ class Rotation(Batches):
         vocabulary: Vocabulary,
         filming: Filming | None = None,
         watch: Watch | None = None,
-        process: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.recipe, self.source, self.vocabulary = recipe, source, vocabulary
-        self.filming, self.watch, self.process = filming or Filming(), watch, process
+        self.filming, self.watch, self.share = filming or Filming(), watch, slice(rank, None, world)
 
     def __len__(self) -> int:
         """Steps of the whole training."""
@@ -109,8 +111,7 @@ class Rotation(Batches):
             drawn = training_views(task, self.source, rng, size, self.filming)
         else:
             drawn = self.source(task, rng, size)
-        rank, world = self.process
-        return to_batch(drawn, self.vocabulary)[rank::world]
+        return to_batch(drawn, self.vocabulary)[self.share]
 
     def steps(self, first: int, last: int, device: torch.device) -> Iterator[PoseBatch]:
         """The batches of steps `first` to `last` - 1 on a device."""
@@ -160,8 +161,7 @@ def train(
     **kept: Any,
 ) -> History:
     """Train a model in place; `kept`: state and log of `training.fit`. Raises BadInput as that does."""
-    process = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    batches = Rotation(recipe, source, vocabulary, filming, watch, process)
+    batches = Rotation(recipe, source, vocabulary, filming, watch, **share_of(fabric))
     groups = [
         {"params": list(model.parameters()), "scale": 1.0, "weight_decay": recipe.weight_decay, "lr": 0.0}
     ]
