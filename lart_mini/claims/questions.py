@@ -41,7 +41,7 @@ LADDER = Question(
         Comparison("LART, one frame", "linear model of the key frame", "the class of model matters"),
         Comparison("LART, pre-trained, then fine-tuned", MANY, "pre-training helps"),
         Comparison("LART, many frames, seeds averaged", MANY, "averaging seeds helps"),
-        Comparison("perfect detections", MANY, "better poses help"),
+        Comparison("perfect detections", MANY, "better detections help"),
         Comparison(MANY, CONTROL, "it is the labels that are learnt"),
     ),
 )
