@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from lart_mini import ava
 from lart_mini.appearance import (
@@ -32,7 +32,7 @@ from lart_mini.appearance import (
 from lart_mini.baselines import fit_logistic
 from lart_mini.claims import named
 from lart_mini.data import Rendered, rendered
-from lart_mini.evaluation import Resampled, ava_rows, draw, key_boxes, read_groundtruth, resample
+from lart_mini.evaluation import KeyBoxes, Resampled, ava_rows, draw, key_boxes, read_groundtruth, resample
 from lart_mini.lart import (
     LART,
     StageConfig,
@@ -81,12 +81,19 @@ def main() -> None:
     told["chosen"] = chosen
     table = {name: held_out.resampled([scores], draws) for name, scores in found.items()}
     told["linear, %"] = report(table, "linear heads")
-    table = {}
+    runs: dict[str, list[Array]] = {}
     for name, pooling, drawn in [("pose", "", True), *((label(*one), *one) for one in SYSTEMS)]:
         if (pooling, drawn) != NOT_IN_LART:
-            runs = [lart(learnt, held_out, pooling, drawn, options.epochs, s) for s in range(options.seeds)]
-            table[name] = held_out.resampled(runs, draws)
+            of_seed = (
+                lart(learnt, held_out, pooling, drawn, options.epochs, s) for s in range(options.seeds)
+            )
+            runs[name] = list(of_seed)
+    table = {name: held_out.resampled(own, draws) for name, own in runs.items()}
     told["LART, %"] = report(table, "LART")
+    found_stacked, chosen_stacked = stacked_on_lart(learnt, held_out, runs["pose"], options.epochs)
+    told["chosen"] |= chosen_stacked
+    table = {"pose": table["pose"]} | {n: held_out.resampled(o, draws) for n, o in found_stacked.items()}
+    told["stacked on LART, %"] = report(table, "stacked on LART")
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n")
 
@@ -262,15 +269,22 @@ def area(scores: Array, labels: Array) -> float:
 
 
 def lart(learnt: Split, held_out: Split, pooling: str, drawn: bool, epochs: int, seed: int) -> Array:
-    """Scores (N,60) at the held-out boxes of a small LART, from scratch, with U of a pooling or without."""
-    tracks, others, config = learnt.tracklets, held_out.tracklets, preset("small")
+    """Scores (N,60) at the held-out boxes of a small LART that reads pose, and U of a pooling or none."""
+    tracks, others, width = learnt.tracklets, held_out.tracklets, 0
     if pooling:
-        project = fit_projection(learnt.looks[drawn], pooling, WIDTH)
-        config = replace(config, appearance=WIDTH, appearance_width=WIDTH)
+        project, width = fit_projection(learnt.looks[drawn], pooling, WIDTH), WIDTH
         tracks, others = (
             with_appearance(own.tracklets, own.looks[drawn], project(own.looks[drawn]))
             for own in (learnt, held_out)
         )
+    return scored(tracks, others, held_out.boxes, width, epochs, seed)
+
+
+def scored(
+    tracks: list[Tracklet], others: list[Tracklet], boxes: KeyBoxes, width: int, epochs: int, seed: int
+) -> Array:
+    """Scores (N,60) at others' boxes of a small LART from scratch; `width`: of its appearance vector."""
+    config = replace(preset("small"), appearance=width, appearance_width=width)
     torch.manual_seed(seed)
     model, stats = LART(config), stats_of(tracks)
     settings = StageConfig.finetune(
@@ -278,9 +292,40 @@ def lart(learnt: Split, held_out: Split, pooling: str, drawn: bool, epochs: int,
     )
     dataset = training_set(tracks, stats, config, "finetune", settings)
     start_head(model, dataset)
-    train(model, dataset, settings)
-    samples = samples_of(others, config, stats, assembly_for(config))
-    return box_scores(model, samples, held_out.boxes)
+    train(model, dataset, settings, progress=False)
+    return box_scores(model, samples_of(others, config, stats, assembly_for(config)), boxes, progress=False)
+
+
+def stacked_on_lart(
+    learnt: Split, held_out: Split, pose: list[Array], epochs: int
+) -> tuple[dict[str, list[Array]], dict[str, list]]:
+    """Scores by seed of LART on pose and a linear head on appearance beside it, and what was chosen.
+
+    As `linear` stacks: the head learns beside what LART says of takes that it has not seen, so for every
+    seed a LART is trained without each fold. `pose`: by seed, scores of the LART that has seen them all.
+    """
+    labels, folds = learnt.labels[learnt.known], folds_of(learnt)
+    of_track = np.array([i for i, _ in learnt.pairs])[learnt.known]
+    unseen = [np.full(labels.shape, NEVER, np.float32) for _ in pose]
+    for seed, (own, tested) in product(range(len(pose)), folds):
+        gone = set(of_track[~own].tolist())  # of the takes that are tested, or of their actors
+        tracks = [track for i, track in enumerate(learnt.tracklets) if i not in gone]
+        said = scored(tracks, learnt.tracklets, learnt.boxes, 0, epochs, seed)[learnt.known]
+        unseen[seed][tested] = logit(said[tested].clip(1e-6, 1 - 1e-6))
+    found, chosen = {}, {}
+    for pooling, drawn in SYSTEMS:
+        raw, name = (learnt.seen(pooling, drawn), held_out.seen(pooling, drawn)), label(pooling, drawn)
+        parts = {width: reduced(learnt, *raw, width) for width in WIDTHS}
+        best, width, decay = max(
+            (float(np.mean([judged(part[0], labels, folds, one, offset) for offset in unseen])), width, one)
+            for (width, part), one in product(parts.items(), DECAYS)
+        )
+        chosen[f"{name}, stacked on LART"] = [width, decay, round(best, 4)]
+        found[name] = [
+            expit(logit(own.clip(1e-6, 1 - 1e-6)) + logits(*parts[width], labels, decay, offset))
+            for own, offset in zip(pose, unseen, strict=True)
+        ]
+    return found, chosen
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
     python benchmarks/ups_tasks.py --rotations 2 --runs runs/try --folds 0  tries it
 
 Each run is kept in a file of its own in `--runs`, and a training that is stopped goes on from its last state:
-the same command again does only what is missing. 2,000 rotations of the four tasks take 40 minutes of one
-core without routes and an hour with them. Folds as `lart-mini folds` shows them.
+the same command again does only what is missing. 2,000 rotations of the four tasks take 35 minutes of one
+core without routes and an hour with them, on a GPU some minutes. Folds as `lart-mini folds` shows them.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ SCORES = {"lifting": ("mpjpe", "p_mpjpe", "heading", "mean_mpjpe", "malformed")}
 ACTION_SCORES = ("top1", "recall", "malformed")
 PAIRS = (
     ("shared", "ridge, window"), ("shared", "residual MLP"), ("shared", "linear"), ("shared", "separate"),
+    ("separate", "ridge, window"), ("separate", "residual MLP"), ("separate", "linear"),
     ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
-    ("shared", "random words"),
+    ("routes by hand", "shared"), ("routes by hand", "residual MLP"), ("shared", "random words"),
 )  # fmt: skip
 
 
@@ -155,7 +156,8 @@ def run(name: str, fold: int, recipe: Recipe, path: Path) -> dict[str, Any]:
     windows, began = load_windows((fold, FOLDS)), time.process_time()
     learnt, held_out = windows["train"], windows["val"]
     asked = {told: scored_views(task, held_out, ratio) for told, (task, ratio) in QUESTIONS.items()}
-    about = {"fold": fold, "seed": recipe.seed, "rotations": recipe.rotations}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    about = {"fold": fold, "seed": recipe.seed, "rotations": recipe.rotations, "device": device}
     if name == "baselines":
         answered = {
             system: {told: kept(judge(asked[told], method(asked[told]))) for told, method in methods.items()}
@@ -211,12 +213,14 @@ def table(folder: Path) -> dict[str, Any]:
     systems = {name: scores(by_seed) for name, by_seed in found.items()}
     pairs = {f"{one} - {other}": (one, other) for one, other in PAIRS if one in found and other in found}
     trained = {f"{next(iter(one['answered']))}, fold {one['fold']}, seed {one['seed']}": one for one in runs}
+    learnt = {name: written(one["routes"]) for name, one in trained.items() if name.startswith("routed,")}
     return {
         "rotations": sorted({one["rotations"] for one in runs}),
         "systems": {name: told for name, told in systems.items() if told},
         "differences": {told: scores(found[one], found[other]) for told, (one, other) in pairs.items()},
-        "routes": {name: written(one["routes"]) for name, one in trained.items() if one.get("routes")},
+        "routes": learnt,
         "cpu_seconds": {name: one["cpu_seconds"] for name, one in trained.items()},
+        "device": {name: one.get("device", "unknown") for name, one in trained.items()},
     }
 
 
