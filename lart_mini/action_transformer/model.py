@@ -79,7 +79,7 @@ class ActionTransformerConfig:
     dropout: float = 0.3
     classes: int = 60  # beside the background
     proposals: int = 0  # R; 0: the head is given boxes
-    nms: float = 0.7  # overlap from which proposals are the same
+    nms: float = 0.6  # overlap from which proposals are the same; the published code base: 0.7
     rpn_width: int = 64
     anchor_scales: tuple[float, ...] = (0.13, 0.22, 0.35, 0.54)  # square root of the area, in frame heights
     anchor_aspects: tuple[float, ...] = (0.22, 0.4, 0.8)  # width over height, pixels
@@ -94,7 +94,7 @@ class ActionTransformerConfig:
 PAPER = ActionTransformerConfig(
     trunk="I3D", scale=1.0, norm="batch", cells=(16, 25, 25), location=64, kept=128, width=128, hidden=512,
     classes=80, proposals=300, rpn_width=512, anchor_scales=(0.16, 0.32, 0.64, 1.28),
-    anchor_aspects=(0.5, 1.0, 2.0), wide=1.0,
+    anchor_aspects=(0.5, 1.0, 2.0), wide=1.0, nms=0.7,
 )  # fmt: skip
 PRESETS = {
     "mini": ActionTransformerConfig(),
