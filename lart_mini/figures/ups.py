@@ -113,7 +113,7 @@ def routes_over_training(
             axes.axhline(edge - 0.5, color="white", linewidth=2)
     rows[-1].set_xlabel("step of training")
     patches = [Patch(color=colours(k), label=f"block {k + 1}") for k in range(max(blocks, 2))]
-    figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), fontsize=8, frameon=False)
+    figure.legend(handles=patches, loc="outside lower right", ncols=len(patches), fontsize=8, frameon=False)
     return figure
 
 
