@@ -8,10 +8,15 @@ import pytest
 import torch
 from factories import write_source
 from golden import TINY
+from hypothesis import HealthCheck, settings
 
 from lart_mini.data.mini_ava import SIZES, MiniAva, mini_ava
 from lart_mini.people import body, clips
 from lart_mini.tracklets.conversion import Converted, convert
+
+# No property fails because a machine is slow, or busy with something else.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
