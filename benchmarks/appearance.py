@@ -31,8 +31,8 @@ from lart_mini.appearance import (
 )
 from lart_mini.baselines import fit_logistic
 from lart_mini.claims import named
-from lart_mini.data import Rendered, rendered
-from lart_mini.evaluation import KeyBoxes, Resampled, ava_rows, draw, key_boxes, read_groundtruth, resample
+from lart_mini.data import Rendered, rendered, with_takes
+from lart_mini.evaluation import KeyBoxes, Resampled, ava_rows, draw, key_boxes, resample
 from lart_mini.lart import (
     LART,
     StageConfig,
@@ -45,7 +45,6 @@ from lart_mini.lart import (
     train,
     training_set,
 )
-from lart_mini.people import load_library
 from lart_mini.tracklets import GROUND_TRUTH, Tracklet
 
 Array = np.ndarray
@@ -84,10 +83,8 @@ def main() -> None:
     runs: dict[str, list[Array]] = {}
     for name, pooling, drawn in [("pose", "", True), *((label(*one), *one) for one in SYSTEMS)]:
         if (pooling, drawn) != NOT_IN_LART:
-            of_seed = (
-                lart(learnt, held_out, pooling, drawn, options.epochs, s) for s in range(options.seeds)
-            )
-            runs[name] = list(of_seed)
+            how = (learnt, held_out, pooling, drawn, options.epochs)
+            runs[name] = [lart(*how, seed) for seed in range(options.seeds)]
     table = {name: held_out.resampled(own, draws) for name, own in runs.items()}
     told["LART, %"] = report(table, "LART")
     found_stacked, chosen_stacked = stacked_on_lart(learnt, held_out, runs["pose"], options.epochs)
@@ -144,21 +141,6 @@ class Split:
     def resampled(self, by_seed: list[Array], draws) -> Resampled:
         """Scores (N,60) of each seed at the key boxes, judged."""
         return resample(self.groundtruth, [ava_rows(self.boxes, scores) for scores in by_seed], draws)
-
-
-def with_takes(data: Rendered, split: str) -> pl.DataFrame:
-    """The ground truth with a column `take`: whose motion each box shows."""
-    take_of = {name: clip.take for name, clip in load_library().items()}
-    table, names = read_groundtruth(data.groundtruth(split)), data.videos(split)["video"].to_list()
-    found = []
-    for index, video in enumerate(names):
-        actors, own = data.scene(split, index).actors, table.filter(pl.col("video") == video)
-        for second, person in own.select("second", "person").unique(maintain_order=True).iter_rows():
-            actor = actors[int(person)]
-            clip = actor.takes[actor.shown[ava.keyframe(second)]].removesuffix("_mirrored")
-            found.append((video, second, person, take_of[clip]))
-    schema = {name: table.schema[name] for name in ("video", "second", "person")} | {"take": pl.String}
-    return table.join(pl.DataFrame(found, schema, orient="row"), on=["video", "second", "person"], how="left")
 
 
 def moving_pose(tracklet: Tracklet, t: int) -> Array:
@@ -311,7 +293,7 @@ def stacked_on_lart(
         gone = set(of_track[~own].tolist())  # of the takes that are tested, or of their actors
         tracks = [track for i, track in enumerate(learnt.tracklets) if i not in gone]
         said = scored(tracks, learnt.tracklets, learnt.boxes, 0, epochs, seed)[learnt.known]
-        unseen[seed][tested] = logit(said[tested].clip(1e-6, 1 - 1e-6))
+        unseen[seed][tested] = logits_of(said[tested])
     found, chosen = {}, {}
     for pooling, drawn in SYSTEMS:
         raw, name = (learnt.seen(pooling, drawn), held_out.seen(pooling, drawn)), label(pooling, drawn)
@@ -322,10 +304,15 @@ def stacked_on_lart(
         )
         chosen[f"{name}, stacked on LART"] = [width, decay, round(best, 4)]
         found[name] = [
-            expit(logit(own.clip(1e-6, 1 - 1e-6)) + logits(*parts[width], labels, decay, offset))
+            expit(logits_of(own) + logits(*parts[width], labels, decay, offset))
             for own, offset in zip(pose, unseen, strict=True)
         ]
     return found, chosen
+
+
+def logits_of(scores: Array) -> Array:
+    """Of scores in 0-1, which rounding may have put at an end."""
+    return logit(scores.clip(1e-6, 1 - 1e-6))
 
 
 if __name__ == "__main__":

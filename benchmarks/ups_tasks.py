@@ -123,7 +123,8 @@ def one_model(
     train(model, vocabulary, learnt, recipe, watch=log, state=state, log=path.with_suffix(".csv"))
     save_ups(weights, model, vocabulary)
     state.unlink()
-    routes = {"steps": log.steps, "routes": log.routes} if model.config.blocks > 1 else None
+    learnt = model.config.blocks > 1 and model.config.routes is None
+    routes = {"steps": log.steps, "routes": log.routes} if learnt else None
     return dict.fromkeys(TASKS, model), routes
 
 
@@ -213,12 +214,11 @@ def table(folder: Path) -> dict[str, Any]:
     systems = {name: scores(by_seed) for name, by_seed in found.items()}
     pairs = {f"{one} - {other}": (one, other) for one, other in PAIRS if one in found and other in found}
     trained = {f"{next(iter(one['answered']))}, fold {one['fold']}, seed {one['seed']}": one for one in runs}
-    learnt = {name: written(one["routes"]) for name, one in trained.items() if name.startswith("routed,")}
     return {
         "rotations": sorted({one["rotations"] for one in runs}),
         "systems": {name: told for name, told in systems.items() if told},
         "differences": {told: scores(found[one], found[other]) for told, (one, other) in pairs.items()},
-        "routes": learnt,
+        "routes": {name: written(one["routes"]) for name, one in trained.items() if one.get("routes")},
         "cpu_seconds": {name: one["cpu_seconds"] for name, one in trained.items()},
         "device": {name: one.get("device", "unknown") for name, one in trained.items()},
     }

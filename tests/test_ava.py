@@ -41,7 +41,7 @@ def test_class_table() -> None:
 
 
 @given(st.integers(ava.FIRST_SECOND, ava.LAST_SECOND))
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 def test_clock(second: int) -> None:
     assert ava.second(ava.keyframe(second)) == second and ava.keyframe(902) == 60
     about = np.arange(ava.keyframe(second) - 15, ava.keyframe(second) + 15)
@@ -210,7 +210,7 @@ def test_every_encoding_and_line_end_gives_the_same_rows(tmp_path, encoding, new
 
 
 @given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20))
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 def test_seconds_are_told_apart_as_by_six_decimals(seconds: list[float]) -> None:
     content = "".join(f"a,{second!r},{BOX},12\n" for second in seconds)
     with tempfile.TemporaryDirectory() as folder:
@@ -251,7 +251,7 @@ def test_what_cannot_be_read_back_is_not_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.text() | st.text("ab_-,\"\r\n\0 \t#;'\ufeff10", max_size=5), min_size=1, max_size=3))
 def test_ids_are_refused_or_read_back(ids: list[str]) -> None:
     rows = {"second": 902, "x1": 0.1, "y1": 0.2, "x2": 0.3, "y2": 0.4, "action": 12, "score": 0.5}

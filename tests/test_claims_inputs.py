@@ -34,7 +34,7 @@ def held_out(tiny: MiniAva) -> list[Tracklet]:
 
 
 @given(seed=st.integers(0, 100), size=st.floats(0.3, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_keypoints_do_not_know_how_far_a_figure_is(held_out: list[Tracklet], seed: int, size: float) -> None:
     tracklet = held_out[seed % len(held_out)]
     # The same scene twice as large and twice as far gives the same picture.
@@ -86,7 +86,7 @@ def test_what_is_taken_away_says_nothing(held_out: list[Tracklet], name: str) ->
 
 
 @given(seed=st.integers(0, 100), angle=st.floats(-4, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_turning_the_world_changes_nothing_but_the_place(
     held_out: list[Tracklet], seed: int, angle: float
 ) -> None:
@@ -272,7 +272,7 @@ def test_without_speed_and_mirror_it_is_the_plain_data_set(held_out: list[Trackl
 
 
 @given(seed=st.integers(0, 10**6), ratio=st.floats(0, 1), burst=st.integers(2, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bursts_are_as_many_tokens_in_longer_runs(seed: int, ratio: float, burst: int) -> None:
     detected = torch.rand(2, 3, 60, generator=torch.Generator().manual_seed(seed)) < 0.9
     lots = np.random.default_rng(seed).random((2, 3, 60))

@@ -85,7 +85,7 @@ def test_long_tracklets_need_starts_at_test() -> None:
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=60), st.integers(1, 9), st.booleans())
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 def test_bucket_sampler_gives_everything_once(counts: list[int], size: int, shuffle: bool) -> None:
     sampler = BucketSampler(counts, size, shuffle=shuffle)
     batches = list(sampler)
@@ -187,7 +187,7 @@ def test_collate_pads_appearance_to_the_most_vectors() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 4), st.integers(0, 5), st.booleans())
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, max_examples=50)
 def test_ranks_share_every_batch_and_skipped_ones_are_skipped(
     items: int, size: int, world: int, skip: int, shuffle: bool
 ) -> None:

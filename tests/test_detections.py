@@ -209,7 +209,7 @@ def test_what_the_picture_shows_of_a_limb_is_kept() -> None:
     assert np.median(near / np.linalg.norm(moved, axis=-1)) > 0.5, "most of it to and from the camera"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 9999),
     size=st.floats(0.5, 2),

@@ -82,7 +82,7 @@ CASES = {
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(**CASES)
-@settings(derandomize=True, deadline=None, max_examples=600)
+@settings(derandomize=True, max_examples=600)
 def test_equals_the_literal_version(policy: str, **knobs: int) -> None:
     groundtruth, detections, excluded = draw(**knobs)
     expected = literal.per_class_ap(groundtruth, detections, policy, excluded)
@@ -97,7 +97,7 @@ def test_equals_the_literal_version(policy: str, **knobs: int) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(**CASES, pairs=st.sampled_from([1, 3, 50]))
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, max_examples=100)
 def test_other_class_ids_fractions_of_seconds_and_smaller_pieces_change_nothing(
     policy: str, pairs: int, **knobs: int
 ) -> None:
@@ -143,7 +143,7 @@ def test_a_crowd_in_one_frame_takes_no_more_memory_than_a_piece(monkeypatch: pyt
 
 
 @given(**CASES, cap=st.sampled_from([1, 2, 7, 50, None]))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, max_examples=300)
 def test_heap_keeps_the_readers_rows_in_its_order(cap: int | None, **knobs: int) -> None:
     _, detections, _ = draw(**knobs)
     read, _ = literal.read_with_heap(detections, cap or 0)
@@ -308,7 +308,7 @@ def test_half_an_interval_covers_the_mean_as_often_as_it_says() -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 3, 2**20]), st.sampled_from([1, 300]))
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, max_examples=100)
 def test_packed_sort_is_the_plain_one(seed: int, groups: int, n: int) -> None:
     """Scores of all sizes and signs, neighbours in their last bits and equals among them."""
     dice = np.random.default_rng(seed)

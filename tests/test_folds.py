@@ -85,7 +85,7 @@ def test_folds_are_alike_in_size(library: Library) -> None:
     ),
     data=st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_library_is_dealt_out_evenly(shown: list[list[int]], data: st.DataObject) -> None:
     library = pretended(shown)
     folds = data.draw(st.integers(2, len(shown)))

@@ -44,7 +44,7 @@ def boxes(seed: int, count: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=csv_schema("score"), orient="row")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 999), st.floats(0, 5), st.floats(0.125, 5))
 def test_scores_are_the_weighted_mean(seed: int, one: float, other: float) -> None:
     """In whatever order the second file has its boxes; of one that stands there twice, in turn."""

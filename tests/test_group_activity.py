@@ -183,7 +183,7 @@ def test_layouts_are_what_they_are_called(library: Library, free_body: Body) -> 
             assert np.abs((way / np.linalg.norm(way, axis=1, keepdims=True)).mean(axis=0)).max() > 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.booleans())
 def test_relations_do_not_depend_on_the_world(seed: int, people: int, flipped: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -134,7 +134,7 @@ def assert_equal(a: Any, b: Any) -> None:
 
 
 @given(values, st.integers(0, 5), st.booleans())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_every_protocol_is_read_as_python_reads_it(
     tmp_path_factory: pytest.TempPathFactory, content: Any, protocol: int, old: bool
 ) -> None:

@@ -58,7 +58,7 @@ def packages(truth: pl.DataFrame, found: pl.DataFrame, policy: str = "activityne
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_weight_one_is_the_evaluator(policy: str, seed: int) -> None:
     truth, found = made(seed)
     draws = draw(truth, 3)
@@ -69,7 +69,7 @@ def test_weight_one_is_the_evaluator(policy: str, seed: int) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(seed=SEEDS, times=st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_whole_weights_are_a_table_with_takes_so_many_times(policy: str, seed: int, times: list[int]) -> None:
     truth, found = made(seed, takes=4)
     # Boxes of nobody stand once, whatever is drawn: they are left out, as are scores that two rows share.
@@ -99,7 +99,7 @@ def test_whole_weights_are_a_table_with_takes_so_many_times(policy: str, seed: i
 
 
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_system_minus_itself_is_nothing(seed: int) -> None:
     truth, found = made(seed)
     draws = draw(truth, 50, seed)
@@ -110,7 +110,7 @@ def test_a_system_minus_itself_is_nothing(seed: int) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_interval_holds_its_point_and_the_point_is_the_mean_over_seeds(seed: int) -> None:
     truth, first = made(seed)
     second = made(seed, noise=0.3)[1]
@@ -122,7 +122,7 @@ def test_an_interval_holds_its_point_and_the_point_is_the_mean_over_seeds(seed: 
 
 
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_boxes_does_not_matter(seed: int) -> None:
     truth, found = made(seed)
     mixed = [table.sample(fraction=1, shuffle=True, seed=seed % 1000) for table in (truth, found)]

@@ -118,7 +118,7 @@ def test_float32_is_close_to_float64() -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 9), st.sampled_from([4, 8, 32]))
-@settings(derandomize=True, deadline=None, max_examples=20)
+@settings(derandomize=True, max_examples=20)
 def test_encoding_equals_the_equations(people: int, frames: int, width: int) -> None:
     encoding = positional_encoding(people, frames, width)
     expected = [[literal.position(t, i, width) for t in range(frames)] for i in range(people)]
@@ -280,7 +280,7 @@ def test_nothing_to_attend_to_is_not_nan() -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.1, 0.4, 1.0]))
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 def test_random_mask_takes_its_share_of_detected_tokens(seed: int, ratio: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     detected = torch.rand(4, 3, 10, generator=generator) < 0.6
@@ -317,7 +317,7 @@ def dense_logits(model: LART, batch: TokenBatch) -> Tensor:
     st.booleans(),
     st.integers(0, 99),
 )
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 def test_packed_equals_dense(
     people: list[int], ratio: float | None, share: float, gaps_attended: bool, seed: int
 ) -> None:

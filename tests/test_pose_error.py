@@ -37,7 +37,7 @@ def literal_align(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return turned * (turned * b).sum() / (turned**2).sum() + truth.mean(0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_equal_to_literal_versions(seed: int) -> None:
     found, truth = poses(seed)
@@ -46,7 +46,7 @@ def test_equal_to_literal_versions(seed: int) -> None:
     assert np.allclose(align(found, truth), moved, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_equal_to_scipys_procrustes_where_no_mirror_helps(seed: int) -> None:
     found, truth = poses(seed, 1, noise=0.05)  # so near that the best orthogonal map is a turn
@@ -55,7 +55,7 @@ def test_equal_to_scipys_procrustes_where_no_mirror_helps(seed: int) -> None:
     assert np.square(align(found, truth)[0] - truth[0]).sum() / size == pytest.approx(disparity, rel=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS, st.floats(0.2, 5))
 def test_p_mpjpe_forgives_a_similarity_and_no_mirror(seed: int, scale: float) -> None:
     found, truth = poses(seed)

@@ -147,7 +147,7 @@ def test_named_key_frames_and_confident_boxes_alone_are_scored_on_request() -> N
 
 
 @given(st.integers(1, 300), st.integers(1, 130), st.sampled_from(["paper", "released"]))
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, max_examples=150)
 def test_each_frame_is_scored_where_it_is_most_central(length: int, frames: int, profile: str) -> None:
     starts, owner = windows(length, frames, ASSEMBLIES[profile])
     assert starts[0] == 0 and len(owner) == length and set(owner) <= set(range(len(starts)))

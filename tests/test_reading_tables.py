@@ -35,7 +35,7 @@ def write(folder: Path, content: bytes) -> Path:
     st.integers(1, 4),
     st.integers(0, 3),
 )
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, max_examples=150)
 def test_any_spelling_of_a_text_gives_its_lines(
     tmp_path_factory, lines: list[str], encoding: str, newline: str, members: int, blank: int
 ) -> None:

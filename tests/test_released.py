@@ -81,7 +81,7 @@ def assert_as_original(
     st.booleans(),
     st.integers(0, 99),
 )
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(derandomize=True, max_examples=25)
 def test_equals_the_original(
     tmp_path_factory: pytest.TempPathFactory,
     people: int,

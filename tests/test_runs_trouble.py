@@ -281,7 +281,7 @@ head = st.fixed_dictionaries({"mAP": fraction}, optional=counts)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(head, st.lists(rung, max_size=3), st.dictionaries(st.text(), value), st.booleans(), st.text())
 def test_whatever_is_recorded_can_be_shown(
     tmp_path_factory: pytest.TempPathFactory, head: Any, rungs: Any, values: Any, percent: bool, title: str

@@ -147,7 +147,7 @@ def test_links_are_those_made_one_by_one(seen: list[Seen], frames: int, step: in
         assert found.index.tolist() == list(expected.values())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), frames=st.integers(2, 12), step=st.integers(1, 4))
 def test_a_sequence_holds_its_centre_and_one_skeleton_of_a_frame(seed: int, frames: int, step: int) -> None:
     walk = walkers(seed=seed)

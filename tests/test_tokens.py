@@ -90,7 +90,7 @@ def test_the_ego_fills_slot_0_as_it_is() -> None:
 
 
 @given(st.integers(80, 125), st.integers(1, 30), st.integers(0, 19), st.integers(1, 25))
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 def test_others_stand_at_the_same_frame_numbers(first: int, length: int, start: int, frames: int) -> None:
     """The rule, literally: slot k holds the other's row of the ego's k-th frame number, if there is one."""
     ego, other = scene([(100, 20), (first, length)])
@@ -174,7 +174,7 @@ spans = st.tuples(st.integers(100, 130), st.integers(2, 30))  # first frame, len
     people=st.integers(1, 4), gaps=st.sampled_from([0.0, 0.3, 0.8]), train=st.booleans(),
     truth_only=st.booleans(),
 )  # fmt: skip
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, max_examples=60)
 def test_released_samples_equal_the_literal_data_set(
     tmp_path_factory: pytest.TempPathFactory, seed: int, ego: tuple[int, int], others: list[tuple[int, int]],
     frames: int, people: int, gaps: float, train: bool, truth_only: bool,
@@ -339,7 +339,7 @@ def test_an_ego_may_lose_its_only_frame() -> None:
 
 
 @given(st.integers(0, 10), st.floats(0, 1))
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, max_examples=30)
 def test_random_mask_hides_its_share_of_detections_only(seed: int, ratio: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     detected = torch.rand(3, 2, 9, generator=generator) < 0.6

@@ -176,7 +176,7 @@ def followed(*looks: Detections, config: TrackerConfig = LART) -> Tracks:
     return tracker.tracks
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seen=st.integers(1, 30), gap=st.integers(1, 12), kept=st.floats(0.5, 1))
 def test_an_unusual_pose_goes_back_to_the_usual_one_by_a_share_a_frame(
     seen: int, gap: int, kept: float
@@ -189,7 +189,7 @@ def test_an_unusual_pose_goes_back_to_the_usual_one_by_a_share_a_frame(
     np.testing.assert_allclose(tracks.pose[0] - tracks.usual[0], unusual * kept**gap, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(colours=st.lists(st.floats(0, 1), min_size=1, max_size=30), poses=st.integers(0, 99))
 def test_what_is_usual_is_the_mean_at_first_and_a_fading_one_later(colours: list, poses: int) -> None:
     looks = [person(np.array([0.0]), pose=poses + i, colour=c) for i, c in enumerate(colours)]
@@ -223,7 +223,7 @@ def test_who_is_found_after_a_cut_starts_anew_where_they_are() -> None:
 # ---------------------------------------------------------------------------- what must not matter, must hold
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), config=st.sampled_from([LART, IOU]), start=st.integers(-5, 9000))
 def test_order_names_and_the_count_of_frames_do_not_matter(
     seed: int, config: TrackerConfig, start: int
@@ -238,7 +238,7 @@ def test_order_names_and_the_count_of_frames_do_not_matter(
     np.testing.assert_array_equal(ids[order] < 0, again < 0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.25, 2.0, 16.0]))
 def test_the_unit_of_length_does_not_matter(seed: int, scale: float) -> None:
     detections = crowd(seed)
@@ -248,7 +248,7 @@ def test_the_unit_of_length_does_not_matter(seed: int, scale: float) -> None:
     np.testing.assert_array_equal(track(finer, IOU), track(detections, IOU))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), config=st.sampled_from([LART, IOU]), age=st.integers(0, 6))
 def test_an_id_is_of_one_detection_a_frame_and_never_used_again(
     seed: int, config: TrackerConfig, age: int
@@ -647,7 +647,7 @@ def test_from_mot_refuses_broken_texts(tmp_path: Path, free_body: Body, text: st
 
 
 @given(seed=st.integers(0, 2**32), first=st.sampled_from([0, 1, 7]), unsure=st.booleans())
-@settings(derandomize=True, deadline=None, max_examples=20)
+@settings(derandomize=True, max_examples=20)
 def test_lines_of_a_text_come_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, free_body: Body, seed: int, first: int, unsure: bool
 ) -> None:
@@ -685,7 +685,7 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"
 
 
 @given(st.lists(names, max_size=20), st.text("ab_", max_size=14))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, max_examples=300)
 def test_no_two_names_become_one_video(several: list[str], stem: str) -> None:
     several += [stem, stem + "_", stem + "__", *(stem * 4 + str(i) for i in range(9))]
     several = [name for name in dict.fromkeys(several) if name]

@@ -107,7 +107,7 @@ def test_decoder_layer_is_torchs() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**31 - 1), st.integers(1, 4))
 def test_what_is_not_observed_changes_nothing(seed: int, kept: int) -> None:
     model, (pose, _) = model_of(), inputs(seed, 2)

@@ -94,7 +94,7 @@ def test_mirrored_joints_are_a_mirror() -> None:
     assert gap[tasks.HEAD_TOP] < 0.06  # the highest vertex is not in the middle
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_cameras_move_nobody(seed: int) -> None:
     world = some(seed).joints

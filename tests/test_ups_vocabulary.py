@@ -63,7 +63,7 @@ def test_ordinals() -> None:
     assert said == "1st 2nd 3rd 4th 11th 12th 13th 21st 22nd 101st 111th 112th 123rd".split()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 90), st.floats(0.3, 3))
 def test_a_pose_is_its_sentence(seed: int, bins: int, reach: float) -> None:
     vocabulary = load_vocabulary(["a", "b"], bins, "random", reach=reach, width=4)

@@ -147,7 +147,7 @@ def whole(takes: list[str], weights: list[list[int]]) -> Draws:
     return Draws(tuple(takes), rows, np.zeros((len(weights), 64)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_weights_are_repetitions(seed: int) -> None:
     rng = np.random.default_rng(seed)
