@@ -53,6 +53,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "I3D head": {"head": "I3D"},
     "Action Transformer, LowRes": {"query": "low"},
     "Action Transformer, R = 20": {"proposals": 20},
+    "Tx classifies, I3D regresses": {"head": "Tx+I3D"},
 }
 GROUP_CLASSES = {"all": ava.EVALUATED} | {
     name: tuple(one.id for one in ava.CLASSES if one.evaluated and one.category == name)
@@ -152,8 +153,8 @@ class Bench:
         print(f"{name}: decay {decay}", flush=True)
 
     def network(self, name: str, seeds: int, runs: Path) -> dict[str, Any]:
-        """Train it, score it, and measure what only this network has."""
-        by_seed, told = [], {}
+        """Train it, score it, and measure what only this network has: means over the seeds."""
+        by_seed, measured, told = [], [], {}
         for seed in range(seeds):
             recipe = ActionRecipe(size=self.recipe.size, epochs=self.recipe.epochs, seed=seed, **HEADS[name])
             began = time.process_time()
@@ -168,7 +169,12 @@ class Bench:
             ]
             given = [box_scores(one.model, clips, recipe.sampling()) for clips in (self.clips, self.asked)]
             by_seed.append([given[0], given[1][self.order]])
-            told |= self.measured(one.model, recipe, seed)
+            measured.append(self.measured(one.model, recipe))
+            if one.model.tx is not None and not seed:
+                first = attention_table(one.model, self.clips[::4], recipe, self.data)
+                told["attention / area"] = first
+        told["by seed"] = measured
+        told |= {key: round(float(np.mean([one[key] for one in measured])), 1) for key in measured[0]}
         self.score(name, *by_seed)
         if name == OURS:
             longer_scores = [
@@ -177,9 +183,9 @@ class Bench:
             self.score(f"{name}, 12 frames at test", [longer_scores[0], longer_scores[1][self.order]])
         return told
 
-    def measured(self, model, recipe: ActionRecipe, seed: int) -> dict[str, Any]:
-        """Recall of proposals, detection of people, mAP of what is found; where attention goes."""
-        told: dict[str, Any] = {}
+    def measured(self, model, recipe: ActionRecipe) -> dict[str, float]:
+        """Recall of proposals, detection of people, mAP of what is found; percent."""
+        told: dict[str, float] = {}
         ranks = proposal_ranks(model, self.clips, recipe.sampling(), 64)
         for count in (1, 3, 6, 20, 64):
             told[f"recall at R = {count}"] = round(100 * float((ranks < count).mean()), 1)
@@ -188,8 +194,6 @@ class Bench:
         table = detected.table(self.clips)
         told["mAP of detections, R = 20"] = round(100 * evaluate(self.truth, table).mean_ap, 1)
         told["AP of people"] = round(100 * person_ap(people, detected, self.clips), 1)
-        if model.tx is not None and not seed:
-            told["attention / area"] = attention_table(model, self.clips[::4], recipe, self.data)
         return told
 
     def report(self) -> dict[str, Any]:
