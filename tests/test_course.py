@@ -292,16 +292,24 @@ def points(course: Path, stem: str, student: str) -> float:
     return api.get_submission(stem, student)["score"]
 
 
+def solved(stem: str) -> dict[str, str]:
+    """The cells that solve a notebook's blanks."""
+    return {name: source for name, (_, source) in SOLUTIONS.items() if BLANKS[name].notebook == stem}
+
+
 @pytest.mark.parametrize("stem", FORMED)
-def test_nbgrader_gives_full_no_and_partial_points(course: Path, stem: str) -> None:
-    solved = {name: SOLUTIONS[name][1] for name in SOLUTIONS if BLANKS[name].notebook == stem}
-    name = next(iter(solved))
+def test_nbgrader_gives_solutions_full_points(course: Path, stem: str) -> None:
+    submit(course, stem, "solved", solved(stem))
+    assert points(course, stem, "solved") == len(solved(stem))
+
+
+def test_nbgrader_gives_no_and_partial_points(course: Path) -> None:
+    stem = FORMED[0]
+    right = solved(stem)
+    name = next(iter(right))
     old, new, _ = MISTAKES[name][0]
-    for student, written, expected in (
-        ("solved", solved, len(solved)),
-        ("empty", {}, 0),
-        ("wrong", {**solved, name: solved[name].replace(old, new)}, len(solved) - 1),
-    ):
+    wrong = right | {name: right[name].replace(old, new)}
+    for student, written, expected in (("empty", {}, 0), ("wrong", wrong, len(right) - 1)):
         submit(course, stem, student, written)
         assert points(course, stem, student) == expected, student
 
@@ -339,11 +347,11 @@ def test_a_renamed_or_missing_notebook_has_no_points_and_the_gradebook_says_so(
     course: Path, handed_in: str | None
 ) -> None:
     stem, student = "04_masked_transformer", "renamed" if handed_in else "missing"
-    solved = {name: SOLUTIONS[name][1] for name in SOLUTIONS if BLANKS[name].notebook == stem}
+    right = solved(stem)
     if not (course / "submitted" / "orderly").exists():
-        submit(course, stem, "orderly", solved)
-    assert points(course, stem, "orderly") == len(solved)
-    path = submit(course, stem, student, solved)
+        submit(course, stem, "orderly", right)
+    assert points(course, stem, "orderly") == len(right)
+    path = submit(course, stem, student, right)
     if handed_in:
         path.rename(path.with_name(handed_in))
     else:
@@ -353,7 +361,7 @@ def test_a_renamed_or_missing_notebook_has_no_points_and_the_gradebook_says_so(
     assert not graded["success"] and re.search("No notebooks (found|were matched)", graded["log"])
     found = {one["student"]: one for one in api.get_submissions(stem)}
     assert not found[student]["autograded"] and found[student]["score"] == 0
-    assert found["orderly"]["autograded"] and found["orderly"]["score"] == len(solved)
+    assert found["orderly"]["autograded"] and found["orderly"]["score"] == len(right)
 
 
 # ------------------------------------------------------------------------------------------- a new notebook

@@ -133,6 +133,9 @@ def test_make_takes_the_first_python_that_will_do(tmp_path: Path) -> None:
     assert f"python3 -m venv {tmp_path}/venv" in make("-n").stdout
 
 
+GAIN = r"[−+][\d.]+ \([−+][\d.]+ to [−+][\d.]+\)"  # a difference with its interval
+
+
 def test_readme_states_what_the_folds_gave() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("**", "")
     answers = read_answers(ROOT / "benchmarks" / "claims.parquet")
@@ -147,7 +150,7 @@ def test_readme_states_what_the_folds_gave() -> None:
         ("{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**row).replace("-", "−"), row["verdict"])
         for row in differences.iter_rows(named=True)
     }
-    stated = set(re.findall(r"\| ([−+][\d.]+ \([−+][\d.]+ to [−+][\d.]+\)) \| (.+) \|", readme))
+    stated = set(re.findall(rf"\| ({GAIN}) \| ([a-z ]+) \|", readme))
     assert len(stated) == 27 and stated <= found
 
 
@@ -213,6 +216,24 @@ def test_readme_states_what_ups_gave() -> None:
         found = re.findall(r"([-+]?[\d.]+) \(([-+]?[\d.]+)(?:–| … )([-+]?[\d.]+)\)", line)
         wanted = [values[key] for key in keys if key in values]
         assert [list(map(float, one)) for one in found] == wanted, name
+
+
+def test_readme_states_what_appearance_adds() -> None:
+    """The table of gains over pose alone."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    told = json.loads((ROOT / "benchmarks" / "appearance.json").read_text(encoding="utf-8"))
+    rows = {
+        "LART, crops at the hands (ours) stacked": told["stacked on LART, %"]["pose + hands"],
+        "the same, held things left undrawn (control)": told["stacked on LART, %"]["pose + hands, undrawn"],
+        "LART, the box's RoI (the papers' pooling) stacked": told["stacked on LART, %"]["pose + box"],
+        "LART, hands in one vector with pose (the paper's way)": told["LART, %"]["pose + hands"],
+        "linear heads, hands stacked": told["linear, %"]["pose + hands, stacked"],
+    }
+    for name, values in rows.items():
+        line = next(line for line in lines if line.startswith(f"| {name} |"))
+        wanted = [values[f"{group} - pose"] for group in ("carry/hold", "OM")]
+        cells = [f"{value:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−") for value, low, high in wanted]
+        assert re.findall(GAIN, line) == cells, name
 
 
 def test_every_test_file_is_in_one_part_of_make_test() -> None:
