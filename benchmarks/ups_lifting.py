@@ -49,8 +49,8 @@ from lart_mini.ups import (
     squared_loss,
     through_bins,
     train,
+    training_views,
 )
-from lart_mini.ups.tasks import MIDDLE, MIRRORED, STEP
 
 SCORES = ("mpjpe", "p_mpjpe", "heading")
 OURS = "UPS"
@@ -66,7 +66,7 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
     "residual MLP": (lambda config: ResidualMLP(), squared_loss),
 }
 MEAN = "mean of bins"
-EVERY = 12  # of a training window's frames, those whose poses are looked through
+SHOWN = 8000  # views of training, mirrored or not, among whose poses the nearest is looked for
 
 
 def main() -> None:
@@ -104,6 +104,7 @@ def main() -> None:
             found[split] |= {title: judge(views[split], pose) for title, pose in said.items()}
         seconds[name] = round(time.process_time() - began)
         print(f"{name}: {options.steps} steps in {seconds[name]} processor seconds", flush=True)
+    shown = training_views("lifting", learnt, np.random.default_rng(options.seed), SHOWN).goal
     told: dict = {
         "steps": options.steps,
         "seed": options.seed,
@@ -112,9 +113,9 @@ def main() -> None:
     }
     for split, judged in found.items():
         told[split] = report(split, judged)
-        near = nearest(learnt, windows[split])
+        near = nearest(shown, views[split].goal)
         told[split]["nearest training pose, P-MPJPE mm"] = round(float(near.mean()), 1)
-        told[split]["by take"] = by_take(judged[OURS], windows[split].take, near)
+        told[split]["by take"] = by_take(judged[OURS], near)
         print(f"nearest training pose: P-MPJPE {near.mean():.1f} mm")
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n")
@@ -166,23 +167,20 @@ def rounded(one: Estimate) -> list[float]:
     return [round(x, 1) for x in (one.value, one.low, one.high)]
 
 
-def nearest(learnt: Windows, asked: Windows) -> np.ndarray:
-    """P-MPJPE in mm from each window's middle pose (W,) to the nearest pose of training, mirrored or not."""
-    shown = learnt.joints[:, ::EVERY].reshape(-1, *learnt.joints.shape[2:])
-    shown = np.concatenate([shown, (shown * [-1, 1, 1])[:, MIRRORED]])
-    goals = asked.joints[:, MIDDLE * STEP]
+def nearest(shown: np.ndarray, goals: np.ndarray) -> np.ndarray:
+    """P-MPJPE in mm from each pose asked for (B, 17, 3) to the nearest of those shown, (B,)."""
     return np.array([p_mpjpe(shown, np.broadcast_to(goal, shown.shape)).min() for goal in goals])
 
 
-def by_take(judged: Judged, take: np.ndarray, near: np.ndarray) -> dict[str, dict[str, float]]:
+def by_take(judged: Judged, near: np.ndarray) -> dict[str, dict[str, float]]:
     """Of each take the mean error of UPS, and how far the nearest training pose is; mm."""
     return {
         str(name): {
             "mpjpe": round(float(judged.values["mpjpe"][judged.take == name].mean()), 1),
             "p_mpjpe": round(float(judged.values["p_mpjpe"][judged.take == name].mean()), 1),
-            "nearest": round(float(near[take == name].mean()), 1),
+            "nearest": round(float(near[judged.take == name].mean()), 1),
         }
-        for name in np.unique(take)
+        for name in np.unique(judged.take)
     }
 
 

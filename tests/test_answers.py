@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from lart_mini.evaluation.answers import ANSWERS, FAILS, HOLDS, NEVER, OPEN, asked, read_answers
 from lart_mini.figures.base import to_png
-from lart_mini.figures.claims import class_gains, forest, hidden_curve, people_curve
+from lart_mini.figures.claims import class_gains, forest, hidden_curve, people_curve, scenes_curve
 from lart_mini.files import BadInput
 from lart_mini.runs import answers as page
 from lart_mini.runs.answers import answers_of, answers_page
@@ -175,6 +175,18 @@ def test_people_stand_at_their_numbers_and_the_paper_from_the_same_height() -> N
     to_png(alone)
 
 
+def test_scenes_stand_at_their_numbers() -> None:
+    rows = [
+        row("scenes", f"{n:,} scenes", 40 + n / 100, scope=s) for s in ("headline", "all") for n in (60, 1200)
+    ]
+    rows += [effect("scenes", "1,200 scenes", "60 scenes", 11.4, "more help"), row("scenes", "shuffled", 9.0)]
+    figure = scenes_curve(pl.DataFrame(rows, schema=ANSWERS), title="t")
+    expected = [[n, 40 + n / 100 - 1.5, 40 + n / 100 + 2.5] for n in (60, 1200)]
+    assert bars(figure) == [expected * 2]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["60", "1,200"]
+    to_png(figure)
+
+
 def test_hidden_frames_are_drawn_for_every_system() -> None:
     figure = hidden_curve(TABLE, title="t")
     scratch, pretrained = bars(figure)
@@ -204,6 +216,7 @@ def test_gains_are_sorted_and_classes_that_do_not_count_stand_apart() -> None:
         lambda table: forest(table, title="t"),
         lambda table: people_curve(table, title="t"),
         lambda table: hidden_curve(table, title="t"),
+        lambda table: scenes_curve(table, title="t"),
         lambda table: class_gains(table, "n = 5", "n = 1", title="t"),
     ],
 )

@@ -21,7 +21,14 @@ from lart_mini.figures.base import (
     to_html,
     to_png,
 )
-from lart_mini.figures.claims import class_gains, forest, hidden_curve, interval_text, people_curve
+from lart_mini.figures.claims import (
+    class_gains,
+    forest,
+    hidden_curve,
+    interval_text,
+    people_curve,
+    scenes_curve,
+)
 from lart_mini.figures.diagram import lart_diagram
 from lart_mini.figures.films import film_scene, tracked_people, true_people
 from lart_mini.figures.model import (
@@ -127,6 +134,7 @@ __all__ = [
     "rotate_y",
     "routes_over_training",
     "scene_from_above",
+    "scenes_curve",
     "show",
     "skeleton_strip",
     "to_html",

@@ -199,6 +199,32 @@ def _bare(axes: Axes, right: bool = True) -> None:
     axes.spines[["top", "right"] if right else ["top"]].set_visible(False)
 
 
+# ------------------------------------------------------------------------------------- scenes learnt from
+
+
+def scenes_curve(table: pl.DataFrame, *, title: str, scopes: Sequence[str] = ("headline", "all")) -> Figure:
+    """mAP by how many composed scenes are learnt from, at equal steps; a line a scope, with intervals.
+
+    table: systems "60 scenes", "1,200 scenes", …; columns system, than, scope, value, low, high.
+    """
+    number = pl.col("system").str.extract(r"^([\d,]+) scenes$").str.replace_all(",", "").cast(pl.Int64)
+    table = table.filter(pl.col("than").is_null()).with_columns(scenes=number).drop_nulls("scenes")
+    figure = new_figure(6.4, 4.0, title)
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    for scope, colour in zip(scopes, CYCLE, strict=False):
+        rows = _rows(table.filter(scope=scope), f"systems 60 scenes, … in scope {scope}")
+        label = SCOPES.get(scope, f"{scope} classes")
+        _with_bars(axes, [row["scenes"] for row in rows], rows, color=colour, label=label)
+    ticks = table["scenes"].unique().sort().to_list()
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel="scenes composed of the same takes", ylabel="mAP (%), 95 % intervals")
+    axes.legend(frameon=False, fontsize=8)
+    _bare(axes)
+    return figure
+
+
 # ---------------------------------------------------------------------------------------- hidden frames
 
 
