@@ -301,10 +301,10 @@ def test_jobs_are_all_used(project: Path, monkeypatch: pytest.MonkeyPatch, jobs:
 def test_the_longest_chain_starts_first_and_what_all_wait_for_has_all_cores(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """05 is short, but the long 06 waits for it; all but 01 wait for 00."""
+    """05 is short, but the long 06 waits for it; 02, 03, 05 and 06 wait for 00, and 04 for nothing."""
     notebooks, cores, order = write_project(project), {}, []
     for name, takes, after in (("00", 1, ""), ("01", 30, ""), ("02", 5, "00"), ("03", 20, "00"),
-                               ("05", 2, "00"), ("06", 25, "05")):  # fmt: skip
+                               ("04", 1, ""), ("05", 2, "00"), ("06", 25, "05")):  # fmt: skip
         write_notebook(notebooks / f"{name}_n.ipynb", takes=takes, after=(f"{after}_n",) if after else ())
 
     async def fake(notebook: Path, out: Path, given: Any, threads: int, own: int, **_: Any) -> None:
@@ -317,8 +317,8 @@ def test_the_longest_chain_starts_first_and_what_all_wait_for_has_all_cores(
     plan = read_plan("tiny", notebooks)
     run = Run(plan, project, kept.Kept("code"), dict.fromkeys(plan.notebooks, "digest"), silence=9)
     assert asyncio.run(run.all(list(plan.notebooks), 1)) == []
-    assert order == ["01", "00", "05", "06", "03", "02"]
-    assert cores["02"] == 4, "the last one has them all"
+    assert order == ["01", "00", "05", "06", "03", "02", "04"]
+    assert cores["04"] == 4, "the last one has them all"
     cores.clear(), order.clear()
     assert asyncio.run(run.all(list(plan.notebooks), 2)) == []
     assert sorted(order[:2]) == ["00", "01"] and cores["00"] == 4 and cores["01"] == 2

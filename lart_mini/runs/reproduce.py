@@ -122,13 +122,14 @@ class Run:
             while waiting or running:
                 self.give_up(waiting)
                 starting = self.ready(waiting, list(running.values()))[: jobs - len(running)]
-                # The cores are shared among those that run now. One that all wait for that are still to come
-                # has them all; so has the last one.
+                # The cores are shared among those that run now. One for which all are waiting that wait
+                # for any has every core; so has the last one.
                 every = os.cpu_count() or 1
                 share = max(1, every // max(1, len(running) + len(starting)))
                 waiting = [stem for stem in waiting if stem not in starting]
+                waits = [self.before(other) for other in waiting if self.before(other)]
                 for stem in starting:
-                    awaited = all(stem in self.before(other) for other in waiting)
+                    awaited = all(stem in before for before in waits) if waits else not waiting
                     cores = every if awaited else share
                     running[asyncio.create_task(self.one(stem, cores, bar.update))] = stem
                 if running:
