@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from factories import write_source
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from lart_mini.data.mini_ava import SIZES, MiniAva, mini_ava
 from lart_mini.people import body, clips
+from lart_mini.runs import answers
 from lart_mini.tracklets.conversion import Converted, convert
 
 # No property fails because a machine is slow, or busy with something else.
@@ -33,6 +36,22 @@ def library() -> dict[str, clips.Clip]:
 @pytest.fixture(scope="session")
 def free_body() -> body.Body:
     return body.load_body(body.FREE_BODY)
+
+
+@pytest.fixture(scope="session")
+def drawn_once() -> Iterator[None]:
+    """Reports of runs show the same stored answers: that page, seconds of drawing, is drawn once."""
+    draw, pages = answers.answers_page, dict[tuple[str, str], str]()
+
+    def page(table: pl.DataFrame, source: str) -> str:
+        key = source, table.write_json()
+        if key not in pages:
+            pages[key] = draw(table, source)
+        return pages[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "answers_page", page)
+        yield
 
 
 @pytest.fixture(scope="session")

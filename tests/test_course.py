@@ -298,18 +298,15 @@ def solved(stem: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("stem", FORMED)
-def test_nbgrader_gives_solutions_full_points(course: Path, stem: str) -> None:
-    submit(course, stem, "solved", solved(stem))
-    assert points(course, stem, "solved") == len(solved(stem))
-
-
-def test_nbgrader_gives_no_and_partial_points(course: Path) -> None:
-    stem = FORMED[0]
+def test_nbgrader_gives_full_no_and_partial_points(course: Path, stem: str) -> None:
     right = solved(stem)
     name = next(iter(right))
     old, new, _ = MISTAKES[name][0]
-    wrong = right | {name: right[name].replace(old, new)}
-    for student, written, expected in (("empty", {}, 0), ("wrong", wrong, len(right) - 1)):
+    for student, written, expected in (
+        ("solved", right, len(right)),
+        ("empty", {}, 0),
+        ("wrong", right | {name: right[name].replace(old, new)}, len(right) - 1),
+    ):
         submit(course, stem, student, written)
         assert points(course, stem, student) == expected, student
 

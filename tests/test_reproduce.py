@@ -24,6 +24,8 @@ from lart_mini.runs.record import record, recorded
 from lart_mini.runs.report import in_percent, part
 from lart_mini.runs.reproduce import Run, commit, reproduce, summary
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -25,6 +25,8 @@ from lart_mini.runs.record import RESERVED, record, recorded
 from lart_mini.runs.report import results_page, write_report
 from lart_mini.runs.reproduce import reproduce, summary
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
+
 # ------------------------------------------------------------------------------------------------- the kernel
 
 ODD_FOLDER = "a b{connection_file}{prefix}{x}ä$HOME'\"%d"
