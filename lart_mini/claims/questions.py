@@ -199,6 +199,20 @@ SKELETR_PARTS = Question(
         Comparison("SkeleTR, Mix Pooling", SKELETR_CONTROL, "it is the labels that are learnt"),
     ),
 )
+SKELETR_JOINT = Question(
+    "SkeleTR learns a second task beside (as many samples of each, and as many steps of detection)",
+    "SkeleTR 3.4, Table 7",
+    {
+        "SkeleTR, Mix Pooling": _skeletr("mix"),
+        "SkeleTR, beside videos": _skeletr("beside videos"),
+        SKELETR_CONTROL: System({**_skeletr("mix").changes, "shuffled": True}),
+    },
+    (
+        Comparison("SkeleTR, beside videos", "SkeleTR, Mix Pooling", "a second task beside", "all", 2.3),
+        Comparison("SkeleTR, beside videos", "SkeleTR, Mix Pooling", "the same, person interaction", "PI"),
+        Comparison("SkeleTR, Mix Pooling", SKELETR_CONTROL, "it is the labels that are learnt"),
+    ),
+)
 
 APPEARANCE = Question(
     "Appearance beside pose, on rendered scenes (how often a thing is held, and so the gain, is our choice)",
@@ -354,6 +368,7 @@ QUESTIONS: dict[str, Question] = {
     ),
     "skeletr": SKELETR,
     "skeletr-parts": SKELETR_PARTS,
+    "skeletr-joint": SKELETR_JOINT,
     "appearance": APPEARANCE,
 }
 

@@ -1,4 +1,8 @@
-"""SkeleTRs as experiments: each a name and what it changes of a recipe; scored at LART's own boxes."""
+"""SkeleTRs as experiments: each a name and what it changes of a recipe; scored at LART's own boxes.
+
+Those of BESIDE learn a second task at once (joint training, SkeleTR 3.4), whose videos show no take of the
+fold that is held out.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from typing import Any
 
 from lart_mini.claims.fold_data import Fold
 from lart_mini.data.mini_ava import SIZES
-from lart_mini.skeletr.recipe import Scores, SkeletonRecipe, scores
+from lart_mini.data.video_level import video_level
+from lart_mini.skeletr.recipe import Scores, SkeletonRecipe, labelled_clips, scores
 
 SKELETRS: Mapping[str, Mapping[str, Any]] = {
     "mix": {},
@@ -20,7 +25,10 @@ SKELETRS: Mapping[str, Mapping[str, Any]] = {
     "no place": {"embed": False},
     "mirror and speed": {"mirror": True, "speed": 0.25},
     "bones": {"stream": "bone"},
+    "beside videos": {},
+    "beside videos": {},
 }
+BESIDE = {"beside videos": ("video", video_level)}
 
 
 def skeletr_scores(fold: Fold, name: str, seed: int, steps: int, shuffled: bool) -> tuple[Scores, int]:
@@ -31,4 +39,10 @@ def skeletr_scores(fold: Fold, name: str, seed: int, steps: int, shuffled: bool)
     base = SkeletonRecipe(fold.size, fold.data_seed, fold.folds, fold.fold, seed, shuffled=shuffled)
     per_epoch = -(-SIZES[fold.size].train // base.batch_size)
     recipe = replace(base, epochs=max(1, round(steps / per_epoch)), **SKELETRS[name])
-    return scores(recipe), recipe.epochs * per_epoch
+    if name not in BESIDE:
+        return scores(recipe), recipe.epochs * per_epoch
+    task, composed = BESIDE[name]
+    data = composed(fold.size, fold.data_seed, fold=(fold.fold, fold.folds))
+    videos = labelled_clips(data.skeletons("train"), data.labels("train"), recipe.sampling(), task)
+    heads = {f"{task}_classes": len(data.classes)}
+    return scores(recipe, beside=videos, **heads), recipe.epochs * per_epoch
