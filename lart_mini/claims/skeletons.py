@@ -1,7 +1,7 @@
 """SkeleTRs as experiments: each a name and what it changes of a recipe; scored at LART's own boxes.
 
-Those of BESIDE learn a second task at once (joint training, SkeleTR 3.4), whose videos show no take of the
-fold that is held out.
+That of BESIDE learns the video-level task at once (joint training, SkeleTR 3.4), whose videos show no take of
+the fold that is held out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 from lart_mini.claims.fold_data import Fold
 from lart_mini.data.mini_ava import SIZES
 from lart_mini.data.video_level import video_level
+from lart_mini.skeletr.datasets import Clip
 from lart_mini.skeletr.recipe import Scores, SkeletonRecipe, labelled_clips, scores
 
+BESIDE = "beside videos"
 SKELETRS: Mapping[str, Mapping[str, Any]] = {
     "mix": {},
     "GCN alone": {"depth": 0, "pooling": ("1x1",)},
@@ -25,10 +27,8 @@ SKELETRS: Mapping[str, Mapping[str, Any]] = {
     "no place": {"embed": False},
     "mirror and speed": {"mirror": True, "speed": 0.25},
     "bones": {"stream": "bone"},
-    "beside videos": {},
-    "beside videos": {},
+    BESIDE: {},
 }
-BESIDE = {"beside videos": ("video", video_level)}
 
 
 def skeletr_scores(fold: Fold, name: str, seed: int, steps: int, shuffled: bool) -> tuple[Scores, int]:
@@ -39,10 +39,10 @@ def skeletr_scores(fold: Fold, name: str, seed: int, steps: int, shuffled: bool)
     base = SkeletonRecipe(fold.size, fold.data_seed, fold.folds, fold.fold, seed, shuffled=shuffled)
     per_epoch = -(-SIZES[fold.size].train // base.batch_size)
     recipe = replace(base, epochs=max(1, round(steps / per_epoch)), **SKELETRS[name])
-    if name not in BESIDE:
-        return scores(recipe), recipe.epochs * per_epoch
-    task, composed = BESIDE[name]
-    data = composed(fold.size, fold.data_seed, fold=(fold.fold, fold.folds))
-    videos = labelled_clips(data.skeletons("train"), data.labels("train"), recipe.sampling(), task)
-    heads = {f"{task}_classes": len(data.classes)}
-    return scores(recipe, beside=videos, **heads), recipe.epochs * per_epoch
+    beside: list[Clip] = []
+    heads = {}
+    if name == BESIDE:
+        data = video_level(fold.size, fold.data_seed, fold=(fold.fold, fold.folds))
+        beside = labelled_clips(data.skeletons("train"), data.labels("train"), recipe.sampling(), "video")
+        heads["video_classes"] = len(data.classes)
+    return scores(recipe, None, beside, **heads), recipe.epochs * per_epoch
