@@ -2,8 +2,9 @@
 
 profiles/<name>.yaml says how much work to do. What must run before a notebook stands in its own metadata:
 `"lart_mini": {"needs": ["05_pretrain"]}` names those whose results it reads; where one of them fails, it is
-not run. `"after"` is order alone: 00 makes mini_ava, and the others find it made. `"trains"` says what takes
-long, `"takes"` about how many seconds of one core with the smoke profile: the longest chain starts first.
+not run. `"after"` is order alone: 00 makes mini_ava, and those that make more of it find it made (who only
+reads it waits for it while it is made). `"trains"` says what takes long, `"takes"` about how many seconds of
+one core with the smoke profile: the longest chain starts first.
 Opened alone, a notebook makes what is missing by itself.
 """
 

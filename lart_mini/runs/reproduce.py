@@ -112,11 +112,12 @@ class Run:
         self.plan, self.run_dir, self.kept = plan, run_dir, kept
         self.digests, self.silence = digests, silence
         self.failures: dict[str, str] = {}  # notebook → one line
+        self.reported = False  # will all have run, so that there is a report?
         self.clock = time.monotonic()
 
     async def all(self, waiting: list[str], jobs: int) -> list[str]:
         """Run these notebooks, `jobs` at a time; give a line for each that did not run to its end."""
-        waiting = list(waiting)
+        waiting, self.reported = list(waiting), {*waiting, *self.kept.notebooks} >= {*self.plan.notebooks}
         running: dict[asyncio.Task, str] = {}
         with progress(total=sum(map(self.cells, waiting)), desc="cells") as bar:
             while waiting or running:
@@ -196,8 +197,9 @@ class Run:
         tell(f"done   {stem}  {seconds:.1f} s")
         for line in filter(None, (part["headline"] for part in own.values())):
             tell(f"       {line}")
-        with suppress(Exception):  # seconds of work for the report; what it cannot draw, it says itself
-            await asyncio.to_thread(notebook_body, self.run_dir / notebook.name)
+        if self.reported:
+            with suppress(Exception):  # seconds of work for the report; what it cannot draw, it says itself
+                await asyncio.to_thread(notebook_body, self.run_dir / notebook.name)
 
     def cells(self, stem: str) -> int:
         """Code cells of a notebook, the given parameters counted as one."""

@@ -46,11 +46,12 @@ class Faults:
 
 def drift(rng: np.random.Generator, scale: float, *shape: int, memory: float = 0.8) -> Array:
     """Noise (T, …) of standard deviation `scale` with a memory: n_t = memory · n_(t−1) + fresh noise."""
-    before = rng.normal(0, scale, (1, *shape[1:]))
-    fresh = rng.normal(0, scale * np.sqrt(1 - memory**2), shape)
-    from scipy.signal import lfilter  # takes a second to import
-
-    return lfilter([1], [1, -memory], fresh, axis=0, zi=memory * before)[0].astype(np.float32)
+    last = rng.normal(0, scale, shape[1:])
+    noise = rng.normal(0, scale * np.sqrt(1 - memory**2), shape)
+    for t in range(len(noise)):
+        noise[t] += memory * last
+        last = noise[t]
+    return noise.astype(np.float32)
 
 
 def bursts(rng: np.random.Generator, start: Array, stop: float) -> NDArray[np.bool_]:

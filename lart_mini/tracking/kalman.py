@@ -23,34 +23,30 @@ def predict(state: NDArray[np.float64], change: NDArray[np.float64], damping: fl
 
     A Kalman filter's prediction at constant velocity, of which the share `damping` is kept.
     """
-    value, speed, spread, covariance, speed_spread = np.moveaxis(state, -1, 0)
-    unrest = change**2
-    return np.stack(
-        [
-            value + speed,
-            damping * speed,
-            spread + 2 * covariance + speed_spread + unrest / 4,
-            damping * (covariance + speed_spread) + unrest / 2,
-            damping**2 * speed_spread + unrest,
-        ],
-        axis=-1,
-    )
+    value, speed, spread, covariance, speed_spread = _columns(state)
+    unrest, later = change**2, np.empty_like(state)
+    later[..., VALUE] = value + speed
+    later[..., SPEED] = damping * speed
+    later[..., SPREAD] = spread + 2 * covariance + speed_spread + unrest / 4
+    later[..., COVARIANCE] = damping * (covariance + speed_spread) + unrest / 2
+    later[..., SPEED_SPREAD] = damping**2 * speed_spread + unrest
+    return later
 
 
 def update(
     state: NDArray[np.float64], measured: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """States (…,5) after `measured` (…) with standard deviation `noise` (…): a Kalman filter's update."""
-    value, speed, spread, covariance, speed_spread = np.moveaxis(state, -1, 0)
+    value, speed, spread, covariance, speed_spread = _columns(state)
     gain, speed_gain = spread / (spread + noise**2), covariance / (spread + noise**2)
-    surprise = measured - value
-    return np.stack(
-        [
-            value + gain * surprise,
-            speed + speed_gain * surprise,
-            (1 - gain) * spread,
-            (1 - gain) * covariance,
-            speed_spread - speed_gain * covariance,
-        ],
-        axis=-1,
-    )
+    surprise, known = measured - value, np.empty_like(state)
+    known[..., VALUE] = value + gain * surprise
+    known[..., SPEED] = speed + speed_gain * surprise
+    known[..., SPREAD] = (1 - gain) * spread
+    known[..., COVARIANCE] = (1 - gain) * covariance
+    known[..., SPEED_SPREAD] = speed_spread - speed_gain * covariance
+    return known
+
+
+def _columns(state: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    return tuple(state[..., column] for column in range(5))

@@ -295,7 +295,9 @@ class Tracker:
         shape = len(self.tracks), len(seen.place)
         total = sum(costs(self.tracks, seen, self.config).values(), np.zeros(shape)) - self.config.gate
         rows, columns = least_cost(total)
-        return (rows, columns), np.setdiff1d(np.arange(shape[1]), columns)
+        left = np.ones(shape[1], np.bool_)
+        left[columns] = False
+        return (rows, columns), np.flatnonzero(left)
 
     def _correct(
         self, pairs: tuple[NDArray[np.int64], NDArray[np.int64]], seen: Measured, detections: Detections
