@@ -42,9 +42,11 @@ from lart_mini.action_transformer import (
     watched_maps,
 )
 from lart_mini.baselines import fit_logistic
-from lart_mini.data import with_takes
+from lart_mini.data import Rendered, rendered, with_takes
 from lart_mini.evaluation import CORNERS, KeyBoxes, Resampled, ava_rows, draw, evaluate, key_boxes, resample
 from lart_mini.progress import progress
+from lart_mini.skeletr import SkeletonRecipe
+from lart_mini.skeletr import scores as skeleton_scores
 
 OURS = "Action Transformer"
 DECAYS = (1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -54,7 +56,12 @@ HEADS: dict[str, dict[str, Any]] = {
     "Action Transformer, LowRes": {"query": "low"},
     "Action Transformer, R = 20": {"proposals": 20},
     "Tx classifies, I3D regresses": {"head": "Tx+I3D"},
+    "Action Transformer, no places": {"location": 0},
+    "Action Transformer, neither mirrored nor shaken": {"mirror": False, "shake": 0.0},
 }
+SKELETR, BOTH = "SkeleTR, Mix Pooling", "Action Transformer and SkeleTR"
+SKELETR_EPOCHS = 60  # as `lart-mini ablate skeletr` at the laptop's size
+WEIGHTS = ((2, 1), (1, 1), (1, 2))  # of pixels and of skeletons; the SkeleTR paper's are 2 : 1 (4.3)
 GROUP_CLASSES = {"all": ava.EVALUATED} | {
     name: tuple(one.id for one in ava.CLASSES if one.evaluated and one.category == name)
     for name in ("PM", "OM", "PI")
@@ -68,7 +75,7 @@ def main() -> None:
     parser.add_argument("--size", default="laptop")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", nargs="*", default=list(HEADS), help="of the networks, by name")
+    parser.add_argument("--only", nargs="*", default=[*HEADS, SKELETR], help="of the networks, by name")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -82,16 +89,27 @@ def main() -> None:
         bench.linear(name, frames)
     details: dict[str, Any] = {}
     for name in options.only:
+        if name == SKELETR:
+            continue
         details[name] = bench.network(name, options.seeds, options.runs)
         print(name, json.dumps(details[name]), flush=True)
-        if options.json:
-            told = found | bench.report() | {"networks": details}
-            options.json.write_text(json.dumps(told, indent=1) + "\n")
+    if SKELETR in options.only:
+        bench.fused(options.seeds, options.runs)
     report = bench.report()
+    if options.json:
+        options.json.write_text(json.dumps(found | report | {"networks": details}, indent=1) + "\n")
     for name, row in report["mAP"].items():
         print(
             f"{name:44s}" + "".join(f"{k} {v[0]:5.1f} ({v[1]:.1f} to {v[2]:.1f})  " for k, v in row.items())
         )
+
+
+class OnPictures(SkeletonRecipe):
+    """A SkeleTR of the rendered data: the same scenes and boxes, with the labels that its pictures show."""
+
+    def data(self) -> Rendered:
+        """Composed if it is not in the cache."""
+        return rendered(self.size, self.data_seed, fold=self.parts())
 
 
 class Bench:
@@ -111,13 +129,15 @@ class Bench:
         self.order = np.argsort(np.concatenate([clip.person for clip in self.asked]))
         self.draws = draw(self.truth)
         self.found: dict[str, dict[str, Resampled]] = {}
+        self.scores: dict[str, list[np.ndarray]] = {}  # of the tracker's boxes, seed by seed
 
     def score(self, name: str, *by_seed: list[np.ndarray]) -> None:
-        """A system's scores of the true boxes, and of the tracker's (or None), seed by seed."""
+        """A system's scores, seed by seed: of the true boxes and the tracker's, or of the tracker's alone."""
         sets = {"true boxes": self.own, "tracker's boxes": self.tracked}
+        self.scores[name] = [one[-1] for one in by_seed]
         own = self.found[name] = {}
-        for number, (which, table) in enumerate(sets.items()):
-            rows = [self.rows(table, one[number]) for one in by_seed]
+        for number, (which, table) in list(enumerate(sets.items()))[-len(by_seed[0]) :]:
+            rows = [self.rows(table, one[number - len(sets)]) for one in by_seed]
             own[which] = resample(self.truth, rows, self.draws)
 
     def rows(self, table: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
@@ -183,6 +203,16 @@ class Bench:
             self.score(f"{name}, 12 frames at test", [longer_scores[0], longer_scores[1][self.order]])
         return told
 
+    def fused(self, seeds: int, runs: Path) -> None:
+        """A SkeleTR that learnt the same scenes, and late fusion with it: both score the tracker's boxes."""
+        size, epochs = self.recipe.size, min(SKELETR_EPOCHS, 2 * self.recipe.epochs)
+        told = [skeleton_scores(OnPictures(size, seed=seed, epochs=epochs), runs) for seed in range(seeds)]
+        self.score(SKELETR, *([one] for one in told))
+        for ours, theirs in WEIGHTS:
+            pairs = zip(self.scores[OURS], told, strict=True)
+            mean = [[(ours * one + theirs * other) / (ours + theirs)] for one, other in pairs]
+            self.score(f"{BOTH}, {ours} : {theirs}", *mean)
+
     def measured(self, model, recipe: ActionRecipe) -> dict[str, float]:
         """Recall of proposals, detection of people, mAP of what is found; percent."""
         told: dict[str, float] = {}
@@ -205,12 +235,15 @@ class Bench:
                 mean.setdefault(f"{name}, {which}", {g: percent(e) for g, e in groups.items()})
         differences, classes = {}, {}
         for name, sets in self.found.items():
-            ap = sets["true boxes"].ap[:, 0].mean(0)
+            ap = next(iter(sets.values())).ap[:, 0].mean(0)
             known = zip(ava.EVALUATED, ap.tolist(), strict=True)
             classes[name] = {str(action): round(100 * x, 1) for action, x in known if x == x}
             for which, one in sets.items():
                 if name != OURS and OURS in self.found:
                     differences[f"{OURS} - {name}, {which}"] = percent(self.found[OURS][which].minus(one))
+                if name.startswith(BOTH):
+                    gain = one.minus(self.found[SKELETR][which])
+                    differences[f"{name} - {SKELETR}, {which}"] = percent(gain)
         return {"mAP": mean, "difference": differences, "AP by class": classes}
 
 

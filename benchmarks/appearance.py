@@ -30,7 +30,7 @@ from lart_mini.appearance import (
     with_appearance,
 )
 from lart_mini.baselines import fit_logistic
-from lart_mini.claims import named
+from lart_mini.claims import POOLS, centred_scores, named
 from lart_mini.data import Rendered, rendered, with_takes
 from lart_mini.evaluation import KeyBoxes, Resampled, ava_rows, draw, key_boxes, resample
 from lart_mini.lart import (
@@ -55,6 +55,8 @@ DECAYS, SHARES = (5e-4, 2e-3, 8e-3), (0.2, 0.4, 0.8, 1.6)
 WIDTHS = (32, 96)  # of the appearance vector, in linear heads
 WIDTH = 32  # in LART
 NOT_IN_LART = ("hands+head", True)
+ONE_FRAME = "pose, one frame"  # the same network, with as many steps
+FRAMES_OF_LART, BATCH, BATCH_OF_ONE = 64, 8, 64
 NEVER = -20.0  # logit of a class that is never shown
 SYSTEMS = (("hands", True), ("hands+head", True), ("box", True), ("hands", False))  # pooling, drawn
 GROUPS = {"all": ava.EVALUATED, "carry/hold": (17,)} | {
@@ -68,23 +70,26 @@ def main() -> None:
     parser.add_argument("--size", default="laptop")
     parser.add_argument("--epochs", type=int, default=8, help="of LART")
     parser.add_argument("--seeds", type=int, default=3, help="of LART")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="of LART alone, beside what --json holds")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = rendered(options.size)
     learnt, held_out = Split(data, "ava-train"), Split(data, "ava-val")
     draws = draw(held_out.groundtruth)
-    told: dict = {"size": options.size, "epochs": options.epochs, "seeds": options.seeds}
+    if options.only:
+        runs = of_lart(learnt, held_out, options.epochs, options.seeds, ["pose", *options.only])
+        told = json.loads(options.json.read_text())
+        told["LART, %"] |= report({n: held_out.resampled(own, draws) for n, own in runs.items()}, "LART")
+        options.json.write_text(json.dumps(told, indent=1) + "\n")
+        return
+    told = {"size": options.size, "epochs": options.epochs, "seeds": options.seeds}
     told |= {"takes": len(draws.takes), "boxes": len(held_out.boxes.table)}
     found, chosen = linear(learnt, held_out)
     told["chosen"] = chosen
     table = {name: held_out.resampled([scores], draws) for name, scores in found.items()}
     told["linear, %"] = report(table, "linear heads")
-    runs: dict[str, list[Array]] = {}
-    for name, pooling, drawn in [("pose", "", True), *((label(*one), *one) for one in SYSTEMS)]:
-        if (pooling, drawn) != NOT_IN_LART:
-            how = (learnt, held_out, pooling, drawn, options.epochs)
-            runs[name] = [lart(*how, seed) for seed in range(options.seeds)]
+    runs = of_lart(learnt, held_out, options.epochs, options.seeds, list(OF_LART))
     table = {name: held_out.resampled(own, draws) for name, own in runs.items()}
     told["LART, %"] = report(table, "LART")
     found_stacked, chosen_stacked = stacked_on_lart(learnt, held_out, runs["pose"], options.epochs)
@@ -250,7 +255,22 @@ def area(scores: Array, labels: Array) -> float:
 # ------------------------------------------------------------------------------------------------------ LART
 
 
-def lart(learnt: Split, held_out: Split, pooling: str, drawn: bool, epochs: int, seed: int) -> Array:
+OF_LART = {"pose": ("", True, FRAMES_OF_LART), ONE_FRAME: ("", True, 1)}  # row -> pooling, drawn, frames
+OF_LART |= {label(*one): (*one, FRAMES_OF_LART) for one in SYSTEMS if one != NOT_IN_LART}
+
+
+def of_lart(
+    learnt: Split, held_out: Split, epochs: int, seeds: int, rows: list[str]
+) -> dict[str, list[Array]]:
+    """Scores (N,60) of each of these rows, seed by seed."""
+    return {
+        row: [lart(learnt, held_out, *OF_LART[row], epochs, seed) for seed in range(seeds)] for row in rows
+    }
+
+
+def lart(
+    learnt: Split, held_out: Split, pooling: str, drawn: bool, frames: int, epochs: int, seed: int
+) -> Array:
     """Scores (N,60) at the held-out boxes of a small LART that reads pose, and U of a pooling or none."""
     tracks, others, width = learnt.tracklets, held_out.tracklets, 0
     if pooling:
@@ -259,22 +279,35 @@ def lart(learnt: Split, held_out: Split, pooling: str, drawn: bool, epochs: int,
             with_appearance(own.tracklets, own.looks[drawn], project(own.looks[drawn]))
             for own in (learnt, held_out)
         )
-    return scored(tracks, others, held_out.boxes, width, epochs, seed)
+    return scored(tracks, others, held_out.boxes, width, epochs, seed, frames)
 
 
 def scored(
-    tracks: list[Tracklet], others: list[Tracklet], boxes: KeyBoxes, width: int, epochs: int, seed: int
+    tracks: list[Tracklet],
+    others: list[Tracklet],
+    boxes: KeyBoxes,
+    width: int,
+    epochs: int,
+    seed: int,
+    frames: int = FRAMES_OF_LART,
 ) -> Array:
-    """Scores (N,60) at others' boxes of a small LART from scratch; `width`: of its appearance vector."""
-    config = replace(preset("small"), appearance=width, appearance_width=width)
+    """Scores (N,60) at others' boxes of a small LART from scratch; `width`: of its appearance vector.
+
+    Of one frame it learns in larger batches, so that it sees no fewer labels a step.
+    """
+    config = replace(preset("small"), appearance=width, appearance_width=width, frames=frames)
     torch.manual_seed(seed)
     model, stats = LART(config), stats_of(tracks)
+    batch = BATCH_OF_ONE if frames == 1 else BATCH
+    epochs *= batch // BATCH
     settings = StageConfig.finetune(
-        epochs=epochs, warmup_epochs=0.15 * epochs, batch_size=8, lr=2e-3, seed=seed
+        epochs=epochs, warmup_epochs=0.15 * epochs, batch_size=batch, lr=2e-3, seed=seed
     )
     dataset = training_set(tracks, stats, config, "finetune", settings)
     start_head(model, dataset)
     train(model, dataset, settings, progress=False)
+    if frames == 1:
+        return centred_scores(model, stats, others, boxes)[POOLS.index(1)]
     return box_scores(model, samples_of(others, config, stats, assembly_for(config)), boxes, progress=False)
 
 

@@ -33,11 +33,13 @@ from lart_mini.ups import (
     Recipe,
     ResidualMLP,
     RouteLog,
+    Trained,
     UPSConfig,
     Vocabulary,
     Windows,
     action_names,
     draws_of,
+    finetuned,
     fit_linear,
     fit_majority,
     fit_mean_pose,
@@ -46,6 +48,7 @@ from lart_mini.ups import (
     interval,
     judge,
     judge_model,
+    load_ups,
     load_vocabulary,
     load_windows,
     new_model,
@@ -71,7 +74,7 @@ ACTION_SCORES = ("top1", "recall", "malformed")
 PAIRS = (
     ("shared", "ridge, window"), ("shared", "residual MLP"), ("shared", "linear"), ("shared", "separate"),
     ("separate", "ridge, window"), ("separate", "residual MLP"), ("separate", "linear"),
-    ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
+    ("fine-tuned", "shared"), ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
     ("routes by hand", "shared"), ("routes by hand", "residual MLP"), ("shared", "random words"),
 )  # fmt: skip
 
@@ -142,8 +145,17 @@ def apart(learnt: Windows, recipe: Recipe, path: Path) -> Found:
     return found.models, None
 
 
+def further(learnt: Windows, recipe: Recipe, path: Path) -> Found:
+    """The one model, `shared` of the same folder, trained on for each task alone: a quarter as many steps."""
+    weights = path.with_name(path.name.replace("fine-tuned", "shared")).with_suffix(".safetensors")
+    model, _, _ = load_ups(weights, words())
+    start = Trained(dict.fromkeys(TASKS, model), dict.fromkeys(TASKS, recipe.rotations), ())
+    return finetuned(start, words(), learnt, recipe, max(1, recipe.rotations // 4)).models, None
+
+
 SYSTEMS: dict[str, Callable[..., Found]] = {
     "shared": one_model,
+    "fine-tuned": further,
     "routed": of_two(),
     "random routes": of_two(partial(random_routes, seed=0)),
     "routes by hand": of_two(routes_by_hand),

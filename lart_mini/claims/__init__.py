@@ -3,7 +3,7 @@
 from lart_mini.claims.answers import Answer, Judge, headline, table_of, text, write
 from lart_mini.claims.augment import in_bursts, mirrored
 from lart_mini.claims.direction import DIRECTED, backwards, told_right
-from lart_mini.claims.experiment import Experiment, centred_scores, hide, run
+from lart_mini.claims.experiment import POOLS, Experiment, centred_scores, hide, run
 from lart_mini.claims.fold_data import Fold, FoldBoxes, named
 from lart_mini.claims.inputs import INPUTS, body_vector, keypoints_2d, without
 from lart_mini.claims.question import STEPS, Comparison, Question, System
@@ -13,6 +13,7 @@ from lart_mini.claims.runner import Kept, run_all
 __all__ = [
     "DIRECTED",
     "INPUTS",
+    "POOLS",
     "QUESTIONS",
     "STEPS",
     "Answer",

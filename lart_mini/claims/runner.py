@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
@@ -132,7 +133,8 @@ def run_all(
         missing = [one for one in kept.values() if not one.path.exists()]
         missing.sort(key=lambda one: (one.data, -work(one.experiment)))
         now = commit(workplace())
-        with workers(backend):
+        with workers(backend), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A worker stopped")  # joblib renews a process that has grown
             tasks = (delayed(made)(one, now) for one in missing)
             done = Parallel(jobs, return_as="generator_unordered")(tasks)
             for path, arrays in progress(done, total=len(missing), desc="experiments"):

@@ -13,7 +13,7 @@ import contextlib
 import io
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,14 @@ def forward_kinematics(pose: np.ndarray, rest_joints: np.ndarray, translation: n
     Joint 0 (the pelvis) lands on `translation`; each other joint is its parent plus the rest bone, turned
     with the parent (SMPL paper, equation 3).
     """
-    pose, rest_joints, translation = np.asarray(pose), np.asarray(rest_joints), np.asarray(translation)
-    rotations = global_rotations(pose)
+    return _placed(global_rotations(pose), np.asarray(rest_joints), np.asarray(translation))
+
+
+def _placed(rotations: np.ndarray, rest_joints: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """`forward_kinematics` of rotations relative to the world."""
     bones = rest_joints[..., 1:, :] - rest_joints[..., PARENTS[1:], :]
     steps = (rotations[:, PARENTS[1:]] @ bones[..., None])[..., 0]
-    joints = np.empty((*pose.shape[:2], 3), np.result_type(pose, rest_joints, translation))
+    joints = np.empty((*rotations.shape[:2], 3), np.result_type(rotations, rest_joints, translation))
     joints[:, 0] = translation
     for joint in range(1, 24):
         joints[:, joint] = joints[:, PARENTS[joint]] + steps[:, joint - 1]
@@ -145,7 +148,7 @@ class Body:
     ) -> np.ndarray:
         rest = self.rest_joints(betas)  # (T,24,3)
         rotations = global_rotations(pose)
-        joints = forward_kinematics(pose, rest, translation)
+        joints = _placed(rotations, rest, translation)
         # A vertex v that hangs on joint j alone goes to R v + offset.
         offsets = joints - np.einsum("tjab,tjb->tja", rotations, rest)
         shaped = self.v_template[chosen] + np.tensordot(betas, self.shapedirs[chosen], (-1, -1))  # (T,n,3)
@@ -216,13 +219,19 @@ class Body:
 
     def spread(self, count: int = 120) -> np.ndarray:
         """Vertex numbers (count,) spread over the body by farthest-point choice; always the same."""
-        chosen = [self.head_top]
-        distance = np.full(len(self.v_template), np.inf)
-        for _ in range(count - 1):
-            gap = np.linalg.norm(self.v_template - self.v_template[chosen[-1]], axis=1)
-            distance = np.minimum(distance, gap)
-            chosen.append(int(distance.argmax()))
-        return np.array(chosen)
+        template = self.v_template
+        return np.array(_spread(template.tobytes(), template.dtype.str, self.head_top, count))
+
+
+@lru_cache(maxsize=8)  # by content: a process that composes is handed the body anew with every scene
+def _spread(template: bytes, kind: str, first: int, count: int) -> tuple[int, ...]:
+    vertices, chosen = np.frombuffer(template, kind).reshape(-1, 3), [first]
+    distance = np.full(len(vertices), np.inf)
+    for _ in range(count - 1):
+        gap = np.linalg.norm(vertices - vertices[chosen[-1]], axis=1)
+        distance = np.minimum(distance, gap)
+        chosen.append(int(distance.argmax()))
+    return tuple(chosen)
 
 
 def _per_frame(betas: np.ndarray | None, frames: int) -> np.ndarray:
