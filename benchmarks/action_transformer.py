@@ -56,8 +56,8 @@ HEADS: dict[str, dict[str, Any]] = {
     "Action Transformer, LowRes": {"query": "low"},
     "Action Transformer, R = 20": {"proposals": 20},
     "Tx classifies, I3D regresses": {"head": "Tx+I3D"},
-    "Action Transformer, no places": {"location": 0},
-    "Action Transformer, neither mirrored nor shaken": {"mirror": False, "shake": 0.0},
+    "Action Transformer, no locations": {"location": 0},
+    "Action Transformer, no augmentation": {"mirror": False, "shake": 0.0},
 }
 SKELETR, BOTH = "SkeleTR, Mix Pooling", "Action Transformer and SkeleTR"
 SKELETR_EPOCHS = 60  # as `lart-mini ablate skeletr` at the laptop's size
