@@ -5,7 +5,8 @@
 
 All networks read the same frozen maps (EfficientNet-lite0 at 108 x 192) of the same clips; nothing was chosen
 on the validation takes: the linear models' decay is the best of five on halves of the training takes. Each
-training is kept in --runs, and a stopped one goes on. One thread.
+training is kept in --runs, and a stopped one goes on. With --folds every fold of takes is held out once, and
+their boxes are judged together. One thread.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +77,17 @@ def main() -> None:
     parser.add_argument("--size", default="laptop")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--folds", type=int, default=0, help="of takes; 0: the single split")
     parser.add_argument("--only", nargs="*", default=[*HEADS, SKELETR], help="of the networks, by name")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench(ActionRecipe(size=options.size, epochs=options.epochs))
-    found: dict[str, Any] = {"size": options.size, "epochs": options.epochs, "seeds": options.seeds}
-    found |= {"clips": len(bench.learnt), "val clips": len(bench.clips), "val boxes": len(bench.own)}
-    prior = bench.labels.mean(0)
-    bench.score("class prior", [np.tile(prior, (len(one), 1)) for one in (bench.own, bench.tracked)])
+    bench = Bench(ActionRecipe(size=options.size, epochs=options.epochs), options.folds)
+    found: dict[str, Any] = {name: getattr(options, name) for name in ("size", "epochs", "seeds", "folds")}
+    for name, count in {"clips": "learnt", "val clips": "clips", "val boxes": "own"}.items():
+        found[name] = sum(len(getattr(part, count)) for part in bench.parts)
+    bench.prior()
     for name, frames in (("linear, key frame", 1), ("linear, the clip", 8)):
         bench.linear(name, frames)
     details: dict[str, Any] = {}
@@ -112,11 +115,14 @@ class OnPictures(SkeletonRecipe):
         return rendered(self.size, self.data_seed, fold=self.parts())
 
 
-class Bench:
-    """The data of a recipe, and systems' scores of two sets of boxes: the true ones, and the tracker's."""
+class Part:
+    """The data of one recipe: clips to learn from, and two sets of boxes to score, true and the tracker's.
 
-    def __init__(self, recipe: ActionRecipe) -> None:
-        self.recipe, self.data = recipe, recipe.data()
+    `name` stands before its videos' own, where several parts are judged together.
+    """
+
+    def __init__(self, recipe: ActionRecipe, name: str) -> None:
+        self.recipe, self.name, self.data = recipe, name, recipe.data()
         self.learnt = recipe.clips("ava-train")
         self.labels = np.concatenate([clip.labels for clip in self.learnt])
         self.truth = with_takes(self.data, "ava-val")
@@ -127,26 +133,23 @@ class Bench:
         self.tracked = tracked.with_columns(take=pl.Series(takes_of(tracked, self.own), dtype=pl.String))
         self.asked = box_clips(self.tracked, watched)
         self.order = np.argsort(np.concatenate([clip.person for clip in self.asked]))
-        self.draws = draw(self.truth)
-        self.found: dict[str, dict[str, Resampled]] = {}
-        self.scores: dict[str, list[np.ndarray]] = {}  # of the tracker's boxes, seed by seed
 
-    def score(self, name: str, *by_seed: list[np.ndarray]) -> None:
-        """A system's scores, seed by seed: of the true boxes and the tracker's, or of the tracker's alone."""
-        sets = {"true boxes": self.own, "tracker's boxes": self.tracked}
-        self.scores[name] = [one[-1] for one in by_seed]
-        own = self.found[name] = {}
-        for number, (which, table) in list(enumerate(sets.items()))[-len(by_seed[0]) :]:
-            rows = [self.rows(table, one[number - len(sets)]) for one in by_seed]
-            own[which] = resample(self.truth, rows, self.draws)
+    def named(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The table with this part's name before its videos'."""
+        return table.with_columns(video=pl.lit(self.name) + pl.col("video"))
 
-    def rows(self, table: pl.DataFrame, scores: np.ndarray) -> pl.DataFrame:
-        """AVA's rows with the takes."""
-        nothing = np.zeros(len(table), np.int64)
-        return ava_rows(KeyBoxes(table.select("video", "second", *CORNERS, "take"), nothing, nothing), scores)
+    def rows(self, which: str, scores: np.ndarray) -> pl.DataFrame:
+        """AVA's rows of a set of boxes, with the takes."""
+        table = {"true boxes": self.own, "tracker's boxes": self.tracked}[which]
+        table, nothing = table.select("video", "second", *CORNERS, "take"), np.zeros(len(table), np.int64)
+        return self.named(ava_rows(KeyBoxes(table, nothing, nothing), scores))
 
-    def linear(self, name: str, frames: int) -> None:
-        """Logistic regression on means and maxima of the maps in the box: of the key frame, or the clip."""
+    def of_both(self, told: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Scores of the clips' boxes and of the asked ones, by the set of boxes and in its order."""
+        return {"true boxes": told[0], "tracker's boxes": told[1][self.order]}
+
+    def linear(self, frames: int) -> tuple[dict[str, np.ndarray], float]:
+        """Scores of logistic regression on means and maxima of the maps in the box, and its decay."""
         learnt = linear_features(self.learnt, self.recipe, frames)
         mean, spread = learnt.mean(0), learnt.std(0) + 1e-6
         learnt = (learnt - mean) / spread
@@ -165,66 +168,121 @@ class Bench:
                 )
         decay = DECAYS[int(np.argmin(losses))]
         weight, bias = fit_logistic(learnt, self.labels, decay)
-        scores = []
+        told = []
         for clips in (self.clips, self.asked):
             features = (linear_features(clips, self.recipe, frames) - mean) / spread
-            scores.append(expit(features @ weight + bias).astype(np.float32))
-        self.score(name, [scores[0], scores[1][self.order]])
-        print(f"{name}: decay {decay}", flush=True)
+            told.append(expit(features @ weight + bias).astype(np.float32))
+        return self.of_both(told), decay
 
-    def network(self, name: str, seeds: int, runs: Path) -> dict[str, Any]:
-        """Train it, score it, and measure what only this network has: means over the seeds."""
-        by_seed, measured, told = [], [], {}
-        for seed in range(seeds):
-            recipe = ActionRecipe(size=self.recipe.size, epochs=self.recipe.epochs, seed=seed, **HEADS[name])
-            began = time.process_time()
-            one = trained(recipe, runs, progress=True)
-            told |= {
-                "processor seconds": round(time.process_time() - began),
-                "clips a second": one.history.tokens_per_second,
-            }
-            told["parameters"] = sum(p.numel() for p in one.model.parameters())
-            told["loss"] = [
-                round(float(x), 3) for x in np.array(one.history.loss).reshape(recipe.epochs, -1).mean(1)
-            ]
-            given = [box_scores(one.model, clips, recipe.sampling()) for clips in (self.clips, self.asked)]
-            by_seed.append([given[0], given[1][self.order]])
-            measured.append(self.measured(one.model, recipe))
-            if one.model.tx is not None and not seed:
-                first = attention_table(one.model, self.clips[::4], recipe, self.data)
-                told["attention / area"] = first
-        told["by seed"] = measured
-        told |= {key: round(float(np.mean([one[key] for one in measured])), 1) for key in measured[0]}
-        self.score(name, *by_seed)
-        if name == OURS:
-            longer_scores = [
-                box_scores(one.model, clips, longer(recipe, 12)) for clips in (self.clips, self.asked)
-            ]
-            self.score(f"{name}, 12 frames at test", [longer_scores[0], longer_scores[1][self.order]])
-        return told
+    def asked_of(self, model, sampling) -> dict[str, np.ndarray]:
+        """A network's scores."""
+        return self.of_both([box_scores(model, clips, sampling) for clips in (self.clips, self.asked)])
 
-    def fused(self, seeds: int, runs: Path) -> None:
-        """A SkeleTR that learnt the same scenes, and late fusion with it: both score the tracker's boxes."""
-        size, epochs = self.recipe.size, min(SKELETR_EPOCHS, 2 * self.recipe.epochs)
-        told = [skeleton_scores(OnPictures(size, seed=seed, epochs=epochs), runs) for seed in range(seeds)]
-        self.score(SKELETR, *([one] for one in told))
-        for ours, theirs in WEIGHTS:
-            pairs = zip(self.scores[OURS], told, strict=True)
-            mean = [[(ours * one + theirs * other) / (ours + theirs)] for one, other in pairs]
-            self.score(f"{BOTH}, {ours} : {theirs}", *mean)
-
-    def measured(self, model, recipe: ActionRecipe) -> dict[str, float]:
+    def measured(self, model) -> dict[str, float]:
         """Recall of proposals, detection of people, mAP of what is found; percent."""
         told: dict[str, float] = {}
-        ranks = proposal_ranks(model, self.clips, recipe.sampling(), 64)
+        ranks = proposal_ranks(model, self.clips, self.recipe.sampling(), 64)
         for count in (1, 3, 6, 20, 64):
             told[f"recall at R = {count}"] = round(100 * float((ranks < count).mean()), 1)
         people = self.own.with_columns(action=pl.lit(ava.EVALUATED[0], pl.Int64))
-        detected = detect(model, self.clips, recipe.sampling(), 20)
+        detected = detect(model, self.clips, self.recipe.sampling(), 20)
         table = detected.table(self.clips)
         told["mAP of detections, R = 20"] = round(100 * evaluate(self.truth, table).mean_ap, 1)
         told["AP of people"] = round(100 * person_ap(people, detected, self.clips), 1)
         return told
+
+
+class Bench:
+    """Systems' scores of both sets of boxes of all parts: the single split, or each fold of takes in turn."""
+
+    def __init__(self, recipe: ActionRecipe, folds: int) -> None:
+        self.recipe = recipe
+        self.parts = [
+            Part(replace(recipe, folds=folds, fold=fold), f"fold {fold}: ") for fold in range(folds)
+        ] or [Part(recipe, "")]
+        self.truth = pl.concat([part.named(part.truth) for part in self.parts])
+        self.draws = draw(self.truth)
+        self.found: dict[str, dict[str, Resampled]] = {}
+        self.scores: dict[str, list[list[dict[str, np.ndarray]]]] = {}  # seed by seed, part by part
+
+    def score(self, name: str, *by_seed: list[dict[str, np.ndarray]]) -> None:
+        """A system's scores by the set of boxes, part by part, seed by seed."""
+        self.scores[name] = list(by_seed)
+        for which in by_seed[0][0]:
+            rows = [
+                pl.concat([part.rows(which, own[which]) for part, own in zip(self.parts, told, strict=True)])
+                for told in by_seed
+            ]
+            self.found.setdefault(name, {})[which] = resample(self.truth, rows, self.draws)
+
+    def prior(self) -> None:
+        """How often each class is shown in training, whatever the box."""
+        means = [part.labels.mean(0) for part in self.parts]
+        told = [
+            {"true boxes": np.tile(mean, (len(part.own), 1))}
+            | {"tracker's boxes": np.tile(mean, (len(part.tracked), 1))}
+            for part, mean in zip(self.parts, means, strict=True)
+        ]
+        self.score("class prior", told)
+
+    def linear(self, name: str, frames: int) -> None:
+        """Logistic regression on the maps in the box: of the key frame, or the clip."""
+        told = [part.linear(frames) for part in self.parts]
+        self.score(name, [scores for scores, _ in told])
+        print(f"{name}: decay {', '.join(str(decay) for _, decay in told)}", flush=True)
+
+    def network(self, name: str, seeds: int, runs: Path) -> dict[str, Any]:
+        """Train it, score it, and measure what only this network has: means over seeds and parts."""
+        by_seed, longer_told, measured, told = [], [], [], {}
+        for seed in range(seeds):
+            by_seed.append([])
+            longer_told.append([])
+            for part in self.parts:
+                recipe = replace(part.recipe, seed=seed, **HEADS[name])
+                began = time.process_time()
+                one = trained(recipe, runs, progress=True)
+                told |= {
+                    "processor seconds": round(time.process_time() - began),
+                    "clips a second": one.history.tokens_per_second,
+                }
+                told["parameters"] = sum(p.numel() for p in one.model.parameters())
+                told["loss"] = [
+                    round(float(x), 3) for x in np.array(one.history.loss).reshape(recipe.epochs, -1).mean(1)
+                ]
+                by_seed[-1].append(part.asked_of(one.model, recipe.sampling()))
+                if name == OURS:
+                    longer_told[-1].append(part.asked_of(one.model, longer(recipe, 12)))
+                measured.append(part.measured(one.model))
+                if one.model.tx is not None and not seed and part is self.parts[0]:
+                    first = attention_table(one.model, part.clips[::4], recipe, part.data)
+                    told["attention / area"] = first
+        told["by seed"] = measured
+        told |= {key: round(float(np.mean([one[key] for one in measured])), 1) for key in measured[0]}
+        self.score(name, *by_seed)
+        if name == OURS:
+            self.score(f"{name}, 12 frames at test", *longer_told)
+        return told
+
+    def fused(self, seeds: int, runs: Path) -> None:
+        """A SkeleTR that learnt the same scenes, and late fusion with it: both score the tracker's boxes."""
+        which, epochs = "tracker's boxes", min(SKELETR_EPOCHS, 2 * self.recipe.epochs)
+        told = []
+        for seed in range(seeds):
+            told.append([])
+            for part in self.parts:
+                own = part.recipe
+                recipe = OnPictures(own.size, folds=own.folds, fold=own.fold, seed=seed, epochs=epochs)
+                told[-1].append({which: skeleton_scores(recipe, runs)})
+        self.score(SKELETR, *told)
+        for ours, theirs in WEIGHTS:
+            mean = [
+                [
+                    {which: (ours * one[which] + theirs * other[which]) / (ours + theirs)}
+                    for one, other in zip(*both, strict=True)
+                ]
+                for both in zip(self.scores[OURS], told, strict=True)
+            ]
+            self.score(f"{BOTH}, {ours} : {theirs}", *mean)
 
     def report(self) -> dict[str, Any]:
         """Every system's mAP in percent with its interval, differences to the Action Transformer, classes."""
