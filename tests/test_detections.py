@@ -121,7 +121,8 @@ def test_noise_has_the_stated_size_and_drifts() -> None:
         noise = drift(np.random.default_rng(0), 0.3, 40000, 4, memory=memory)
         assert noise.shape == (40000, 4)
         np.testing.assert_allclose(noise.std(axis=0), 0.3, rtol=0.05)
-        kept = [np.corrcoef(column[:-1], column[1:])[0, 1] for column in noise.T]
+        alone = drift(np.random.default_rng(1), 0.3, 40000, memory=memory)
+        kept = [np.corrcoef(one[:-1], one[1:])[0, 1] for one in (*noise.T, alone)]
         np.testing.assert_allclose(kept, memory, atol=0.02)
 
 

@@ -18,7 +18,7 @@ from notebook_kit import RECORDING, write_notebook, write_project
 from lart_mini import cli
 from lart_mini.files import BadInput
 from lart_mini.progress import FRONT_ENDS
-from lart_mini.runs import kept
+from lart_mini.runs import kept, report
 from lart_mini.runs.plan import NotebookFailed, choose, find_notebooks, read_plan
 from lart_mini.runs.record import record, recorded
 from lart_mini.runs.report import in_percent, part
@@ -241,8 +241,12 @@ def test_code_is_known_by_package_data_and_libraries(tmp_path: Path, monkeypatch
 
 
 def test_only_some_are_run_and_results_wait_for_all(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Pages, too, are drawn only once all have run."""
+    drawn: list[str] = []
+    body = report.notebook_body
+    monkeypatch.setattr(report, "notebook_body", lambda path: drawn.append(path.stem) or body(path))
     notebooks, out = write_project(project), project / "runs" / "tiny"
     for name in ("00_a", "01_b", "02_c"):
         write_notebook(notebooks / f"{name}.ipynb", says(name), RECORDING if name == "02_c" else "1")
@@ -252,7 +256,9 @@ def test_only_some_are_run_and_results_wait_for_all(
     assert ran(out) == ["00_a", "02_c"] and not (out / "results.json").exists()
     assert "report: once all notebooks have run (2 have)" in told
     assert "half of it" in told and "validation mAP 50.0 %: PM 60.0 %, PI 40.0 %" in told
+    assert not drawn
     results = reproduce("tiny", notebooks=notebooks, only="01_b")
+    assert set(drawn) == {"00_a", "01_b", "02_c"}
     assert ran(out) == ["00_a", "02_c", "01_b"] and (out / "results.json").exists()
     assert summary(results).splitlines()[5].split() == ["class", "prior", "10.0", "%", "mAP"]
 

@@ -158,6 +158,33 @@ MUTANTS = [
         (f"{IN_DETECTIONS}noise_of_shapes_is_of_the_person_and_never_changes",),
     ),
     Mutant(
+        "noise forgets at once",
+        "lart_mini/tracking/faults.py",
+        "noise[t] += memory * last",
+        "noise[t] += 0 * last",
+        (f"{IN_DETECTIONS}noise_has_the_stated_size_and_drifts",),
+    ),
+    Mutant(
+        "noise of one number does not drift",
+        "lart_mini/tracking/faults.py",
+        """    for t in range(len(noise)):
+        noise[t] += memory * last
+        last = noise[t]
+""",
+        """    for now in noise:
+        now += memory * last
+        last = now
+""",
+        (f"{IN_DETECTIONS}noise_has_the_stated_size_and_drifts",),
+    ),
+    Mutant(
+        "who was found starts another track",
+        TRACKER,
+        "left[columns] = False",
+        "left[columns] = True",
+        (f"{IN_TRACKING}an_occlusion_is_bridged",),
+    ),
+    Mutant(
         "limbs turn together by their own noise",
         BODIES,
         "faults.orientation_noise * drift",
