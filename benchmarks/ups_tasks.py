@@ -74,7 +74,8 @@ ACTION_SCORES = ("top1", "recall", "malformed")
 PAIRS = (
     ("shared", "ridge, window"), ("shared", "residual MLP"), ("shared", "linear"), ("shared", "separate"),
     ("separate", "ridge, window"), ("separate", "residual MLP"), ("separate", "linear"),
-    ("fine-tuned", "shared"), ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
+    ("fine-tuned", "shared"), ("fine-tuned", "shared, on a CPU"),
+    ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
     ("routes by hand", "shared"), ("routes by hand", "residual MLP"), ("shared", "random words"),
 )  # fmt: skip
 

@@ -46,26 +46,26 @@ def look(tracklets: list[Tracklet]) -> Glimpses:
     for index, others in enumerate(group_others(tracklets)):
         scene = [tracklets[index], *(tracklets[other] for other in others)]
         middle = middles(tracklets[index])
-        features.append(np.concatenate([_glimpse(scene, middle, offset) for offset in OFFSETS], axis=1))
+        features.append(_glimpses(scene, middle))
         owners.append(np.full(len(middle), index))
         times.append(middle)
     return Glimpses(*(np.concatenate(part) for part in (features, owners, times)))
 
 
-def _glimpse(scene: list[Tracklet], middle: NDArray[np.int64], offset: int) -> NDArray[np.float32]:
-    """(M, 133): whoever best fills the boxes that scene[0] has at `middle`, seen `offset` frames away."""
-    found = np.zeros((len(middle), LOOKED_AT * 3 + 1), np.float32)
-    best = np.full(len(middle), 0.1, np.float32)
-    place, at = scene[0].box[middle], scene[0].frame[middle] + offset
+def _glimpses(scene: list[Tracklet], middle: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(M, 7·133): whoever best fills the boxes that scene[0] has at `middle`, seen OFFSETS frames away."""
+    at = scene[0].frame[middle, None] + np.array(OFFSETS)  # (M,7)
+    found = np.zeros((*at.shape, LOOKED_AT * 3 + 1), np.float32)
+    best, place = np.full(at.shape, 0.1, np.float32), scene[0].box[middle, None]
     for person in scene:
         t = np.clip(at - person.frame[0], 0, len(person) - 1)
         share = np.where(person.detected[t] & (person.frame[t] == at), overlap(place, person.box[t]), 0)
         better = share > best
         joints = person.joints[t[better], :LOOKED_AT]
-        about_pelvis = (joints - joints[:, 8:9]).reshape(-1, LOOKED_AT * 3)
-        found[better] = np.concatenate([about_pelvis, np.ones((len(about_pelvis), 1), np.float32)], axis=1)
+        found[better, :-1] = (joints - joints[:, 8:9]).reshape(-1, LOOKED_AT * 3)
+        found[better, -1] = 1
         best = np.maximum(best, share)
-    return found
+    return found.reshape(len(middle), len(OFFSETS) * (LOOKED_AT * 3 + 1))
 
 
 class Teacher(nn.Module):
