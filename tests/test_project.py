@@ -207,6 +207,7 @@ def test_readme_states_what_ups_gave() -> None:
         "one for all, less ridge; less linear": less[f"shared - {simple[0]}"] | less[f"shared - {simple[1]}"],
         "lifting alone, less the MLP": less["separate - residual MLP"],
         "one for all, less four": less["shared - separate"],
+        "trained on for each task, less what it began from": less["fine-tuned - shared, on a CPU"],
         "routes learnt, less none": less["routed - shared"],
         "routes by hand, less none": less["routes by hand - shared"],
         "a language model's words, less random ones": less["shared - random words"],
