@@ -209,7 +209,7 @@ SKELETR_JOINT = Question(
     },
     (
         Comparison("SkeleTR, beside videos", "SkeleTR, Mix Pooling", "a second task beside", "all", 2.3),
-        Comparison("SkeleTR, beside videos", "SkeleTR, Mix Pooling", "the same, person interaction", "PI"),
+        Comparison("SkeleTR, beside videos", "SkeleTR, Mix Pooling", "beside, person interaction", "PI"),
         Comparison("SkeleTR, Mix Pooling", SKELETR_CONTROL, "it is the labels that are learnt"),
     ),
 )
