@@ -605,8 +605,8 @@ MUTANTS = [
     Mutant(
         "the teacher follows the person",
         f"{LART}/teacher.py",
-        "place, at = scene[0].box[middle],",
-        "place, at = scene[0].box[np.clip(middle + offset, 0, len(scene[0]) - 1)],",
+        "scene[0].box[middle, None]",
+        "scene[0].box[np.clip(middle[:, None] + np.array(OFFSETS), 0, len(scene[0]) - 1)]",
         ("tests/test_teacher.py::test_the_place_is_watched_and_not_the_person",),
     ),
     Mutant(
