@@ -15,7 +15,7 @@ from golden import TINY
 
 from lart_mini import cli
 from lart_mini.claims import answers as answering
-from lart_mini.claims import runner
+from lart_mini.claims import runner, skeletons
 from lart_mini.claims.answers import (
     FAILS,
     HOLDS,
@@ -661,3 +661,35 @@ def test_ask_gives_what_it_says(
         list(ask([], out=out))
     about = next(iter(kept.values())).about()
     assert json.loads(json.dumps(about)) == about and about["steps_taken"] >= 0
+
+
+def test_a_second_task_beside_is_of_the_same_fold_and_changes_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Joint training learns videos of the takes that are not held out, and as many steps of detection."""
+    asked: list[tuple] = []
+
+    class Videos:
+        classes = ("walk", "sit", "stand")
+
+        def skeletons(self, split: str) -> list:
+            asked.append((split,))
+            return []
+
+        labels = skeletons
+
+    def video_level(size: str, seed: int, fold: tuple[int, int]) -> Videos:
+        asked.append((size, seed, fold))
+        return Videos()
+
+    def scores(recipe: object, *how: object, **heads: int) -> tuple:
+        return recipe, heads
+
+    monkeypatch.setattr(skeletons, "video_level", video_level)
+    monkeypatch.setattr(skeletons, "scores", scores)
+    fold = Experiment(size="smoke", data_seed=3, folds=4, fold=2).data()
+    (alone, none), steps = skeletons.skeletr_scores(fold, "mix", 5, 40, False)
+    assert none == {} and asked == [] and alone.parts() == (2, 4)
+    (both, heads), same_steps = skeletons.skeletr_scores(fold, skeletons.BESIDE, 5, 40, False)
+    assert (both, same_steps) == (alone, steps) and heads == {"video_classes": 3}
+    assert asked == [("smoke", 3, (2, 4)), ("train",), ("train",)]

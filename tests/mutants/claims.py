@@ -293,6 +293,13 @@ MUTANTS = [
         (f"{IN_CLAIMS}test_a_system_may_learn_from_more_scenes_and_not_be_scored_on_others",),
     ),
     Mutant(
+        "videos learnt beside show takes that are held out",
+        "lart_mini/claims/skeletons.py",
+        "fold=(fold.fold, fold.folds)",
+        "fold=None",
+        (f"{IN_CLAIMS}test_a_second_task_beside_is_of_the_same_fold_and_changes_nothing_else",),
+    ),
+    Mutant(
         "masked systems are trained for longer",
         QUESTIONS,
         '"from scratch, no mask": {"steps": 2.0}',
