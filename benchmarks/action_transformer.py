@@ -29,12 +29,14 @@ from lart_mini.action_transformer import (
     GROUPS,
     PICTURE_SIZE,
     ActionRecipe,
+    ActionTransformer,
     KeyClip,
     batch_of,
     box_clips,
     box_scores,
     detect,
     key_clips,
+    keys_tell,
     longer,
     looked_at,
     overlaps,
@@ -60,7 +62,12 @@ HEADS: dict[str, dict[str, Any]] = {
     "Tx classifies, I3D regresses": {"head": "Tx+I3D"},
     "Action Transformer, no locations": {"location": 0},
     "Action Transformer, no augmentation": {"mirror": False, "shake": 0.0},
+    "Action Transformer, R = 20, boxes by class": {"proposals": 20, "regression": "by class"},
+    "I3D head, R = 20": {"head": "I3D", "proposals": 20},
+    "Action Transformer, 1 head x 1 layer": {"heads": 1, "layers": 1},
+    "Action Transformer, 6 heads x 1 layer": {"heads": 6, "layers": 1},
 }
+OWN, OWN_20 = "own 20 boxes", "Action Transformer, R = 20"
 SKELETR, BOTH = "SkeleTR, Mix Pooling", "Action Transformer and SkeleTR"
 SKELETR_EPOCHS = 60  # as `lart-mini ablate skeletr` at the laptop's size
 WEIGHTS = ((2, 1), (1, 1), (1, 2))  # of pixels and of skeletons; the SkeleTR paper's are 2 : 1 (4.3)
@@ -103,7 +110,7 @@ def main() -> None:
         options.json.write_text(json.dumps(found | report | {"networks": details}, indent=1) + "\n")
     for name, row in report["mAP"].items():
         print(
-            f"{name:44s}" + "".join(f"{k} {v[0]:5.1f} ({v[1]:.1f} to {v[2]:.1f})  " for k, v in row.items())
+            f"{name:62s}" + "".join(f"{k} {v[0]:5.1f} ({v[1]:.1f} to {v[2]:.1f})  " for k, v in row.items())
         )
 
 
@@ -140,6 +147,8 @@ class Part:
 
     def rows(self, which: str, scores: np.ndarray) -> pl.DataFrame:
         """AVA's rows of a set of boxes, with the takes."""
+        if which == OWN:
+            return self.named(scores)
         table = {"true boxes": self.own, "tracker's boxes": self.tracked}[which]
         table, nothing = table.select("video", "second", *CORNERS, "take"), np.zeros(len(table), np.int64)
         return self.named(ava_rows(KeyBoxes(table, nothing, nothing), scores))
@@ -178,8 +187,8 @@ class Part:
         """A network's scores."""
         return self.of_both([box_scores(model, clips, sampling) for clips in (self.clips, self.asked)])
 
-    def measured(self, model) -> dict[str, float]:
-        """Recall of proposals, detection of people, mAP of what is found; percent."""
+    def measured(self, model) -> tuple[dict[str, float], pl.DataFrame]:
+        """Recall of proposals, detection of people, mAP of what is found in percent, and its rows."""
         told: dict[str, float] = {}
         ranks = proposal_ranks(model, self.clips, self.recipe.sampling(), 64)
         for count in (1, 3, 6, 20, 64):
@@ -188,8 +197,11 @@ class Part:
         detected = detect(model, self.clips, self.recipe.sampling(), 20)
         table = detected.table(self.clips)
         told["mAP of detections, R = 20"] = round(100 * evaluate(self.truth, table).mean_ap, 1)
-        told["AP of people"] = round(100 * person_ap(people, detected, self.clips), 1)
-        return told
+        if model.config.regression == "shared":
+            told["AP of people"] = round(100 * person_ap(people, detected, self.clips), 1)
+        corners = table.select("video", "second", *CORNERS).unique(maintain_order=True)
+        takes = corners.with_columns(take=pl.Series(takes_of(corners, self.own), dtype=pl.String))
+        return told, table.join(takes, on=corners.columns, how="left", maintain_order="left")
 
 
 class Bench:
@@ -249,13 +261,21 @@ class Bench:
                 told["loss"] = [
                     round(float(x), 3) for x in np.array(one.history.loss).reshape(recipe.epochs, -1).mean(1)
                 ]
-                by_seed[-1].append(part.asked_of(one.model, recipe.sampling()))
                 if name == OURS:
                     longer_told[-1].append(part.asked_of(one.model, longer(recipe, 12)))
-                measured.append(part.measured(one.model))
+                own, rows = part.measured(one.model)
+                measured.append(own)
+                by_seed[-1].append(part.asked_of(one.model, recipe.sampling()) | {OWN: rows})
                 if one.model.tx is not None and not seed and part is self.parts[0]:
                     first = attention_table(one.model, part.clips[::4], recipe, part.data)
                     told["attention / area"] = first
+                if name == OURS and not seed and part is self.parts[0]:
+                    torch.manual_seed(recipe.seed)
+                    fresh = ActionTransformer(recipe.config())
+                    told["keys tell"] = {
+                        who: keys_table(model, part.clips[::2], recipe, part.data)
+                        for who, model in (("trained", one.model), ("not trained", fresh))
+                    }
         told["by seed"] = measured
         told |= {key: round(float(np.mean([one[key] for one in measured])), 1) for key in measured[0]}
         self.score(name, *by_seed)
@@ -302,6 +322,11 @@ class Bench:
                 if name.startswith(BOTH):
                     gain = one.minus(self.found[SKELETR][which])
                     differences[f"{name} - {SKELETR}, {which}"] = percent(gain)
+        if OWN_20 in self.found:
+            for name, sets in self.found.items():
+                if "R = 20" in name and name != OWN_20:
+                    less = self.found[OWN_20][OWN].minus(sets[OWN])
+                    differences[f"{OWN_20} - {name}, {OWN}"] = percent(less)
         return {"mAP": mean, "difference": differences, "AP by class": classes}
 
 
@@ -363,6 +388,12 @@ def attention_table(model, clips: list[KeyClip], recipe: ActionRecipe, data) -> 
     found["own person, by layer and head"] = [[round(float(x), 2) for x in row] for row in own]
     found["area of the own person, %"] = round(100 * float(looked.area[:, :3].sum(1).mean()), 1)
     return found
+
+
+def keys_table(model, clips: list[KeyClip], recipe: ActionRecipe, data) -> dict[str, Any]:
+    """Shares of cells whose nearest key is the same person's, and the same half of a body's; in 0-1."""
+    told = keys_tell(model, clips, recipe.sampling(), data, "ava-val", PICTURE_SIZE, progress=True)
+    return {ask: {name: x.round(3).tolist() for name, x in row.items()} for ask, row in told.items()}
 
 
 if __name__ == "__main__":

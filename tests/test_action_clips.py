@@ -13,7 +13,15 @@ from torch import Tensor
 
 from lart_mini import ava
 from lart_mini.action_transformer import attention, recipe
-from lart_mini.action_transformer.attention import GROUPS, cell_shares, groups_of, looked_at
+from lart_mini.action_transformer.attention import (
+    GROUPS,
+    cell_shares,
+    groups_of,
+    keys_tell,
+    looked_at,
+    nearest_tells,
+    owners,
+)
 from lart_mini.action_transformer.datasets import (
     ClipDataset,
     KeyClip,
@@ -28,6 +36,8 @@ from lart_mini.action_transformer.datasets import (
     shaken,
 )
 from lart_mini.action_transformer.model import ActionTransformer, preset
+from lart_mini.action_transformer.proposals import decode, nms
+from lart_mini.action_transformer.recipe import ActionRecipe
 from lart_mini.appearance.features import Maps
 from lart_mini.evaluation.ava_csv import CORNERS
 from lart_mini.files import BadInput
@@ -169,6 +179,29 @@ def test_detections_are_boxes_in_the_picture_and_no_two_are_one_person() -> None
     assert ranks[:2].tolist() == [int(row.nonzero()[0]) if row.any() else 30 for row in over]
 
 
+@torch.no_grad()
+def test_boxes_by_class_are_each_class_s_own() -> None:
+    torch.manual_seed(0)
+    sizes = {"width": 8, "hidden": 8, "channels": 8, "rpn_width": 8}
+    network = ActionTransformer(preset("mini", regression="by class", **sizes))
+    network.code.weight.mul_(50)  # boxes that differ by class
+    clips, sampling = [clip(902)], Sampling()
+    found = recipe.detect(network, clips, sampling, 10)
+    assert ((found.scores > 0).sum(1) <= 1).all(), "a box has a score of one class"
+    output = network.look(batch_of(clips, sampling).video, None, 10)
+    boxes, sure = output.boxes[0], output.logits[0, :, :-1].sigmoid() * output.objectness[0, :, None]
+    for column in range(60):
+        own = decode(output.code[0, :, column], boxes)
+        rows = nms(own, sure[:, column], recipe.SAME, 10)
+        mine = found.scores[:, column] > 0
+        np.testing.assert_allclose(found.box[mine], on_picture(own[rows].numpy(), WATCHED), atol=1e-5)
+        np.testing.assert_allclose(found.proposal[mine], on_picture(boxes[rows].numpy(), WATCHED), atol=1e-5)
+        np.testing.assert_allclose(found.scores[mine, column], sure[rows, column].numpy(), rtol=1e-4)
+    for way, count in (("shared", 1), ("by class", 60)):
+        assert ActionRecipe(regression=way).config().regression == way  # type: ignore[arg-type]
+        assert ActionTransformer(preset("mini", regression=way)).code.out_features == 4 * count
+
+
 # ----------------------------------------------------------------------------------------- attention on masks
 
 
@@ -234,3 +267,69 @@ def test_attention_by_area_is_1_everywhere_and_1_by_the_area_on_oneself(
     np.testing.assert_allclose(looked.ratio(), own, atol=1e-6)
     np.testing.assert_allclose(looked.ratio(by_others=True), others, atol=1e-6)
     assert attention.OWN == GROUPS[:3]
+
+
+# ---------------------------------------------------------------------------------------- what keys are alike
+
+
+def test_owners_cover_half_a_cell_and_upper_is_above_the_pelvis() -> None:
+    told = masks()
+    told.joint[2:, :2] = 4  # a knee
+    person, upper = owners(told, (2, 4), 2)
+    assert person.tolist() == [[0, -1, -1, 1], [0, -1, -1, 1]]
+    assert upper[person >= 0].tolist() == [True, True, False, True]
+    told.person[0, 0] = told.person[1, 0] = told.person[0, 1] = -1
+    assert owners(told, (2, 4), 2)[0][0, 0] == -1, "less than half"
+
+
+def test_nearest_keys_tell_what_they_hold_and_chance_is_counted() -> None:
+    rng = np.random.default_rng(0)
+    who, when = rng.integers(0, 3, 200), rng.integers(0, 4, 200)
+    telling = np.eye(3)[who] + 0.01 * rng.standard_normal((200, 3))
+    right, chance = nearest_tells(telling * rng.uniform(1, 9, (200, 1)), who, when).mean(0)
+    assert right == 1 and abs(chance - 1 / 3) < 0.05
+    right, chance = nearest_tells(rng.standard_normal((200, 8)), who, when).mean(0)
+    assert abs(right - chance) < 0.12
+    wandering = np.concatenate([np.eye(3)[(who + when) % 3], np.eye(3)[when % 3]], axis=1)
+    assert nearest_tells(wandering, who, when % 3)[:, 0].max() == 0, "its own slice is not asked"
+    assert nearest_tells(telling, np.zeros(200), when).shape == (0, 2), "nothing to be told apart"
+
+
+@pytest.mark.parametrize("told", ["who", "what", "when"])
+def test_keys_that_tell_a_thing_are_right_about_it_alone(told: str) -> None:
+    """Two slices, two people, each seen with an upper cell and a lower: keys tell one thing of them."""
+    drawn = masks()
+    drawn.joint[2:, :2] = drawn.joint[2:, 6:8] = 4
+
+    class Telling:
+        device, config = torch.device("cpu"), SimpleNamespace(layers=1, heads=2)
+        location = staticmethod(lambda x: x)
+
+        def eval(self) -> None: ...
+
+        def trunk(self, video: Tensor) -> Tensor:
+            return torch.rand(1, 5, 2, 2, 4)
+
+        def keys(self, batch: Any) -> Tensor:
+            one = torch.rand(1, 1, 2, 2, 2, 4, 3) / 100
+            if told == "who":
+                one[..., 0, 0], one[..., 3, 1] = 1, 1
+            elif told == "what":
+                one[..., 0, :, 0], one[..., 1, :, 1] = 1, 1
+            else:
+                one[:, :, :, 0, ..., 0], one[:, :, :, 1, ..., 1] = 1, 1
+            one[:, :, 1] = 1  # a head that tells nothing
+            return one
+
+    renderer = SimpleNamespace(
+        world=SimpleNamespace(scene=SimpleNamespace(frames=100)), size=(4, 8), masks=lambda t: drawn
+    )
+    data: Any = SimpleNamespace(
+        videos=lambda split: pl.DataFrame({"video": ["v"]}), renderer=lambda split, index, size: renderer
+    )
+    found = keys_tell(Telling(), [clip(), clip(903)], Sampling(), data, "ava-val", (4, 8))  # type: ignore[arg-type]
+    for asked, row in found.items():
+        assert row["chance"] == 0.5 and row["keys"].shape == (1, 2)
+        assert row["keys"][0, 1] == pytest.approx(0.5), "the first of all: half of the time right"
+        if asked == told:
+            assert row["keys"][0, 0] == 1

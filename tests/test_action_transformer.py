@@ -265,7 +265,7 @@ def test_full_width_forward_and_backward_on_few_frames() -> None:
     frames = torch.randint(0, 256, (1, 8, 3, 64, 64), dtype=torch.uint8)
     given = ClipBatch(frames, boxes_of(1, 2), torch.ones(1, 2).bool(), boxes_of(1, 2), torch.zeros(1, 2, 80))
     output = network(given)
-    assert output.logits.shape == (1, 5, 81) and output.code.shape == (1, 5, 4)
+    assert output.logits.shape == (1, 5, 81) and output.code.shape == (1, 5, 1, 4)
     loss(output, given).backward()
     missing = [name for name, p in network.named_parameters() if p.grad is None]
     assert not missing and all(p.grad.isfinite().all() for p in network.parameters())  # type: ignore[union-attr]
@@ -283,7 +283,13 @@ def test_i3d_divides_time_by_4_and_space_by_16(frames: int, side: int) -> None:
 
 
 def test_what_no_network_can_have_is_refused() -> None:
-    for changes in ({"head": "LSTM"}, {"classes": 0}, {"proposals": -1}, {"dropout": 1.0}):
+    for changes in (
+        {"head": "LSTM"},
+        {"regression": "by person"},
+        {"classes": 0},
+        {"proposals": -1},
+        {"dropout": 1.0},
+    ):
         with pytest.raises(BadInput):
             replace(SMALL, **changes)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="preset"):
@@ -344,7 +350,7 @@ def test_loss_is_a_mean_over_people_and_adds_up_over_parts(monkeypatch: pytest.M
     network, given = model(), batch(4)
     with torch.no_grad():
         output = network(given)
-        logits, code = output.logits[given.present], output.code[given.present]
+        logits, code = output.logits[given.present], output.code[given.present][:, 0]
         known = F.pad(given.labels[given.present], (0, 1))  # type: ignore[index]
         classes = F.binary_cross_entropy_with_logits(logits, known, reduction="sum")
         wanted = encode(given.box[given.present], given.asked[given.present])
@@ -362,6 +368,28 @@ def test_loss_is_a_mean_over_people_and_adds_up_over_parts(monkeypatch: pytest.M
                     module.p = 0.0
             parts = [loss(network(part), part, given.weight()) for part in (given[:1], given[1:])]
             torch.testing.assert_close(torch.stack(parts).sum(), loss(network(given), given))
+
+
+@torch.no_grad()
+def test_boxes_by_class_are_learnt_by_those_who_do_it() -> None:
+    """Table 5's other way: of 4·C outputs, those of the classes that a person shows, in the mean."""
+    network, given = model(regression="by class"), batch(4)
+    output = network(given)
+    assert output.code.shape == (4, 3, 5, 4) and given.labels is not None
+    alike = replace(given, labels=torch.zeros_like(given.labels))
+    alike.labels[..., 2] = 1  # type: ignore[index]
+    for one in (given, alike):
+        total = 0.0
+        for clip, slot in one.present.nonzero().tolist():
+            wanted = encode(one.box[clip, slot], one.asked[clip, slot])
+            apart = F.smooth_l1_loss(output.code[clip, slot], wanted.expand(5, 4), reduction="none").sum(-1)
+            mine = one.labels[clip, slot] > 0  # type: ignore[index]
+            total += float(apart[mine].mean()) if mine.any() else 0.0
+        parts = []
+        for code in (output.code, encode(one.box, one.asked)[:, :, None].expand_as(output.code)):
+            torch.manual_seed(0)
+            parts.append(float(loss(output._replace(code=code), one)))  # the second has none for boxes
+        assert parts[0] - parts[1] == pytest.approx(total / int(one.present.sum()), rel=1e-4)
 
 
 def test_targets_of_proposals() -> None:

@@ -1,6 +1,6 @@
 """The Video Action Transformer: a person is the query, the whole clip is what it looks at (10)."""
 
-from lart_mini.action_transformer.attention import GROUPS, Looked, groups_of, looked_at
+from lart_mini.action_transformer.attention import GROUPS, Looked, groups_of, keys_tell, looked_at
 from lart_mini.action_transformer.datasets import (
     ClipDataset,
     KeyClip,
@@ -81,6 +81,7 @@ __all__ = [
     "encode",
     "groups_of",
     "key_clips",
+    "keys_tell",
     "load_shipped",
     "longer",
     "looked_at",

@@ -78,6 +78,7 @@ class ActionTransformerConfig:
     layers: int = 3
     dropout: float = 0.3
     classes: int = 60  # beside the background
+    regression: Literal["shared", "by class"] = "shared"  # one box for all classes, or one for each (Table 5)
     proposals: int = 0  # R; 0: the head is given boxes
     nms: float = 0.6  # overlap from which proposals are the same; the published code base: 0.7
     rpn_width: int = 64
@@ -261,7 +262,7 @@ class Output(NamedTuple):
     """What the network says of N boxes of each clip."""
 
     logits: Tensor  # (B,N,classes + 1); the last is the background, which no box of a person is
-    code: Tensor  # (B,N,4) how to get from `boxes` to tighter ones, the same for all classes
+    code: Tensor  # (B,N,1 or classes,4) how to get from `boxes` to tighter ones: for all classes, or each
     boxes: Tensor  # (B,N,4) what the head was given
     objectness: Tensor  # (B,N) in 0–1 of proposals; 1 of boxes that are given; 0: no box
     regions: Regions
@@ -286,7 +287,9 @@ class ActionTransformer(nn.Module):
         classifies, regresses = self.tx or self.i3d, self.i3d or self.tx
         assert classifies is not None and regresses is not None
         self.score = nn.Linear(classifies.channels, config.classes + 1)
-        self.code = nn.Linear(regresses.channels, 4)
+        self.code = nn.Linear(
+            regresses.channels, 4 * (config.classes if config.regression == "by class" else 1)
+        )
         nn.init.constant_(self.score.bias, RARE)
         nn.init.normal_(self.code.weight, std=0.01)
 
@@ -319,7 +322,8 @@ class ActionTransformer(nn.Module):
         by_context = None if self.tx is None else self.tx(self.location(x), boxes)[0]
         by_tube = None if self.i3d is None else self.i3d(x, boxes)
         classifies = by_tube if by_context is None else by_context
-        return self.score(classifies), self.code(by_context if by_tube is None else by_tube)
+        code = self.code(by_context if by_tube is None else by_tube)
+        return self.score(classifies), code.unflatten(-1, (-1, 4))
 
     @torch.no_grad()
     def attentions(self, batch: ClipBatch) -> list[Tensor]:

@@ -81,7 +81,8 @@ def loss(output: Output, batch: ClipBatch, weight: Tensor | None = None) -> Tens
     """Sigmoid cross-entropy of every class + smooth L1 of the box's code + the proposals' two (3.4, 3.5).
 
     The classes' is a sum over classes; it and the code's are means over people where boxes are given, else of
-    each clip's boxes and then over clips. `weight` (2,): of the whole batch, where `batch` is a part of it.
+    each clip's boxes and then over clips. Of codes by class, those of what a person does are
+    learnt, in the mean. `weight` (2,): of the whole batch, where `batch` is a part of it.
     """
     weight = (batch.weight() if weight is None else weight).clamp(min=1)
     assert batch.labels is not None
@@ -89,10 +90,12 @@ def loss(output: Output, batch: ClipBatch, weight: Tensor | None = None) -> Tens
     own = who.clamp(min=0)[..., None]  # (B,M,1)
     somebody = (who >= 0)[..., None]
     known = batch.labels.gather(1, own.expand(-1, -1, batch.labels.shape[-1])) * somebody
+    share = known / known.sum(-1, keepdim=True).clamp(min=1) if output.code.shape[2] > 1 else somebody.float()
     known = torch.cat([known, (~somebody).to(known.dtype)], dim=-1)  # the last class is the background
     each = F.binary_cross_entropy_with_logits(output.logits.float(), known, reduction="none").sum(-1)
-    wanted = encode(batch.box.gather(1, own.expand(-1, -1, 4)), output.boxes)
-    boxes = F.smooth_l1_loss(output.code.float(), wanted, reduction="none").sum(-1) * somebody[..., 0]
+    wanted = encode(batch.box.gather(1, own.expand(-1, -1, 4)), output.boxes)[:, :, None]  # (B,M,1,4)
+    apart = F.smooth_l1_loss(output.code.float(), wanted.expand_as(output.code), reduction="none").sum(-1)
+    boxes = (apart * share).sum(-1)
     each = torch.where(there, each + BOX_WEIGHT * boxes, 0)
     if output.boxes.shape[1] > batch.box.shape[1]:
         by_clip = each.sum(1) / there.sum(1).clamp(min=1)
@@ -201,25 +204,28 @@ def detect(
 ) -> Detected:
     """Who is where and does what: R proposals, tightened by the head, then one NMS for all classes.
 
-    Their boxes are the same for all classes, since the regression is. A score is the class's times the
-    objectness; the paper does not say.
+    Where the regression is by class, each class has boxes and an NMS of its own, and a box has a score of its
+    class alone. A score is the class's times the objectness; the paper does not say.
     """
     model.eval()
     parts: list[list[Any]] = [[] for _ in range(5)]
     number = 0
     for some, batch in _batches(clips, sampling, batch_size, progress):
         output = model.look(batch.video.to(model.device), None, proposals)
-        boxes = decode(output.code, output.boxes)
+        boxes = decode(output.code, output.boxes[:, :, None])  # (B,N,1 or classes,4)
         scores = output.logits[..., :-1].sigmoid() * output.objectness[..., None]
         for place, clip in enumerate(some):
             there = (output.objectness[place] > 0).nonzero()[:, 0]
-            best = scores[place, there].amax(-1)
-            rows = there[nms(boxes[place, there], best, SAME, proposals)]
-            parts[0].append(np.full(len(rows), number))
-            for part, one in zip(parts[1:3], (boxes, output.boxes), strict=True):
-                part.append(on_picture(one[place, rows].cpu().numpy(), clip.watched))
-            parts[3].append(output.objectness[place, rows].cpu().numpy())
-            parts[4].append(scores[place, rows].cpu().numpy())
+            for column in range(boxes.shape[2]):
+                own = scores[place].clone()
+                if boxes.shape[2] > 1:  # of this class alone
+                    own[:, :column], own[:, column + 1 :] = 0, 0
+                rows = there[nms(boxes[place, there, column], own[there].amax(-1), SAME, proposals)]
+                parts[0].append(np.full(len(rows), number))
+                for part, one in zip(parts[1:3], (boxes[:, :, column], output.boxes), strict=True):
+                    part.append(on_picture(one[place, rows].cpu().numpy(), clip.watched))
+                parts[3].append(output.objectness[place, rows].cpu().numpy())
+                parts[4].append(own[rows].cpu().numpy())
             number += 1
     return Detected(*(np.concatenate(part) for part in parts))
 
@@ -264,6 +270,9 @@ class ActionRecipe:
     head: Literal["Tx", "I3D", "Tx+I3D"] = "Tx"
     query: Literal["high", "low"] = "high"
     location: int = 16
+    heads: int = 2  # side by side
+    layers: int = 3  # one after another
+    regression: Literal["shared", "by class"] = "shared"
     proposals: int = 0  # R in training; 0: true boxes
     dropout: float = 0.3
     frames: int = 8
@@ -283,7 +292,7 @@ class ActionRecipe:
 
     def config(self) -> ActionTransformerConfig:
         """The model's."""
-        names = ("head", "query", "location", "proposals", "dropout")
+        names = ("head", "query", "location", "heads", "layers", "regression", "proposals", "dropout")
         return preset(self.preset, **{name: getattr(self, name) for name in names})
 
     def sampling(self) -> Sampling:

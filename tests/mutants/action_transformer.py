@@ -135,4 +135,25 @@ MUTANTS = [
         "parts[0].append(on[people, people[::-1]])",
         (f"{CLIP_TESTS}attention_by_area_is_1_everywhere_and_1_by_the_area_on_oneself",),
     ),
+    Mutant(
+        "codes of all classes are learnt, whoever does what",
+        RECIPE,
+        "share = known / known.sum(-1, keepdim=True).clamp(min=1) if output.code.shape[2] > 1 else somebody.float()",
+        "share = somebody.float() / output.code.shape[2]",
+        (f"{TESTS}boxes_by_class_are_learnt_by_those_who_do_it",),
+    ),
+    Mutant(
+        "boxes by class are suppressed by another class's score",
+        RECIPE,
+        "own[:, :column], own[:, column + 1 :] = 0, 0",
+        "pass",
+        (f"{CLIP_TESTS}boxes_by_class_are_each_class_s_own",),
+    ),
+    Mutant(
+        "the nearest key is looked for on one's own slice, too",
+        ATTENTION,
+        "may, same = apart[:, None] != apart, group[:, None] == group",
+        "may, same = ~np.eye(len(keys), dtype=bool), group[:, None] == group",
+        (f"{CLIP_TESTS}nearest_keys_tell_what_they_hold_and_chance_is_counted",),
+    ),
 ]
