@@ -90,7 +90,8 @@ def loss(output: Output, batch: ClipBatch, weight: Tensor | None = None) -> Tens
     own = who.clamp(min=0)[..., None]  # (B,M,1)
     somebody = (who >= 0)[..., None]
     known = batch.labels.gather(1, own.expand(-1, -1, batch.labels.shape[-1])) * somebody
-    share = known / known.sum(-1, keepdim=True).clamp(min=1) if output.code.shape[2] > 1 else somebody.float()
+    by_class = output.code.shape[2] > 1
+    share = known / known.sum(-1, keepdim=True).clamp(min=1) if by_class else somebody.float()
     known = torch.cat([known, (~somebody).to(known.dtype)], dim=-1)  # the last class is the background
     each = F.binary_cross_entropy_with_logits(output.logits.float(), known, reduction="none").sum(-1)
     wanted = encode(batch.box.gather(1, own.expand(-1, -1, 4)), output.boxes)[:, :, None]  # (B,M,1,4)

@@ -52,6 +52,7 @@ class Fold:
     tracker: str
     rendered: bool = False  # the ground truth is what pictures show: a held thing is carried
 
+    @lru_cache(maxsize=256)  # noqa: B019
     def data(self) -> MiniAva:
         """Composed if it is not in the cache."""
         if self.rendered:

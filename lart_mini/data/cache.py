@@ -34,12 +34,13 @@ def keep(paths: Sequence[Path], files: Sequence[str], compose: Callable[[dict[Pa
     new is whole. One process composes, others wait for it; what one that was killed left is removed.
     """
     with ExitStack() as locks:
-        for path in sorted(path for path in paths if not intact(path, files)):
+        missing = [path for path in paths if not intact(path, files)]
+        for path in sorted(missing):
             root = path.parent
             alone = locks.enter_context(locked(root, "data cache", f"{path.name}.lock", wait=True))
             for left in root.glob(f".composing-{path.name}-*") if alone else ():  # by one that was killed
                 _remove(left)
-        missing = [path for path in paths if not intact(path, files)]  # after the wait
+        missing = [path for path in missing if not intact(path, files)]  # after the wait
         made: dict[Path, Path] = {}
         try:
             for path in missing:

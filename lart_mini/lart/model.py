@@ -72,7 +72,14 @@ def pairs(attends: Tensor, attended: Tensor) -> Tensor:
 
 def rows(x: Tensor, index: Tensor) -> Tensor:
     """Of each sample the rows that index (B, L) names: x (B, N) or (B, N, W) -> (B, L) or (B, L, W)."""
-    return x.gather(1, index if x.ndim == 2 else index[..., None].expand(-1, -1, x.shape[-1]))
+    if x.ndim == 2:
+        return x.gather(1, index)
+    return x.flatten(0, 1).index_select(0, _in_batch(index, x.shape[1])).unflatten(0, index.shape)
+
+
+def _in_batch(index: Tensor, count: int) -> Tensor:
+    """Numbers (B·L,) in the whole batch's rows of the rows (B, L) of samples of `count` each."""
+    return (index + count * torch.arange(len(index), device=index.device)[:, None]).flatten()
 
 
 def token_likeness(states: Tensor, real: Tensor) -> Tensor:
@@ -107,7 +114,10 @@ class Plan:
             return x
         if self.real is not None:
             x = x.masked_fill(~self.real[..., None], 0)
-        return x.new_zeros(len(x), count, x.shape[-1]).scatter(1, self.tokens[..., None].expand_as(x), x)
+        zeros = x.new_zeros(len(x) * count, x.shape[-1])
+        return zeros.index_copy(0, _in_batch(self.tokens, count), x.flatten(0, 1)).unflatten(
+            0, (len(x), count)
+        )
 
 
 def pack(attends: Tensor, attended: Tensor) -> Plan:

@@ -138,7 +138,7 @@ MUTANTS = [
     Mutant(
         "codes of all classes are learnt, whoever does what",
         RECIPE,
-        "share = known / known.sum(-1, keepdim=True).clamp(min=1) if output.code.shape[2] > 1 else somebody.float()",
+        "share = known / known.sum(-1, keepdim=True).clamp(min=1) if by_class else somebody.float()",
         "share = somebody.float() / output.code.shape[2]",
         (f"{TESTS}boxes_by_class_are_learnt_by_those_who_do_it",),
     ),
