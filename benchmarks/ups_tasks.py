@@ -1,7 +1,7 @@
 """UPS on folds of takes: four tasks by one model or one each, with and without routes, beside baselines.
 
     python benchmarks/ups_tasks.py --folds 0 --systems baselines,shared     what is asked, run after run
-    python benchmarks/ups_tasks.py --json benchmarks/ups_tasks.json         what has run, as one table
+    python benchmarks/ups_tasks.py --folds 0 --json benchmarks/ups_tasks.json     what has run, as one table
     python benchmarks/ups_tasks.py --rotations 2 --runs runs/try --folds 0  tries it
 
 Each run is kept in a file of its own in `--runs`, and a training that is stopped goes on from its last state:
@@ -99,7 +99,7 @@ def main() -> None:
                     found = run(name, fold, Recipe(rotations=options.rotations, seed=seed), path)
                     path.write_text(json.dumps(found))
                     print(path, flush=True)
-    told = table(options.runs)
+    told = table(options.runs, list(map(int, options.folds.split(","))))
     text = LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(told, indent=1))
     print(text)
     if options.json:
@@ -217,9 +217,10 @@ def read(told: dict[str, Any]) -> Judged:
     return Judged(values, np.array(told["label"]), np.array(told["take"]))
 
 
-def table(folder: Path) -> dict[str, Any]:
-    """Scores with 95 % intervals over takes and seeds; differences on the folds that both have."""
+def table(folder: Path, folds: list[int]) -> dict[str, Any]:
+    """Scores on these folds with 95 % intervals over takes and seeds; differences on those that both have."""
     runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*-fold*-seed*.json"))]
+    runs = [one for one in runs if one["fold"] in folds]
     found: dict[str, dict[int, dict[int, Any]]] = {}  # system → seed → fold → question → what was answered
     for one in runs:
         for name, answered in one["answered"].items():
