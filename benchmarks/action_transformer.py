@@ -63,9 +63,6 @@ HEADS: dict[str, dict[str, Any]] = {
     "Action Transformer, no locations": {"location": 0},
     "Action Transformer, no augmentation": {"mirror": False, "shake": 0.0},
     "Action Transformer, R = 20, boxes by class": {"proposals": 20, "regression": "by class"},
-    "I3D head, R = 20": {"head": "I3D", "proposals": 20},
-    "Action Transformer, 1 head x 1 layer": {"heads": 1, "layers": 1},
-    "Action Transformer, 6 heads x 1 layer": {"heads": 6, "layers": 1},
 }
 OWN, OWN_20 = "own 20 boxes", "Action Transformer, R = 20"
 SKELETR, BOTH = "SkeleTR, Mix Pooling", "Action Transformer and SkeleTR"

@@ -219,6 +219,26 @@ def test_readme_states_what_ups_gave() -> None:
         assert [list(map(float, one)) for one in found] == wanted, name
 
 
+def test_readme_states_what_watching_a_place_gave() -> None:
+    """Numbers of the folds, with their intervals."""
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").replace("−", "-").split())
+    told = json.loads((ROOT / "benchmarks" / "action_transformer_folds.json").read_text(encoding="utf-8"))
+    ours = "Action Transformer"
+    value, low, high = told["mAP"][f"{ours}, true boxes"]["all"]
+    assert f"{value} mAP ({low}–{high}) on true boxes" in readme
+    for name, sentence in {
+        "linear, key frame": "{0} on the key frame (+{1}, {2} to {3})",
+        "linear, the clip": "{0} over the clip (+{1}, {2} to {3})",
+        "I3D head": "I3D head on the same maps {0} (+{1}, {2} to {3}: **not settled**)",
+    }.items():
+        level = told["mAP"][f"{name}, true boxes"]["all"][0]
+        less = told["difference"][f"{ours} - {name}, true boxes"]
+        assert sentence.format(level, *less) in readme, name
+    recall = told["networks"][ours]["recall at R = 20"]
+    assert f"Twenty of its own boxes find {recall:.0f} % of the people" in readme
+    assert recall > 90, "the gate"
+
+
 def test_readme_states_what_appearance_adds() -> None:
     """The table of gains over pose alone."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
