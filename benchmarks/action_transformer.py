@@ -142,9 +142,9 @@ class Part:
         """The table with this part's name before its videos'."""
         return table.with_columns(video=pl.lit(self.name) + pl.col("video"))
 
-    def rows(self, which: str, scores: np.ndarray) -> pl.DataFrame:
-        """AVA's rows of a set of boxes, with the takes."""
-        if which == OWN:
+    def rows(self, which: str, scores: np.ndarray | pl.DataFrame) -> pl.DataFrame:
+        """AVA's rows of a set of boxes, with the takes; a network's own boxes come as such rows."""
+        if isinstance(scores, pl.DataFrame):
             return self.named(scores)
         table = {"true boxes": self.own, "tracker's boxes": self.tracked}[which]
         table, nothing = table.select("video", "second", *CORNERS, "take"), np.zeros(len(table), np.int64)

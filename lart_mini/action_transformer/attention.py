@@ -1,4 +1,4 @@
-"""What is looked at, measured: a network's attention on what the renderer's ID masks say stands where.
+"""What is looked at, and what keys tell, measured on what the renderer's ID masks say stands where.
 
 The paper shows maps and says that they hone in on faces, hands and objects (section 5). In rendered scenes
 every pixel's owner is known, so the share of the attention that falls on each can be counted, and held
@@ -142,7 +142,7 @@ def _side(renderer: Renderer, cells: tuple[int, ...]) -> int:
 
 
 def owners(masks: Masks, cells: tuple[int, int], side: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Whose each cell is (H',W'), −1 where nobody covers half of it, and whether it shows his upper body."""
+    """Whose each cell is (H',W'), −1 where nobody covers half of it, and whether it shows the upper body."""
     high, wide = cells[0] * side - masks.person.shape[0], cells[1] * side - masks.person.shape[1]
     person, joint = (
         np.pad(one, ((0, high), (0, wide)), mode="edge").reshape(cells[0], side, cells[1], side)
@@ -204,9 +204,9 @@ def keys_tell(
         person, upper = (np.stack(part) for part in zip(*told, strict=True))  # (T',H',W')
         at = person >= 0
         slices = np.nonzero(at)[0]
+        read = [one.cpu().numpy()[at] for one in (*keys, cells)]
         ways = {"who": (person[at], slices), "what": (upper[at], person[at])}
         for way, (group, apart) in ways.items():
-            read = [one.cpu().numpy()[at] for one in (*keys, cells)]
             found[way].append([nearest_tells(one, group, apart) for one in read])
     shape = (model.config.layers, model.config.heads)
     answer: dict[str, dict[str, NDArray[np.float64]]] = {}

@@ -287,9 +287,8 @@ class ActionTransformer(nn.Module):
         classifies, regresses = self.tx or self.i3d, self.i3d or self.tx
         assert classifies is not None and regresses is not None
         self.score = nn.Linear(classifies.channels, config.classes + 1)
-        self.code = nn.Linear(
-            regresses.channels, 4 * (config.classes if config.regression == "by class" else 1)
-        )
+        codes = config.classes if config.regression == "by class" else 1
+        self.code = nn.Linear(regresses.channels, 4 * codes)
         nn.init.constant_(self.score.bias, RARE)
         nn.init.normal_(self.code.weight, std=0.01)
 

@@ -81,8 +81,8 @@ def loss(output: Output, batch: ClipBatch, weight: Tensor | None = None) -> Tens
     """Sigmoid cross-entropy of every class + smooth L1 of the box's code + the proposals' two (3.4, 3.5).
 
     The classes' is a sum over classes; it and the code's are means over people where boxes are given, else of
-    each clip's boxes and then over clips. Of codes by class, those of what a person does are
-    learnt, in the mean. `weight` (2,): of the whole batch, where `batch` is a part of it.
+    each clip's boxes and then over clips. Of codes by class, those of what a person does are learnt, in the
+    mean. `weight` (2,): of the whole batch, where `batch` is a part of it.
     """
     weight = (batch.weight() if weight is None else weight).clamp(min=1)
     assert batch.labels is not None
@@ -215,12 +215,12 @@ def detect(
         output = model.look(batch.video.to(model.device), None, proposals)
         boxes = decode(output.code, output.boxes[:, :, None])  # (B,N,1 or classes,4)
         scores = output.logits[..., :-1].sigmoid() * output.objectness[..., None]
+        count = scores.shape[-1]  # of classes; `told` says which of them each box is of
+        told = torch.eye(count) if boxes.shape[2] == count else torch.ones(1, count)
         for place, clip in enumerate(some):
             there = (output.objectness[place] > 0).nonzero()[:, 0]
             for column in range(boxes.shape[2]):
-                own = scores[place].clone()
-                if boxes.shape[2] > 1:  # of this class alone
-                    own[:, :column], own[:, column + 1 :] = 0, 0
+                own = scores[place] * told[column].to(scores)
                 rows = there[nms(boxes[place, there, column], own[there].amax(-1), SAME, proposals)]
                 parts[0].append(np.full(len(rows), number))
                 for part, one in zip(parts[1:3], (boxes[:, :, column], output.boxes), strict=True):

@@ -114,10 +114,9 @@ class Plan:
             return x
         if self.real is not None:
             x = x.masked_fill(~self.real[..., None], 0)
-        zeros = x.new_zeros(len(x) * count, x.shape[-1])
-        return zeros.index_copy(0, _in_batch(self.tokens, count), x.flatten(0, 1)).unflatten(
-            0, (len(x), count)
-        )
+        places = _in_batch(self.tokens, count)
+        whole = x.new_zeros(len(x) * count, x.shape[-1]).index_copy(0, places, x.flatten(0, 1))
+        return whole.unflatten(0, (len(x), count))
 
 
 def pack(attends: Tensor, attended: Tensor) -> Plan:
