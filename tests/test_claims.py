@@ -545,6 +545,14 @@ def test_every_question_compares_systems_that_it_has(name: str) -> None:
         assert any(one.shuffled for one in experiments)
 
 
+def test_help_names_every_question(capsys: pytest.CaptureFixture[str]) -> None:
+    """It cannot ask the questions themselves: reading them takes seconds of imports."""
+    with pytest.raises(SystemExit):
+        cli.main(["ablate", "--help"])
+    words = capsys.readouterr().out.replace("│", " ").replace(".", ",").split()
+    assert {f"{name}," for name in QUESTIONS} <= set(words)
+
+
 def test_hidden_systems_are_matched_in_steps() -> None:
     totals = {
         one.steps + one.pretrain_steps

@@ -136,7 +136,8 @@ def code_of(path: Path) -> str:
     return text
 
 
-PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+TREE = PACKAGE / "README.md"
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", TREE]
 USERS = [*NOTEBOOKS, *sorted((ROOT / "benchmarks").glob("*.py")), *PROSE]
 
 
@@ -172,7 +173,7 @@ def test_first_notebook_begins_with_few_imports() -> None:
 
 
 def drawn(block: str) -> str:
-    """README's tree as it should be: words and order as they stand in `block`, files and names as they are.
+    """The tree as it should be: words and order as they stand in `block`, files and names as they are.
 
     What is new comes last in its folder, with its docstring's first line, to be shortened by hand.
     """
@@ -206,9 +207,16 @@ def drawn(block: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_readme_lists_every_file_and_public_name() -> None:
-    found = BLOCK.search((ROOT / "README.md").read_text(encoding="utf-8"))
+def test_the_packages_readme_lists_every_file_and_public_name() -> None:
+    found = BLOCK.search(TREE.read_text(encoding="utf-8"))
     block = found[1] if found else ""
     expected = drawn(block)
-    assert block == expected, f"README's tree should be\n\n{expected}"
+    assert block == expected, f"the tree in lart_mini/README.md should be\n\n{expected}"
     assert max(map(len, block.splitlines())) <= 110
+
+
+def test_the_readme_lists_every_folder_in_the_same_words() -> None:
+    short, whole = (BLOCK.search(path.read_text(encoding="utf-8")) for path in (ROOT / "README.md", TREE))
+    assert short and whole
+    top = [line for line in whole[1].splitlines() if re.match(r"(  )?[a-z]", line)]
+    assert short[1].splitlines() == top

@@ -2,7 +2,7 @@
 
 What no training has touched must come out the same: counts, data, detections, the class prior, the trackers'
 scores. A convex fit may move its AP by a changed place or two. Trained rows may move by two points of mAP, as
-torch of another machine rounds otherwise; that is less than the effects the README speaks of.
+torch of another machine rounds otherwise; that is less than the effects that docs/results.md speaks of.
 """
 
 from __future__ import annotations
