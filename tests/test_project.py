@@ -197,13 +197,24 @@ def test_results_state_what_the_laptop_run_recorded() -> None:
         assert list(found.groups()) == [f"{100 * value:.1f}" for value in values], sentence
 
 
-def test_results_state_what_ups_gave() -> None:
-    """The table of the first fold: score by score, with the intervals that its file has."""
+UPS_SCORES = ("lifting: mpjpe", "action3d: top1", "action2d: top1", "early 20%: top1")
+
+
+def rows_of(first_cell: str) -> dict[str, list[list[float]]]:
+    """A table of the results, by its first cell: each row's [value, low, high], in order."""
     lines = RESULTS.read_text(encoding="utf-8").replace("−", "-").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
+    table = lines[start + 2 : lines.index("", start)]
+    cells = {line.split(" | ")[0].removeprefix("| "): line for line in table}
+    found = {name: re.findall(r"([-+]?[\d.]+) \(([-+]?[\d.]+)(?:–| … )([-+]?[\d.]+)\)", line)
+             for name, line in cells.items()}  # fmt: skip
+    return {name: [list(map(float, one)) for one in values] for name, values in found.items()}
+
+
+def test_results_state_what_ups_gave_on_the_first_fold() -> None:
     told = json.loads((ROOT / "benchmarks" / "ups_tasks.json").read_text(encoding="utf-8"))
     systems, less = told["systems"], told["differences"]
-    assert systems["shared"]["folds"] == [0], "more folds have run: take its table anew"
-    keys = ("lifting: mpjpe", "action3d: top1", "action2d: top1", "early 20%: top1")
+    assert systems["shared"]["folds"] == [0]
     simple = "ridge, window", "linear"
     rows = {
         "one UPS for all, no routes": systems["shared"],
@@ -221,11 +232,34 @@ def test_results_state_what_ups_gave() -> None:
         "routes by hand, less none": less["routes by hand - shared"],
         "a language model's words, less random ones": less["shared - random words"],
     }
-    for name, values in rows.items():
-        line = next(line for line in lines if line.startswith(f"| {name} |"))
-        found = re.findall(r"([-+]?[\d.]+) \(([-+]?[\d.]+)(?:–| … )([-+]?[\d.]+)\)", line)
-        wanted = [values[key] for key in keys if key in values]
-        assert [list(map(float, one)) for one in found] == wanted, name
+    wanted = {name: [values[key] for key in UPS_SCORES if key in values] for name, values in rows.items()}
+    assert rows_of("the first fold") == wanted
+
+
+def test_results_state_what_ups_gave_in_four_folds() -> None:
+    told = json.loads((ROOT / "benchmarks" / "ups_folds.json").read_text(encoding="utf-8"))
+    systems, less = told["systems"], told["differences"]
+    assert all(one["folds"] == [0, 1, 2, 3] for one in systems.values())
+    simple = "ridge, window", "linear"
+    rows = {
+        "one UPS for all, no routes": systems["shared"],
+        "lifting alone, as many steps of it": systems["lifting alone"],
+        "ridge of the window; linear models": systems[simple[0]] | systems[simple[1]],
+        "residual MLP (Martinez et al. 2017)": systems["residual MLP"],
+        "one for all, less ridge; less linear": less[f"shared - {simple[0]}"] | less[f"shared - {simple[1]}"],
+        "one for all, less the MLP": less["shared - residual MLP"],
+        "lifting alone, less ridge": less["lifting alone - ridge, window"],
+        "lifting alone, less the MLP": less["lifting alone - residual MLP"],
+        "one for all, less lifting alone": less["shared - lifting alone"],
+    }
+    wanted = {name: [values[key] for key in UPS_SCORES if key in values] for name, values in rows.items()}
+    assert rows_of("four folds") == wanted
+    over_linear = {key: one for key, one in less["shared - linear"].items() if ":" in key}
+    assert len(over_linear) == 14 and all(low > 0 for _, low, _ in over_linear.values()), (
+        "the gate of actions"
+    )
+    heading, ridge = systems["shared"]["lifting: heading"], less["shared - ridge, window"]["lifting: mpjpe"]
+    assert heading[2] < 10 and ridge[2] < 0, "the gates of lifting"
 
 
 def test_results_state_what_watching_a_place_gave() -> None:
@@ -264,6 +298,27 @@ def test_results_state_what_appearance_adds() -> None:
         wanted = [values[f"{group} - pose"] for group in ("carry/hold", "OM")]
         cells = [f"{value:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−") for value, low, high in wanted]
         assert re.findall(GAIN, line) == cells, name
+
+
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "data_samples", "lart_mini")),
+]
+
+
+@pytest.mark.parametrize("page", [*PAGES, RESULTS], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    """To a file of the tree, and to a heading of it."""
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http")]
+    for path, _, heading in (link.partition("#") for link in links):
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name}: {path}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in titles}, (
+                heading
+            )
 
 
 def test_every_test_file_is_in_one_part_of_make_test() -> None:
