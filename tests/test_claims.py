@@ -40,10 +40,12 @@ from lart_mini.claims.experiment import (
     run,
     trained,
 )
+from lart_mini.claims.fold_data import Fold, FoldBoxes
 from lart_mini.claims.question import MORE_SCENES, Comparison, Question, System
 from lart_mini.claims.questions import QUESTIONS
 from lart_mini.claims.runner import Kept, run_all
 from lart_mini.data.mini_ava import SIZES
+from lart_mini.evaluation.answers import read_answers
 from lart_mini.evaluation.ava_csv import CORNERS
 from lart_mini.evaluation.frame_map import FRAME, evaluate
 from lart_mini.evaluation.intervals import Estimate, draw
@@ -613,6 +615,30 @@ def test_a_question_is_asked_by_one_command(
     table = pl.read_parquet(out / "answers.parquet")
     again = table.filter(pl.col("system") == "linear")["command"][0]
     assert again == "lart-mini ablate plain --size smoke --folds 2 --seeds 2 --steps 2"
+
+
+def test_a_question_on_pictures_is_judged_by_what_they_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its ground truth is another, here by a row, than that of the question beside it in the same command."""
+    scored_of = Fold.scored
+
+    def scored(fold: Fold) -> FoldBoxes:
+        found = scored_of(fold)
+        return replace(found, groundtruth=found.groundtruth[1:]) if fold.rendered else found
+
+    monkeypatch.setattr(Fold, "scored", scored)
+    plain, drawn = ({name: System({"model": "linear", "looks": looks})}
+                    for name, looks in (("plain", ""), ("drawn", "unseen")))  # fmt: skip
+    for name, systems in {"plain": plain, "drawn": drawn, "mixed": plain | drawn}.items():
+        monkeypatch.setitem(QUESTIONS, name, Question(name, "nowhere", systems, ()))
+    monkeypatch.setattr(answering, "Experiment", lambda **given: replace(BASE, **given))
+    told = "--size smoke --folds 2 --seeds 1 --steps 2 --jobs 1 --out".split()
+    assert command(capsys, "ablate", "plain", "drawn", *told, tmp_path)[::2] == (0, "")
+    found = read_answers(tmp_path / "answers.parquet")
+    assert set(found["question"]) == {"plain", "drawn"} and (found["value"] > 0).any()
+    code, _, err = command(capsys, "ablate", "mixed", *told, tmp_path)
+    assert code == 2 and err.startswith("lart-mini: mixed: plain: expected the ground truth")
 
 
 @pytest.mark.parametrize(

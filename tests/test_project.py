@@ -300,6 +300,29 @@ def test_results_state_what_appearance_adds() -> None:
         assert re.findall(GAIN, line) == cells, name
 
 
+def test_results_state_what_appearance_adds_in_folds() -> None:
+    answers = read_answers(ROOT / "benchmarks" / "claims.parquet").filter(question="appearance")
+    undrawn = "pose and hands, held things undrawn (control)"
+    rows = {
+        "crops at the hands (ours), over pose": ("pose and hands", "pose"),
+        "the same with held things left undrawn (control), over pose": (undrawn, "pose"),
+        "hands drawn, over undrawn": ("pose and hands", undrawn),
+        "the box's RoI (the papers' pooling), over pose": ("pose and box", "pose"),
+    }
+    page = RESULTS.read_text(encoding="utf-8")
+    for name, (system, than) in rows.items():
+        own = answers.filter(system=system, than=than)
+        told = [
+            own.filter(scope=scope).row(0, named=True) for scope in ("carry/hold (an object)", "OM", "all")
+        ]
+        cells = ["{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**one).replace("-", "−") for one in told]
+        assert f"| {name} | {' | '.join(cells)} |" in page
+        settled = [
+            one["low"] > 0 for one in told[:2]
+        ]  # the gate: drawn there is a gain, undrawn there is none
+        assert settled == [system == "pose and hands"] * 2, name
+
+
 PAGES = [
     *ROOT.glob("*.md"),
     *(ROOT / folder / "README.md" for folder in ("benchmarks", "data_samples", "lart_mini")),

@@ -317,12 +317,14 @@ def ask(
     )
     out = out or Path("runs") / f"claims-{size}"
     kept = run_all(list(wanted), out, jobs, backend)
-    judges: dict[str, Judge] = {}
+    judges: dict[tuple[str, bool], Judge] = {}
     tables = []
     for name, question in questions.items():
-        if question.measure not in judges:
-            judges[question.measure] = JUDGES[question.measure](base, kept, seeds)
-        answers = list(judges[question.measure].answers(name, question))
+        kind = question.measure, question.rendered
+        if kind not in judges:
+            judged = replace(base, looks="unseen") if question.rendered else base
+            judges[kind] = JUDGES[question.measure](judged, kept, seeds)
+        answers = list(judges[kind].answers(name, question))
         options = f"--size {size} --folds {folds} --seeds {seeds} --steps {base.steps}"
         own = [kept[one] for one in question.experiments(base, seeds)]
         command = f"lart-mini ablate {name} {options}"

@@ -59,6 +59,11 @@ class Question:
     comparisons: tuple[Comparison, ...]
     measure: Literal["mAP", "accuracy"] = "mAP"  # accuracy: the share of pieces whose direction is told right
 
+    @property
+    def rendered(self) -> bool:
+        """Is it asked on rendered scenes, whose ground truth is what pictures show?"""
+        return any(system.changes.get("looks") for system in self.systems.values())
+
     def experiments(self, base: Experiment, seeds: int) -> Iterator[Experiment]:
         """Every run that the question needs, each once: all folds, all seeds."""
         wanted: dict[Experiment, None] = {}

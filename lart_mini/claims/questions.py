@@ -236,6 +236,12 @@ APPEARANCE = Question(
             "OM",
         ),
         Comparison(
+            "pose and hands, held things undrawn (control)",
+            "pose",
+            "undrawn, nothing is gained (control)",
+            "OM",
+        ),
+        Comparison(
             "pose and hands", "pose and hands, shuffled labels (control)", "it is the labels that are learnt"
         ),
     ),

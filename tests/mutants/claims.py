@@ -306,4 +306,11 @@ MUTANTS = [
         '"from scratch, no mask": {"steps": 1.0}',
         (f"{IN_CLAIMS}test_hidden_systems_are_matched_in_steps",),
     ),
+    Mutant(
+        "pictures are judged by the ground truth of what was composed",
+        ANSWERS,
+        'replace(base, looks="unseen") if question.rendered else base',
+        "base",
+        (f"{IN_CLAIMS}test_a_question_on_pictures_is_judged_by_what_they_show",),
+    ),
 ]
