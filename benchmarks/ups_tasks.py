@@ -1,7 +1,7 @@
 """UPS on folds of takes: four tasks by one model or one each, with and without routes, beside baselines.
 
     python benchmarks/ups_tasks.py --folds 0 --systems baselines,shared     what is asked, run after run
-    python benchmarks/ups_tasks.py --folds 0 --json benchmarks/ups_tasks.json     what has run, as one table
+    python benchmarks/ups_tasks.py --runs benchmarks/ups_runs --json FILE   what has run there, as a table
     python benchmarks/ups_tasks.py --rotations 2 --runs runs/try --folds 0  tries it
 
 Each run is kept in a file of its own in `--runs`, and a training that is stopped goes on from its last state:
@@ -12,6 +12,7 @@ core without routes and an hour with them, on a GPU some minutes. Folds as `lart
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import re
 import time
@@ -96,11 +97,12 @@ def main() -> None:
     for seed in map(int, options.seeds.split(",")):
         for fold in map(int, options.folds.split(",")):
             for name in filter(None, options.systems.split(",")):
-                path = options.runs / f"{name.replace(' ', '_')}-fold{fold}-seed{seed}.json"
-                if not path.exists():
+                path = options.runs / f"{name.replace(' ', '_')}-fold{fold}-seed{seed}"
+                kept_as = path.with_suffix(".json.gz")
+                if not kept_as.exists():
                     found = run(name, fold, Recipe(rotations=options.rotations, seed=seed), path)
-                    path.write_text(json.dumps(found))
-                    print(path, flush=True)
+                    kept_as.write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
+                    print(kept_as, flush=True)
     told = table(options.runs, list(map(int, options.folds.split(","))))
     text = LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(told, indent=1))
     print(text)
@@ -229,14 +231,29 @@ def read(told: dict[str, Any]) -> Judged:
     return Judged(values, np.array(told["label"]), np.array(told["take"]))
 
 
-def table(folder: Path, folds: list[int]) -> dict[str, Any]:
-    """Scores on these folds with 95 % intervals over takes and seeds; differences on those that both have."""
-    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*-fold*-seed*.json"))]
-    runs = [one for one in runs if one["fold"] in folds]
-    found: dict[str, dict[int, dict[int, Any]]] = {}  # system → seed → fold → question → what was answered
+Answered = dict[str, dict[int, dict[int, Any]]]  # system → seed → fold → question → what was answered
+
+
+def runs_of(folder: Path, folds: list[int]) -> list[dict[str, Any]]:
+    """What is kept of these folds' runs."""
+    paths = sorted(folder.glob("*-fold*-seed*.json.gz"))
+    runs = [json.loads(gzip.decompress(path.read_bytes())) for path in paths]
+    return [one for one in runs if one["fold"] in folds]
+
+
+def by_system(runs: list[dict[str, Any]]) -> Answered:
+    """What was answered in them."""
+    found: Answered = {}
     for one in runs:
         for name, answered in one["answered"].items():
             found.setdefault(name, {}).setdefault(one["seed"], {})[one["fold"]] = answered
+    return found
+
+
+def table(folder: Path, folds: list[int]) -> dict[str, Any]:
+    """Scores on these folds with 95 % intervals over takes and seeds; differences on those that both have."""
+    runs = runs_of(folder, folds)
+    found = by_system(runs)
     systems = {name: scores(by_seed) for name, by_seed in found.items()}
     pairs = {f"{one} - {other}": (one, other) for one, other in PAIRS if one in found and other in found}
     trained = {f"{next(iter(one['answered']))}, fold {one['fold']}, seed {one['seed']}": one for one in runs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -237,8 +238,13 @@ def test_results_state_what_ups_gave_on_the_first_fold() -> None:
 
 
 def test_results_state_what_ups_gave_in_four_folds() -> None:
-    told = json.loads((ROOT / "benchmarks" / "ups_folds.json").read_text(encoding="utf-8"))
+    folder = ROOT / "benchmarks"
+    told = json.loads((folder / "ups_folds.json").read_text(encoding="utf-8"))
     systems, less = told["systems"], told["differences"]
+    script = runpy.run_path(str(folder / "ups_tasks.py"))
+    found = script["by_system"](script["runs_of"](folder / "ups_runs", [0, 1, 2, 3]))
+    for one, other in (("lifting alone", "residual MLP"), ("shared", "lifting alone")):
+        assert script["scores"](found[one], found[other]) == less[f"{one} - {other}"], "of the answers kept"
     assert all(one["folds"] == [0, 1, 2, 3] for one in systems.values())
     simple = "ridge, window", "linear"
     rows = {
