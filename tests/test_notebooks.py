@@ -51,6 +51,7 @@ TOLERANCES = {
     "ups.floor_mm": FITTED,
     "ups.shipped.*": 0.5,  # millimetres, degrees, percent
     "ups.own_lifting_mm": 20.0,
+    "released.float16.*": 1e-5,  # largest errors of a rounding, 2e-4 to 6e-4: another processor rounds otherwise
     "released.base_mAP.*": TRAINED,
     "released.difference_mAP.*": TRAINED,
 }
