@@ -51,7 +51,7 @@ TOLERANCES = {
     "ups.floor_mm": FITTED,
     "ups.shipped.*": 0.5,  # millimetres, degrees, percent
     "ups.own_lifting_mm": 20.0,
-    "released.float16.*": 1e-5,  # largest errors of a rounding, 2e-4 to 6e-4: another processor rounds otherwise
+    "released.float16.*": 1e-5,  # a rounding's largest errors, 2e-4 to 6e-4; processors differ
     "released.base_mAP.*": TRAINED,
     "released.difference_mAP.*": TRAINED,
 }
