@@ -66,6 +66,7 @@ from lart_mini.ups import (
 )
 
 Found = tuple[dict[str, UPS], Any]  # models by task, and where routes led
+Answered = dict[str, dict[int, dict[int, Any]]]  # system → seed → fold → question → what was answered
 
 FOLDS = 4
 LIST = re.compile(r"\[([^\[\]{}]*)\]")  # is written in one line
@@ -142,20 +143,11 @@ def of_two(routes: Callable[[UPSConfig], tuple[int, ...]] | None = None) -> Call
     return partial(one_model, blocks=2, routes=given)
 
 
-def apart(learnt: Windows, recipe: Recipe, path: Path) -> Found:
-    """UPS_separate: four models, each with as many steps of its task as the one model took."""
-    found = separate(
-        UPSConfig.mini(words()), words(), learnt, recipe, "task", run_dir=path.with_suffix(".models")
-    )
+def apart(learnt: Windows, recipe: Recipe, path: Path, tasks: tuple[str, ...] = TASKS) -> Found:
+    """UPS_separate: a model for each of these tasks, with as many steps of it as the one model took."""
+    config, folder = UPSConfig.mini(words()), path.with_suffix(".models")
+    found = separate(config, words(), learnt, replace(recipe, tasks=tasks), "task", run_dir=folder)
     return found.models, None
-
-
-def lifting_alone(learnt: Windows, recipe: Recipe, path: Path) -> Found:
-    """One of the four of `apart`, for whom an hour a fold is too long."""
-    only = replace(recipe, tasks=("lifting",))
-    return separate(
-        UPSConfig.mini(words()), words(), learnt, only, "task", run_dir=path.with_suffix(".models")
-    ).models, None
 
 
 def further(learnt: Windows, recipe: Recipe, path: Path) -> Found:
@@ -173,7 +165,7 @@ SYSTEMS: dict[str, Callable[..., Found]] = {
     "random routes": of_two(partial(random_routes, seed=0)),
     "routes by hand": of_two(routes_by_hand),
     "separate": apart,
-    "lifting alone": lifting_alone,
+    "lifting alone": partial(apart, tasks=("lifting",)),  # for whom an hour a fold is too long
     "random words": partial(one_model, embedding="random"),
 }
 
@@ -229,9 +221,6 @@ def read(told: dict[str, Any]) -> Judged:
     """The way back."""
     values = {name: np.array(value, float) for name, value in told["values"].items()}
     return Judged(values, np.array(told["label"]), np.array(told["take"]))
-
-
-Answered = dict[str, dict[int, dict[int, Any]]]  # system → seed → fold → question → what was answered
 
 
 def runs_of(folder: Path, folds: list[int]) -> list[dict[str, Any]]:

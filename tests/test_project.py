@@ -212,20 +212,29 @@ def rows_of(first_cell: str) -> dict[str, list[list[float]]]:
     return {name: [list(map(float, one)) for one in values] for name, values in found.items()}
 
 
+def hold_ups_table(first_cell: str, told: dict, rows: dict[str, dict]) -> None:
+    """These rows, and those that both tables have, are the table's: score by score, with their intervals."""
+    systems, less = told["systems"], told["differences"]
+    simple = "ridge, window", "linear"
+    rows |= {
+        "one UPS for all, no routes": systems["shared"],
+        "ridge of the window; linear models": systems[simple[0]] | systems[simple[1]],
+        "residual MLP (Martinez et al. 2017)": systems["residual MLP"],
+        "one for all, less ridge; less linear": less[f"shared - {simple[0]}"] | less[f"shared - {simple[1]}"],
+    }
+    wanted = {name: [values[key] for key in UPS_SCORES if key in values] for name, values in rows.items()}
+    assert rows_of(first_cell) == wanted
+
+
 def test_results_state_what_ups_gave_on_the_first_fold() -> None:
     told = json.loads((ROOT / "benchmarks" / "ups_tasks.json").read_text(encoding="utf-8"))
     systems, less = told["systems"], told["differences"]
     assert systems["shared"]["folds"] == [0]
-    simple = "ridge, window", "linear"
     rows = {
-        "one UPS for all, no routes": systems["shared"],
         "four of them, one a task": systems["separate"],
         "one, routes learnt": systems["routed"],
         "one, routes by hand (2D input apart from 3D)": systems["routes by hand"],
         "one, random words": systems["random words"],
-        "ridge of the window; linear models": systems[simple[0]] | systems[simple[1]],
-        "residual MLP (Martinez et al. 2017)": systems["residual MLP"],
-        "one for all, less ridge; less linear": less[f"shared - {simple[0]}"] | less[f"shared - {simple[1]}"],
         "lifting alone, less the MLP": less["separate - residual MLP"],
         "one for all, less four": less["shared - separate"],
         "trained on for each task, less what it began from": less["fine-tuned - shared, on a CPU"],
@@ -233,8 +242,7 @@ def test_results_state_what_ups_gave_on_the_first_fold() -> None:
         "routes by hand, less none": less["routes by hand - shared"],
         "a language model's words, less random ones": less["shared - random words"],
     }
-    wanted = {name: [values[key] for key in UPS_SCORES if key in values] for name, values in rows.items()}
-    assert rows_of("the first fold") == wanted
+    hold_ups_table("the first fold", told, rows)
 
 
 def test_results_state_what_ups_gave_in_four_folds() -> None:
@@ -246,24 +254,16 @@ def test_results_state_what_ups_gave_in_four_folds() -> None:
     for one, other in (("lifting alone", "residual MLP"), ("shared", "lifting alone")):
         assert script["scores"](found[one], found[other]) == less[f"{one} - {other}"], "of the answers kept"
     assert all(one["folds"] == [0, 1, 2, 3] for one in systems.values())
-    simple = "ridge, window", "linear"
     rows = {
-        "one UPS for all, no routes": systems["shared"],
         "lifting alone, as many steps of it": systems["lifting alone"],
-        "ridge of the window; linear models": systems[simple[0]] | systems[simple[1]],
-        "residual MLP (Martinez et al. 2017)": systems["residual MLP"],
-        "one for all, less ridge; less linear": less[f"shared - {simple[0]}"] | less[f"shared - {simple[1]}"],
         "one for all, less the MLP": less["shared - residual MLP"],
         "lifting alone, less ridge": less["lifting alone - ridge, window"],
         "lifting alone, less the MLP": less["lifting alone - residual MLP"],
         "one for all, less lifting alone": less["shared - lifting alone"],
     }
-    wanted = {name: [values[key] for key in UPS_SCORES if key in values] for name, values in rows.items()}
-    assert rows_of("four folds") == wanted
-    over_linear = {key: one for key, one in less["shared - linear"].items() if ":" in key}
-    assert len(over_linear) == 14 and all(low > 0 for _, low, _ in over_linear.values()), (
-        "the gate of actions"
-    )
+    hold_ups_table("four folds", told, rows)
+    lows = [one[1] for key, one in less["shared - linear"].items() if ":" in key]
+    assert len(lows) == 14 and min(lows) > 0, "the gate of actions"
     heading, ridge = systems["shared"]["lifting: heading"], less["shared - ridge, window"]["lifting: mpjpe"]
     assert heading[2] < 10 and ridge[2] < 0, "the gates of lifting"
 
@@ -315,27 +315,21 @@ def test_results_state_what_appearance_adds_in_folds() -> None:
         "hands drawn, over undrawn": ("pose and hands", undrawn),
         "the box's RoI (the papers' pooling), over pose": ("pose and box", "pose"),
     }
-    page = RESULTS.read_text(encoding="utf-8")
+    page, scopes = RESULTS.read_text(encoding="utf-8"), ("carry/hold (an object)", "OM", "all")
     for name, (system, than) in rows.items():
         own = answers.filter(system=system, than=than)
-        told = [
-            own.filter(scope=scope).row(0, named=True) for scope in ("carry/hold (an object)", "OM", "all")
-        ]
+        told = [own.filter(scope=scope).row(0, named=True) for scope in scopes]
         cells = ["{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**one).replace("-", "−") for one in told]
         assert f"| {name} | {' | '.join(cells)} |" in page
-        settled = [
-            one["low"] > 0 for one in told[:2]
-        ]  # the gate: drawn there is a gain, undrawn there is none
+        settled = [one["low"] > 0 for one in told[:2]]  # drawn there is a gain, undrawn there is none
         assert settled == [system == "pose and hands"] * 2, name
 
 
-PAGES = [
-    *ROOT.glob("*.md"),
-    *(ROOT / folder / "README.md" for folder in ("benchmarks", "data_samples", "lart_mini")),
-]
+FOLDERS = ("benchmarks", "data_samples", "lart_mini")
+PAGES = [RESULTS, *ROOT.glob("*.md"), *(ROOT / folder / "README.md" for folder in FOLDERS)]
 
 
-@pytest.mark.parametrize("page", [*PAGES, RESULTS], ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     """To a file of the tree, and to a heading of it."""
     text = page.read_text(encoding="utf-8")
@@ -344,10 +338,8 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), f"{page.name}: {path}"
         if heading:
-            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-            assert heading in {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in titles}, (
-                heading
-            )
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8").lower(), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w\- ]", "", one).replace(" ", "-") for one in titles], heading
 
 
 def test_every_test_file_is_in_one_part_of_make_test() -> None:
