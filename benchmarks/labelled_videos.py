@@ -1,6 +1,6 @@
 """Videos with one label each: does attention between people tell more than single people do? Top-1, in folds.
 
-    python benchmarks/labelled_videos.py group --json benchmarks/group_activity.json
+    python benchmarks/labelled_videos.py group --folds 4 --json benchmarks/group_activity.json
     python benchmarks/labelled_videos.py video --folds 4 --json benchmarks/video_level.json
     python benchmarks/labelled_videos.py video --size smoke --epochs 2 --seeds 1       tries it
 
@@ -8,7 +8,8 @@ Who moves how is captured, who stands where is composed, nobody reacts to anybod
 12, 48; sequences of 8 frames, every fourth) learn with AdamW, half of the scenes mirrored; on the video level
 also LARTs with the class token before the blocks, and after them as in the released code. Linear models read
 the truth of all actors. Labels are shuffled for a control. With `--folds` every fold of takes is held out
-once, and their videos are judged together.
+once, and their videos are judged together. With `--runs` each training's answers are kept there, so that
+several processes (`--only`, `--of`) may share the work, and what is stopped goes on.
 """
 
 from __future__ import annotations
@@ -108,6 +109,17 @@ def systems(task: str, epochs: int) -> dict[str, Guess]:
     return found | {CONTROL: shuffled}
 
 
+def answered(guess: Guess, data: LabelledVideos, seed: int, path: Path | None) -> np.ndarray:
+    """The classes that a system names, or named before: then they lie in `path`."""
+    if path is not None and path.exists():
+        return np.array(json.loads(path.read_text()))
+    found = guess(data, data.labels("train"), seed)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found.tolist()))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=TASKS)
@@ -116,10 +128,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="+", metavar="SYSTEM", help="by the names that are printed")
+    parser.add_argument("--of", type=int, nargs="+", metavar="FOLD", help="train for these folds, no more")
+    parser.add_argument("--runs", type=Path, help="where each training's answers are kept")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     folds = [(k, options.folds) for k in range(options.folds)] or [None]
+    if options.of:
+        folds = [folds[fold] for fold in options.of]
     sets = [TASKS[options.task](options.size, fold=fold) for fold in folds]
     print(sets[0].title)
     truth = np.concatenate([one.labels("val") for one in sets])
@@ -129,8 +145,17 @@ def main() -> None:
     for name in compared if options.only is None else options.only:
         guess = compared[name]
         began, seeds = time.process_time(), range(options.seeds)
+        kept = partial(kept_in, options.runs, f"{options.task}-{options.size}-{options.epochs}-{name}")
         guesses = np.stack(
-            [np.concatenate([guess(d, d.labels("train"), seed) for d in sets]) for seed in seeds]
+            [
+                np.concatenate(
+                    [
+                        answered(guess, one, seed, kept(fold, seed))
+                        for fold, one in zip(folds, sets, strict=True)
+                    ]
+                )
+                for seed in seeds
+            ]
         )
         found[name] = accuracy(truth, guesses, takes, classes, draws)
         print(f"{name:48s} {told(found[name].estimate())} {time.process_time() - began:6.0f} s", flush=True)
@@ -144,6 +169,12 @@ def main() -> None:
         about |= {"scenes": len(truth), "classes": classes}
         percent = {name: [round(100 * x, 1) for x in (e.value, e.low, e.high)] for name, e in rows.items()}
         options.json.write_text(json.dumps(about | {"top-1, %": percent}, indent=1) + "\n")
+
+
+def kept_in(runs: Path | None, name: str, fold: tuple[int, int] | None, seed: int) -> Path | None:
+    """The file of a training's answers, or None where nothing is kept."""
+    part = "single" if fold is None else f"fold{fold[0]}of{fold[1]}"
+    return runs and runs / f"{name.replace(' ', '_')}-{part}-seed{seed}.json"
 
 
 def named(takes: list[tuple[str, ...]], fold: int, mixed: bool) -> list[tuple[str, ...]]:

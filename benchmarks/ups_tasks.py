@@ -81,6 +81,8 @@ PAIRS = (
     ("fine-tuned", "shared"), ("fine-tuned", "shared, on a CPU"),
     ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
     ("routes by hand", "shared"), ("routes by hand", "residual MLP"), ("shared", "random words"),
+    ("shared", "one layer"), ("shared", "five layers"), ("five blocks", "routed"),
+    ("five blocks", "shared"),
 )  # fmt: skip
 
 
@@ -167,6 +169,9 @@ SYSTEMS: dict[str, Callable[..., Found]] = {
     "separate": apart,
     "lifting alone": partial(apart, tasks=("lifting",)),  # for whom an hour a fold is too long
     "random words": partial(one_model, embedding="random"),
+    "one layer": partial(one_model, encoder_layers=1),
+    "five layers": partial(one_model, encoder_layers=5),
+    "five blocks": partial(one_model, blocks=5),
 }
 
 

@@ -295,7 +295,7 @@ def ablate(
         list[str],
         typer.Argument(
             help="ladder, inputs, direction, hidden, scenes, people, tracking, pose, pretraining, masking, "
-            "pooling, parts, skeletr, skeletr-parts, skeletr-joint, appearance."
+            "pooling, parts, skeletr, skeletr-parts, skeletr-steps, skeletr-joint, appearance."
         ),
     ],
     size: Annotated[str, typer.Option(help="mini_ava: smoke, laptop or gpu.")] = "laptop",

@@ -24,7 +24,7 @@ from lart_mini.data.folds import assign, rests_on
 from lart_mini.data.videos import PERFECT
 from lart_mini.evaluation.answers import ANSWERS, FAILS, HOLDS, NEVER, OPEN, read_answers
 from lart_mini.evaluation.ava_csv import CORNERS
-from lart_mini.evaluation.frame_map import FRAME
+from lart_mini.evaluation.frame_map import FRAME, evaluate
 from lart_mini.evaluation.intervals import MOST_SEEDS, Draws, Estimate, Resampled, draw, resample
 from lart_mini.evaluation.key_boxes import KeyBoxes, ava_rows
 from lart_mini.files import BadInput, atomic_path, whole_number
@@ -158,6 +158,12 @@ class Judge:
 
     def _by_seed(self, system: System) -> list[list[Scores]]:
         """Each seed's scores of each fold; of one seed where there is but one, or they are averaged."""
+        if system.best_of:
+            each = [self._by_seed(one) for one in system.best_of]
+            best = self.best(system)
+            return [
+                [each[number][seed][fold] for fold, number in enumerate(best)] for seed in range(self.seeds)
+            ]
         experiments = [system.experiment(replace(self.base, seed=seed)) for seed in range(self.seeds)]
         scores = [self._scores(system, seed) for seed in dict.fromkeys(one.seed for one in experiments)]
         if system.fused is not None:
@@ -170,6 +176,19 @@ class Judge:
         if system.averaged:
             return [[np.mean(of_fold, axis=0) for of_fold in zip(*scores, strict=True)]]
         return scores
+
+    def best(self, system: System) -> list[int]:
+        """For each fold, which of `best_of` has the best mAP, mean over seeds, on all others' boxes."""
+        found = np.zeros((self.base.folds, len(system.best_of)))
+        for number, one in enumerate(system.best_of):
+            boxes, of_seeds = self._boxes(one), self._by_seed(one)
+            for fold in range(self.base.folds):
+                others = ~pl.col("video").str.starts_with(f"{fold}/")
+                truth = self.groundtruth.filter(others)
+                tables = [_detections(boxes, scores).filter(others) for scores in of_seeds]
+                found[fold, number] = np.mean([evaluate(truth, table).mean_ap for table in tables])
+        best: list[int] = found.argmax(axis=1).tolist()
+        return best
 
     def _scores(self, system: System, seed: int) -> list[Scores]:
         """Scores (N, 60) of each fold."""

@@ -199,6 +199,51 @@ SKELETR_PARTS = Question(
         Comparison("SkeleTR, Mix Pooling", SKELETR_CONTROL, "it is the labels that are learnt"),
     ),
 )
+
+
+def _after(name: str, *steps: float) -> tuple[System, ...]:
+    return tuple(System({**_skeletr(name).changes, "steps": one * LONG}) for one in steps)
+
+
+STEPS_OF = {240: 0.5, 480: 1.0, 960: 2.0}  # at the laptop's size, in shares of LONG
+CHOSEN = "{}, steps chosen on the other folds"
+SKELETR_STEPS = Question(
+    "SkeleTR trained longer: is a plateau reached, and what is ahead there? (steps at the laptop's size)",
+    "SkeleTR 4.2, Tables 1 and 3",
+    {
+        f"{row}, {steps} steps": _after(name, share)[0]
+        for row, name in (("GCN alone", "GCN alone"), ("Mix Pooling", "mix"))
+        for steps, share in STEPS_OF.items()
+    }
+    | {
+        CHOSEN.format("GCN alone"): System(best_of=_after("GCN alone", *STEPS_OF.values())),
+        CHOSEN.format("Mix Pooling"): System(best_of=_after("mix", *STEPS_OF.values())),
+        SKELETR_CONTROL: System({**_skeletr("mix").changes, "shuffled": True}),
+    },
+    (
+        *(
+            Comparison(
+                CHOSEN.format("Mix Pooling"), CHOSEN.format("GCN alone"), "sequences see each other", *scope
+            )
+            for scope in (("all", 3.4), ("PI",))
+        ),
+        *(
+            Comparison(
+                f"Mix Pooling, {steps} steps",
+                f"GCN alone, {steps} steps",
+                f"sequences see each other, {steps} steps",
+                "all",
+            )
+            for steps in STEPS_OF
+        ),
+        *(
+            Comparison(f"{row}, {more} steps", f"{row}, {steps} steps", "twice the steps", "all")
+            for row in ("GCN alone", "Mix Pooling")
+            for steps, more in ((240, 480), (480, 960))
+        ),
+        Comparison("Mix Pooling, 480 steps", SKELETR_CONTROL, "it is the labels that are learnt"),
+    ),
+)
 SKELETR_JOINT = Question(
     "SkeleTR learns a second task beside (as many samples of each, and as many steps of detection)",
     "SkeleTR 3.4, Table 7",
@@ -374,6 +419,7 @@ QUESTIONS: dict[str, Question] = {
     ),
     "skeletr": SKELETR,
     "skeletr-parts": SKELETR_PARTS,
+    "skeletr-steps": SKELETR_STEPS,
     "skeletr-joint": SKELETR_JOINT,
     "appearance": APPEARANCE,
 }

@@ -32,6 +32,10 @@ class Batch(ABC):
     def tokens(self) -> Tensor:
         """How many tokens count for the speed of training: a number."""
 
+    def kind(self) -> int:
+        """What beside its sizes decides which kernels a step runs (graphs.py records each kind)."""
+        return 0
+
     def __len__(self) -> int:
         return len(next(iter(self.tensors().values())))
 

@@ -1,8 +1,8 @@
 """A step recorded as a CUDA graph: the GPU repeats it without being told every kernel anew by Python.
 
 A step of a small model is thousands of short kernels, and launching them takes longer than running them.
-Which kernels run depends on a batch's sizes alone, and batches come in few sizes (BucketSampler, a plan made
-ahead): so each size's step is recorded once. Recorded work may not wait for a value from the GPU.
+Which kernels run depends on a batch's sizes and kind alone, and batches come in few sizes (BucketSampler, a
+plan made ahead): so each size's step is recorded once. Recorded work may not wait for a value from the GPU.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def recorder() -> Recorder:
 
 
 class Replayed:
-    """`work(batch)`, recorded for each size of batch when that comes for the second time, and then played.
+    """`work(batch)`, recorded when a batch's size and kind come for the second time, and then played.
 
     The first time, which no recording could stand, makes what is made once: an optimizer's moments, compiled
     code. A batch is copied to where the recorded one lay; results are copies, too.
@@ -55,7 +55,8 @@ class Replayed:
 
     def __call__(self, batch: Batch) -> Results:
         tensors = batch.tensors()
-        size = tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors.items())
+        shapes = ((name, tensor.shape, tensor.dtype) for name, tensor in tensors.items())
+        size = (batch.kind(), *shapes)
         if size not in self.met:
             self.met.add(size)
             return self.work(batch)

@@ -30,7 +30,7 @@ class PoseBatch(Batch):
 
     pose: Tensor  # (B, N, J, 3), zero where not observed
     seen: Tensor  # (B, N) bool
-    task: Tensor  # (B,) place in TASKS, the same for all
+    task: Tensor  # (B,) place in TASKS, the same for all; stays on the CPU, where it chooses the way
     target: Tensor  # (B, K) words
     goal: Any = None  # (B, J, 3) the pose in metres, for networks without words; of lifting alone
 
@@ -41,6 +41,14 @@ class PoseBatch(Batch):
     def ignored(self) -> Self:
         """The same samples with weight 0."""
         return replace(self, target=torch.full_like(self.target, -1))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same samples on `device`, their task excepted: nobody has to wait to read it."""
+        return replace(super().to(device), task=self.task)
+
+    def kind(self) -> int:
+        """The task: another one is another start and, with routes, other blocks."""
+        return int(self.task[0])
 
     def tokens(self) -> Tensor:
         """Words."""
@@ -161,6 +169,8 @@ class Encoder(nn.Module):
 
     def routes(self) -> list[list[int]]:
         """The block that each task takes in each layer when it is not trained, M lists of L."""
+        if self.config.blocks == 1:
+            return [[0] * self.config.encoder_layers for _ in TASKS]
         if self.config.routes is None:
             return self.scores().argmax(-1).tolist()
         return np.reshape(self.config.routes, (len(TASKS), -1)).tolist()
@@ -256,7 +266,7 @@ class UPS(nn.Module):
     def forward(self, batch: PoseBatch) -> Tensor:
         """Teacher forcing: log-odds (B, K, V) of each word, told those of the target before it."""
         check_shape(batch.pose, self.config)
-        task = int(batch.task[0])
+        task = batch.kind()
         memory, mask = self.memory(batch.pose, batch.seen, task)
         first = self.start[task if self.config.told else 0].expand(len(batch), 1, -1)
         said = self.read(self.table[batch.target[:, :-1].clamp(min=0)])
