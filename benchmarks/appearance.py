@@ -1,12 +1,14 @@
 """Does appearance add to pose? Linear heads and LART on rendered scenes, intervals over takes.
 
     python benchmarks/appearance.py --json benchmarks/appearance.json
+    python benchmarks/appearance.py --folds 4 --json benchmarks/appearance_folds.json
     python benchmarks/appearance.py --size smoke --seeds 1 --epochs 2          tries it
 
 Both read the tracker's own tracks, of training takes; what is scored are other takes. `undrawn` are the same
 scenes and labels with held things and handled cartons left out of the picture: there the gain must vanish.
 How often a thing is held is our choice, and so is the size of the gain. Decays, weights and widths are chosen
-on folds of training takes.
+on folds of training takes. With `--folds` every fold of takes is held out once, and their boxes are judged
+together; LART with both in one vector is asked there by `lart-mini ablate appearance`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from lart_mini.appearance import (
 from lart_mini.baselines import fit_logistic
 from lart_mini.claims import POOLS, centred_scores, named
 from lart_mini.data import Rendered, rendered, with_takes
-from lart_mini.evaluation import KeyBoxes, Resampled, ava_rows, draw, key_boxes, resample
+from lart_mini.evaluation import Draws, KeyBoxes, Resampled, ava_rows, draw, key_boxes, resample
 from lart_mini.lart import (
     LART,
     StageConfig,
@@ -68,36 +70,46 @@ GROUPS = {"all": ava.EVALUATED, "carry/hold": (17,)} | {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="laptop")
+    parser.add_argument("--folds", type=int, default=0, help="of takes; 0: the single split")
     parser.add_argument("--epochs", type=int, default=8, help="of LART")
     parser.add_argument("--seeds", type=int, default=3, help="of LART")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="of LART alone, beside what --json holds")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = rendered(options.size)
-    learnt, held_out = Split(data, "ava-train"), Split(data, "ava-val")
-    draws = draw(held_out.groundtruth)
-    if options.only:
-        runs = of_lart(learnt, held_out, options.epochs, options.seeds, ["pose", *options.only])
-        told = json.loads(options.json.read_text())
-        told["LART, %"] |= report({n: held_out.resampled(own, draws) for n, own in runs.items()}, "LART")
-        options.json.write_text(json.dumps(told, indent=1) + "\n")
-        return
-    told = {"size": options.size, "epochs": options.epochs, "seeds": options.seeds}
-    told |= {"takes": len(draws.takes), "boxes": len(held_out.boxes.table)}
-    found, chosen = linear(learnt, held_out)
-    told["chosen"] = chosen
-    table = {name: held_out.resampled([scores], draws) for name, scores in found.items()}
-    told["linear, %"] = report(table, "linear heads")
-    runs = of_lart(learnt, held_out, options.epochs, options.seeds, list(OF_LART))
-    table = {name: held_out.resampled(own, draws) for name, own in runs.items()}
-    told["LART, %"] = report(table, "LART")
-    found_stacked, chosen_stacked = stacked_on_lart(learnt, held_out, runs["pose"], options.epochs)
-    told["chosen"] |= chosen_stacked
-    table = {"pose": table["pose"]} | {n: held_out.resampled(o, draws) for n, o in found_stacked.items()}
-    told["stacked on LART, %"] = report(table, "stacked on LART")
+    folds = [(k, options.folds) for k in range(options.folds)] or [None]
+    scored, told, found = Scored(), json.loads(options.json.read_text()) if options.only else {}, []
+    for fold in folds:
+        data = rendered(options.size, fold=fold)
+        learnt, held_out = Split(data, "ava-train"), Split(data, "ava-val")
+        scored.add(held_out)
+        if options.only:
+            rows = ["pose", *options.only]
+            found.append({"LART": of_lart(learnt, held_out, options.epochs, options.seeds, rows)})
+            continue
+        scores, chosen = answers(learnt, held_out, options, ["pose"] if fold else list(OF_LART))
+        found.append(scores)
+        told["chosen" if fold is None else f"chosen, fold {fold[0]}"] = chosen
+    draws = scored.draws()
+    about = {name: getattr(options, name) for name in ("size", "folds", "epochs", "seeds")}
+    about |= {"takes": len(draws.takes), "boxes": sum(len(one.table) for one in scored.boxes)}
+    told = told if options.only else about | told
+    for title, rows in found[0].items():
+        table = {row: scored.resampled([part[title][row] for part in found], draws) for row in rows}
+        told[f"{title}, %"] = told.get(f"{title}, %", {}) | report(table, title)
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def answers(
+    learnt: Split, held_out: Split, options: argparse.Namespace, rows: list[str]
+) -> tuple[dict[str, dict[str, list[Array]]], dict[str, list]]:
+    """Scores of the held-out boxes by title, row and seed, and what was chosen; `rows`: of LART."""
+    heads, chosen = linear(learnt, held_out)
+    runs = of_lart(learnt, held_out, options.epochs, options.seeds, rows)
+    stacked, chosen_stacked = stacked_on_lart(learnt, held_out, runs["pose"], options.epochs)
+    found = {"linear": {name: [own] for name, own in heads.items()}, "LART": runs}
+    return found | {"stacked on LART": {"pose": runs["pose"]} | stacked}, chosen | chosen_stacked
 
 
 def label(pooling: str, drawn: bool) -> str:
@@ -143,9 +155,31 @@ class Split:
         at = {pair: n for n, pair in enumerate(zip(looks.tracklet.tolist(), looks.t.tolist(), strict=True))}
         return looks.features(pooling)[[at[pair] for pair in self.pairs]]
 
-    def resampled(self, by_seed: list[Array], draws) -> Resampled:
-        """Scores (N,60) of each seed at the key boxes, judged."""
-        return resample(self.groundtruth, [ava_rows(self.boxes, scores) for scores in by_seed], draws)
+
+class Scored:
+    """The boxes that are scored and their ground truth, all folds' together, their videos named apart."""
+
+    def __init__(self) -> None:
+        self.truth: list[pl.DataFrame] = []
+        self.boxes: list[KeyBoxes] = []
+
+    def add(self, held_out: Split) -> None:
+        """Another fold's, or those of the single split."""
+        apart = pl.format("{}/{}", pl.lit(len(self.boxes)), pl.col("video"))
+        self.truth.append(held_out.groundtruth.with_columns(video=apart))
+        self.boxes.append(replace(held_out.boxes, table=held_out.boxes.table.with_columns(video=apart)))
+
+    def draws(self) -> Draws:
+        """Which takes are drawn how often, again and again."""
+        return draw(pl.concat(self.truth))
+
+    def resampled(self, by_fold: list[list[Array]], draws: Draws) -> Resampled:
+        """Scores (N,60) of each fold and seed at its boxes, judged together."""
+        tables = [
+            pl.concat([ava_rows(*one) for one in zip(self.boxes, of_seed, strict=True)])
+            for of_seed in zip(*by_fold, strict=True)
+        ]
+        return resample(pl.concat(self.truth), tables, draws)
 
 
 def moving_pose(tracklet: Tracklet, t: int) -> Array:
@@ -196,9 +230,10 @@ def linear(learnt: Split, held_out: Split) -> tuple[dict[str, Array], dict[str, 
 
 
 def reduced(learnt: Split, features: Array, others: Array, width: int) -> tuple[Array, Array]:
-    """Principal components, fitted on the boxes learnt from, of those and of the others."""
-    mean, matrix = principal_components(features[learnt.known], width)
-    return tuple(((rows - mean) @ matrix).astype(np.float32) for rows in (features[learnt.known], others))
+    """Principal components, fitted on the boxes learnt from, of those and the others; of few boxes fewer."""
+    known = features[learnt.known]
+    mean, matrix = principal_components(known, min(width, *known.shape))
+    return tuple(((rows - mean) @ matrix).astype(np.float32) for rows in (known, others))
 
 
 def logits(

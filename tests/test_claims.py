@@ -503,6 +503,21 @@ def test_answers_are_in_order_of_what_is_known(answers: list[Answer]) -> None:
     assert forth.value == pytest.approx(value["linear"] - value["prior"])
 
 
+def test_the_best_of_some_is_chosen_without_the_fold_that_it_is_for(
+    kept: dict[Experiment, Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Judge(BASE, kept, seeds=2, draws=50)
+    ((right, too),) = judge._by_seed(System({"model": "true labels"}))
+    ((low, lower),) = judge._by_seed(System({"model": "prior"}))
+    first, second = System({"steps": 1.0}), System({"steps": 2.0})
+    scored, of_itself = {1.0: [[right, lower]], 2.0: [[low, too]]}, judge._by_seed
+    monkeypatch.setattr(judge, "_by_seed", lambda one: scored.get(one.changes.get("steps")) or of_itself(one))
+    wanted = System(best_of=(first, second))
+    assert judge.best(wanted) == [1, 0], "each is right where nobody asks it"
+    ((one, other),) = judge._by_seed(wanted)
+    assert one is low and other is lower
+
+
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [(0.01, 0.1, HOLDS), (-0.1, -0.01, FAILS), (-0.01, 0.1, OPEN), (0.0, 0.1, OPEN)],

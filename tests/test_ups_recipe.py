@@ -14,6 +14,7 @@ import torch
 from lart_mini import cli
 from lart_mini.files import BadInput
 from lart_mini.training.checkpoints import save_checkpoint
+from lart_mini.training.graphs import Replayed
 from lart_mini.ups import baselines, recipe, scores, tasks
 from lart_mini.ups.config import UPSConfig
 from lart_mini.ups.human36m import (
@@ -25,6 +26,7 @@ from lart_mini.ups.human36m import (
     read_detections_2d,
     read_positions,
 )
+from lart_mini.ups.model import sentence_loss
 from lart_mini.ups.recipe import Recipe, Rotation, load_ups, new_model, save_ups
 from lart_mini.ups.vocabulary import TASKS, action_names, load_vocabulary
 
@@ -63,6 +65,28 @@ def test_tasks_take_turns_in_the_papers_order(source: tasks.Windows) -> None:
     assert not torch.equal(batches[0].pose, batches[4].pose)
     halves = [Rotation(SHORT, source, WORDS, rank=rank, world=2).batch(0) for rank in (0, 1)]
     assert torch.equal(torch.stack([halves[0].pose, halves[1].pose], 1).flatten(0, 1), batches[0].pose)
+
+
+@pytest.mark.parametrize("changes", [{"blocks": 1}, {}, {"routes": (0, 1, 0, 1)}])
+def test_a_step_waits_for_no_value(changes: dict[str, Any], source: tasks.Windows) -> None:
+    """On the meta device there are none: a GPU's step can be recorded, and Python need not wait for it."""
+    model, rotation = new_model(replace(TINY, **changes), WORDS).to("meta"), Rotation(SHORT, source, WORDS)
+    for batch in rotation.steps(0, 4, torch.device("meta")):
+        sentence_loss(model.train()(batch), batch, batch.weight()).backward()
+    assert model.start.grad is not None and model.start.grad.is_meta
+
+
+def test_each_task_is_recorded_by_itself(source: tasks.Windows) -> None:
+    recorded: list[int] = []
+
+    def record(work: Any) -> Any:
+        recorded.append(int(work()[0]))
+        return (lambda: None), (torch.tensor(recorded[-1]),)
+
+    replayed = Replayed(lambda batch: (torch.tensor(batch.kind()),), record)
+    batches = Rotation(replace(SHORT, rotations=3), source, WORDS).steps(0, 12, torch.device("cpu"))
+    assert [int(replayed(batch)[0]) for batch in batches] == [TASKS.index(task) for task in TASKS] * 3
+    assert recorded == [TASKS.index(task) for task in TASKS], "three of them have batches of one size"
 
 
 def test_training_repeats_itself_and_is_kept(source: tasks.Windows, tmp_path: Path) -> None:

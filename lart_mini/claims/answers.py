@@ -159,10 +159,9 @@ class Judge:
     def _by_seed(self, system: System) -> list[list[Scores]]:
         """Each seed's scores of each fold; of one seed where there is but one, or they are averaged."""
         if system.best_of:
-            each = [self._by_seed(one) for one in system.best_of]
-            best = self.best(system)
+            best, each = self.best(system), map(self._by_seed, system.best_of)
             return [
-                [each[number][seed][fold] for fold, number in enumerate(best)] for seed in range(self.seeds)
+                [own[number][fold] for fold, number in enumerate(best)] for own in zip(*each, strict=True)
             ]
         experiments = [system.experiment(replace(self.base, seed=seed)) for seed in range(self.seeds)]
         scores = [self._scores(system, seed) for seed in dict.fromkeys(one.seed for one in experiments)]

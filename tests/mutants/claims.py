@@ -313,4 +313,11 @@ MUTANTS = [
         "base",
         (f"{IN_CLAIMS}test_a_question_on_pictures_is_judged_by_what_they_show",),
     ),
+    Mutant(
+        "the best is chosen on the fold that it is for",
+        ANSWERS,
+        'others = ~pl.col("video").str.starts_with(f"{fold}/")',
+        'others = pl.col("video").str.starts_with(f"{fold}/")',
+        (f"{IN_CLAIMS}test_the_best_of_some_is_chosen_without_the_fold_that_it_is_for",),
+    ),
 ]

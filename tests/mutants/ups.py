@@ -79,6 +79,20 @@ MUTANTS = [
         (f"{TESTS}.py::test_checkpoint_carries_its_vocabulary",),
     ),
     Mutant(
+        "tasks of one size share a recorded step",
+        "lart_mini/training/graphs.py",
+        "size = (batch.kind(), *shapes)",
+        "size = (0, *shapes)",
+        (f"{TESTS}_recipe.py::test_each_task_is_recorded_by_itself",),
+    ),
+    Mutant(
+        "a GPU is waited for to tell the task",
+        "lart_mini/ups/model.py",
+        "return replace(super().to(device), task=self.task)",
+        "return super().to(device)",
+        (f"{TESTS}_recipe.py::test_a_step_waits_for_no_value",),
+    ),
+    Mutant(
         "weights of takes do not reach the classes",
         SCORES,
         "classes = [weights * (judged.label == label) for label in np.unique(judged.label)]",
