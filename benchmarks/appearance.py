@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from scipy.special import expit, logit
+from joblib import Parallel, delayed
+from scipy import special  # its functions cannot be sent to another process, it can
 
 from lart_mini import ava
 from lart_mini.appearance import (
@@ -34,7 +35,7 @@ from lart_mini.appearance import (
 from lart_mini.baselines import fit_logistic
 from lart_mini.claims import POOLS, centred_scores, named
 from lart_mini.data import Rendered, rendered, with_takes
-from lart_mini.evaluation import Draws, KeyBoxes, Resampled, ava_rows, draw, key_boxes, resample
+from lart_mini.evaluation import KeyBoxes, Resampled, ava_rows, draw, key_boxes, resample
 from lart_mini.lart import (
     LART,
     StageConfig,
@@ -50,6 +51,7 @@ from lart_mini.lart import (
 from lart_mini.tracklets import GROUND_TRUTH, Tracklet
 
 Array = np.ndarray
+Boxes = tuple[KeyBoxes, pl.DataFrame]  # that are scored, and their ground truth
 FOLDS, TRIED = 4, 60  # folds and iterations in which decays, shares and widths are chosen
 FRAMES = np.arange(-24, 25, 6)  # about the key frame, that the linear pose reads
 POSE = 256  # principal components of it
@@ -74,42 +76,44 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8, help="of LART")
     parser.add_argument("--seeds", type=int, default=3, help="of LART")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="of LART alone, beside what --json holds")
+    parser.add_argument("--jobs", type=int, default=1, help="folds side by side, one thread each")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     folds = [(k, options.folds) for k in range(options.folds)] or [None]
-    scored, told, found = Scored(), json.loads(options.json.read_text()) if options.only else {}, []
-    for fold in folds:
-        data = rendered(options.size, fold=fold)
-        learnt, held_out = Split(data, "ava-train"), Split(data, "ava-val")
-        scored.add(held_out)
-        if options.only:
-            rows = ["pose", *options.only]
-            found.append({"LART": of_lart(learnt, held_out, options.epochs, options.seeds, rows)})
-            continue
-        scores, chosen = answers(learnt, held_out, options, ["pose"] if fold else list(OF_LART))
-        found.append(scores)
-        told["chosen" if fold is None else f"chosen, fold {fold[0]}"] = chosen
-    draws = scored.draws()
-    about = {name: getattr(options, name) for name in ("size", "folds", "epochs", "seeds")}
-    about |= {"takes": len(draws.takes), "boxes": sum(len(one.table) for one in scored.boxes)}
-    told = told if options.only else about | told
-    for title, rows in found[0].items():
-        table = {row: scored.resampled([part[title][row] for part in found], draws) for row in rows}
+    parts = Parallel(options.jobs)(delayed(of_fold)(options, fold) for fold in folds)
+    scored = Scored([boxes for boxes, *_ in parts])
+    told = {name: getattr(options, name) for name in ("size", "folds", "epochs", "seeds")}
+    told |= {"takes": len(scored.draws.takes), "boxes": sum(len(one.table) for one in scored.boxes)}
+    if options.only:
+        told = json.loads(options.json.read_text())
+    for fold, (_, _, chosen) in zip(folds, parts, strict=True):
+        told |= {"chosen" if fold is None else f"chosen, fold {fold[0]}": chosen} if chosen else {}
+    for title, rows in parts[0][1].items():
+        table = {row: scored.resampled([found[title][row] for _, found, _ in parts]) for row in rows}
         told[f"{title}, %"] = told.get(f"{title}, %", {}) | report(table, title)
     if options.json:
         options.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
-def answers(
-    learnt: Split, held_out: Split, options: argparse.Namespace, rows: list[str]
-) -> tuple[dict[str, dict[str, list[Array]]], dict[str, list]]:
-    """Scores of the held-out boxes by title, row and seed, and what was chosen; `rows`: of LART."""
+Found = dict[str, dict[str, list[Array]]]  # title → row → scores (N,60) by seed
+
+
+def of_fold(
+    options: argparse.Namespace, fold: tuple[int, int] | None
+) -> tuple[Boxes, Found, dict[str, list]]:
+    """The boxes of a fold (None: the single split), what is said of them, and what was chosen for it."""
+    torch.set_num_threads(1)
+    data = rendered(options.size, fold=fold)
+    learnt, held_out = Split(data, "ava-train"), Split(data, "ava-val")
+    asked = (learnt, held_out, options.epochs, options.seeds)
+    if options.only:
+        return held_out.judged, {"LART": of_lart(*asked, ["pose", *options.only])}, {}
     heads, chosen = linear(learnt, held_out)
-    runs = of_lart(learnt, held_out, options.epochs, options.seeds, rows)
+    runs = of_lart(*asked, ["pose"] if fold else list(OF_LART))
     stacked, chosen_stacked = stacked_on_lart(learnt, held_out, runs["pose"], options.epochs)
     found = {"linear": {name: [own] for name, own in heads.items()}, "LART": runs}
-    return found | {"stacked on LART": {"pose": runs["pose"]} | stacked}, chosen | chosen_stacked
+    found["stacked on LART"] = {"pose": runs["pose"]} | stacked
+    return held_out.judged, found, chosen | chosen_stacked
 
 
 def label(pooling: str, drawn: bool) -> str:
@@ -149,6 +153,11 @@ class Split:
         self.known = told & self.boxes.table["take"].is_not_null().to_numpy()
         self.pose = np.stack([moving_pose(self.tracklets[i], t) for i, t in self.pairs])
 
+    @property
+    def judged(self) -> Boxes:
+        """The boxes that are scored, and their ground truth."""
+        return self.boxes, self.groundtruth
+
     def seen(self, pooling: str, drawn: bool) -> Array:
         """Features (N,F) of a pooling at the key boxes."""
         looks = self.looks[drawn]
@@ -157,29 +166,26 @@ class Split:
 
 
 class Scored:
-    """The boxes that are scored and their ground truth, all folds' together, their videos named apart."""
+    """The boxes of all folds together, whose videos are named apart, and the draws over their takes."""
 
-    def __init__(self) -> None:
-        self.truth: list[pl.DataFrame] = []
-        self.boxes: list[KeyBoxes] = []
+    def __init__(self, parts: list[Boxes]) -> None:
+        apart = [pl.format("{}/{}", pl.lit(fold), pl.col("video")) for fold in range(len(parts))]
+        self.truth = pl.concat(
+            truth.with_columns(video=own) for own, (_, truth) in zip(apart, parts, strict=True)
+        )
+        self.boxes = [
+            replace(boxes, table=boxes.table.with_columns(video=own))
+            for own, (boxes, _) in zip(apart, parts, strict=True)
+        ]
+        self.draws = draw(self.truth)
 
-    def add(self, held_out: Split) -> None:
-        """Another fold's, or those of the single split."""
-        apart = pl.format("{}/{}", pl.lit(len(self.boxes)), pl.col("video"))
-        self.truth.append(held_out.groundtruth.with_columns(video=apart))
-        self.boxes.append(replace(held_out.boxes, table=held_out.boxes.table.with_columns(video=apart)))
-
-    def draws(self) -> Draws:
-        """Which takes are drawn how often, again and again."""
-        return draw(pl.concat(self.truth))
-
-    def resampled(self, by_fold: list[list[Array]], draws: Draws) -> Resampled:
+    def resampled(self, by_fold: list[list[Array]]) -> Resampled:
         """Scores (N,60) of each fold and seed at its boxes, judged together."""
         tables = [
             pl.concat([ava_rows(*one) for one in zip(self.boxes, of_seed, strict=True)])
             for of_seed in zip(*by_fold, strict=True)
         ]
-        return resample(pl.concat(self.truth), tables, draws)
+        return resample(self.truth, tables, self.draws)
 
 
 def moving_pose(tracklet: Tracklet, t: int) -> Array:
@@ -226,7 +232,7 @@ def linear(learnt: Split, held_out: Split) -> tuple[dict[str, Array], dict[str, 
         best, width, share = max((judged(both[0], labels, folds, decay), *key) for key, both in joint.items())
         found[f"{name}, joint"] = logits(*joint[width, share], labels, decay)
         chosen[f"{name}, joint"] = [width, share, round(best, 4)]
-    return {name: expit(own) for name, own in found.items()}, chosen
+    return {name: special.expit(own) for name, own in found.items()}, chosen
 
 
 def reduced(learnt: Split, features: Array, others: Array, width: int) -> tuple[Array, Array]:
@@ -372,7 +378,7 @@ def stacked_on_lart(
         )
         chosen[f"{name}, stacked on LART"] = [width, decay, round(best, 4)]
         found[name] = [
-            expit(logits_of(own) + logits(*parts[width], labels, decay, offset))
+            special.expit(logits_of(own) + logits(*parts[width], labels, decay, offset))
             for own, offset in zip(pose, unseen, strict=True)
         ]
     return found, chosen
@@ -380,7 +386,7 @@ def stacked_on_lart(
 
 def logits_of(scores: Array) -> Array:
     """Of scores in 0-1, which rounding may have put at an end."""
-    return logit(scores.clip(1e-6, 1 - 1e-6))
+    return special.logit(scores.clip(1e-6, 1 - 1e-6))
 
 
 if __name__ == "__main__":

@@ -208,7 +208,7 @@ def _after(name: str, shares: tuple[float, ...] = (1.0, 2.0)) -> tuple[System, .
 
 CHOSEN, GCN_CONTROL = "{}, steps chosen on the other folds", "GCN alone, shuffled labels (control)"
 SKELETR_STEPS = Question(
-    "SkeleTR trained twice as long: is a plateau reached, and who is ahead there? (steps at the laptop's size)",
+    "SkeleTR trained twice as long: is a plateau reached, who is ahead there? (steps at the laptop's size)",
     "SkeleTR 4.2, Tables 1 and 3",
     {
         **dict(zip(("GCN alone, 480 steps", "GCN alone, 960 steps"), _after("GCN alone"), strict=True)),
