@@ -512,8 +512,8 @@ def test_the_best_of_some_is_chosen_without_the_fold_that_it_is_for(
     first, second = System({"steps": 1.0}), System({"steps": 2.0})
     scored, of_itself = {1.0: [[right, lower]], 2.0: [[low, too]]}, judge._by_seed
     monkeypatch.setattr(judge, "_by_seed", lambda one: scored.get(one.changes.get("steps")) or of_itself(one))
-    wanted = System(best_of=(first, second))
-    assert judge.best(wanted) == [1, 0], "each is right where nobody asks it"
+    wanted = System(best_of={"first": first, "second": second})
+    assert judge.best(wanted) == ["second", "first"], "each is right where nobody asks it"
     ((one, other),) = judge._by_seed(wanted)
     assert one is low and other is lower
 

@@ -159,10 +159,10 @@ class Judge:
     def _by_seed(self, system: System) -> list[list[Scores]]:
         """Each seed's scores of each fold; of one seed where there is but one, or they are averaged."""
         if system.best_of:
-            best, each = self.best(system), map(self._by_seed, system.best_of)
-            return [
-                [own[number][fold] for fold, number in enumerate(best)] for own in zip(*each, strict=True)
-            ]
+            each = {name: self._by_seed(one) for name, one in system.best_of.items()}
+            best = self.best(system)
+            seeds = range(len(each[best[0]]))
+            return [[each[name][seed][fold] for fold, name in enumerate(best)] for seed in seeds]
         experiments = [system.experiment(replace(self.base, seed=seed)) for seed in range(self.seeds)]
         scores = [self._scores(system, seed) for seed in dict.fromkeys(one.seed for one in experiments)]
         if system.fused is not None:
@@ -176,18 +176,18 @@ class Judge:
             return [[np.mean(of_fold, axis=0) for of_fold in zip(*scores, strict=True)]]
         return scores
 
-    def best(self, system: System) -> list[int]:
+    def best(self, system: System) -> list[str]:
         """For each fold, which of `best_of` has the best mAP, mean over seeds, on all others' boxes."""
         found = np.zeros((self.base.folds, len(system.best_of)))
-        for number, one in enumerate(system.best_of):
+        for number, one in enumerate(system.best_of.values()):
             boxes, of_seeds = self._boxes(one), self._by_seed(one)
             for fold in range(self.base.folds):
                 others = ~pl.col("video").str.starts_with(f"{fold}/")
                 truth = self.groundtruth.filter(others)
                 tables = [_detections(boxes, scores).filter(others) for scores in of_seeds]
                 found[fold, number] = np.mean([evaluate(truth, table).mean_ap for table in tables])
-        best: list[int] = found.argmax(axis=1).tolist()
-        return best
+        names = list(system.best_of)
+        return [names[number] for number in found.argmax(axis=1)]
 
     def _scores(self, system: System, seed: int) -> list[Scores]:
         """Scores (N, 60) of each fold."""
@@ -348,5 +348,8 @@ def ask(
         command = f"lart-mini ablate {name} {options}"
         tables.append(table_of(answers, command, ", ".join(commits(own)), data_digest(own)))
         yield text(name, question, answers) + "\n"
+        for row, system in question.systems.items():
+            if system.best_of:
+                yield f"{row}: {'; '.join(judges[kind].best(system))}"
     write(pl.concat(tables), out / "answers.parquet")
     yield f"{len(wanted)} runs of commits {', '.join(commits(kept.values()))}: {out / 'answers.parquet'}"

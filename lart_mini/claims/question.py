@@ -23,7 +23,7 @@ class System:
     averaged: bool = False  # the seeds' scores are averaged, and judged as one system
     fused: System | None = None  # late fusion: another system's scores are added, seed by seed
     weights: tuple[float, float] = (1.0, 1.0)  # of its own scores and the other's
-    best_of: tuple[System, ...] = ()  # in each fold the one that is best in all others
+    best_of: Mapping[str, System] = field(default_factory=dict)  # in each fold the best one of all others
 
     def experiment(self, base: Experiment) -> Experiment:
         """The base with the changes; steps are given as shares of the base's, scenes as a share of all."""
@@ -68,7 +68,7 @@ class Question:
     def experiments(self, base: Experiment, seeds: int) -> Iterator[Experiment]:
         """Every run that the question needs, each once: all folds, all seeds."""
         wanted: dict[Experiment, None] = {}
-        rows = [part for row in self.systems.values() for part in (row.best_of or (row, row.fused))]
+        rows = [part for row in self.systems.values() for part in (row.best_of.values() or (row, row.fused))]
         for system in filter(None, rows):
             for fold in range(base.folds):
                 for seed in range(seeds):
