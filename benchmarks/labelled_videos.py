@@ -1,6 +1,6 @@
 """Videos with one label each: does attention between people tell more than single people do? Top-1, in folds.
 
-    python benchmarks/labelled_videos.py group --folds 4 --json benchmarks/group_activity.json
+    python benchmarks/labelled_videos.py group --json benchmarks/group_activity.json
     python benchmarks/labelled_videos.py video --folds 4 --json benchmarks/video_level.json
     python benchmarks/labelled_videos.py video --size smoke --epochs 2 --seeds 1       tries it
 
