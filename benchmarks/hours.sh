@@ -20,10 +20,10 @@ systems="baselines,shared,lifting alone,separate,routed,routes by hand,random ro
 $python benchmarks/ups_tasks.py --systems "$systems,one layer,five layers,five blocks,fine-tuned" \
     --folds "$of_folds" --seeds "$of_seeds" --rotations $rotations --jobs "$jobs" \
     --runs "$out/ups" --json "$out/ups_folds.json" >"$out/ups.txt"
-$python benchmarks/labelled_videos.py group --size "$size" --folds $folds --seeds $seeds --epochs $((epochs + epochs / 3)) \
-    --runs "$out/group" --json "$out/group_activity.json" >"$out/group.txt"
-$python benchmarks/action_transformer.py --size "$size" --folds $folds --seeds $((2 * seeds - 1)) --epochs $epochs \
-    --runs "$out/action_transformer" --json "$out/action_transformer.json" >"$out/action_transformer.txt"
+$python benchmarks/labelled_videos.py group --size "$size" --folds $folds --seeds $seeds \
+    --epochs $((epochs + epochs / 3)) --runs "$out/group" --json "$out/group_activity.json" >"$out/group.txt"
+$python benchmarks/action_transformer.py --size "$size" --folds $folds --seeds $((2 * seeds - 1)) \
+    --epochs $epochs --runs "$out/action_transformer" --json "$out/action_transformer.json" >"$out/action_transformer.txt"
 $python benchmarks/appearance.py --size "$size" --folds $folds --seeds $((2 * seeds - 1)) \
     --json "$out/appearance.json" >"$out/appearance.txt"
 ls "$out"

@@ -288,22 +288,32 @@ def test_results_state_what_watching_a_place_gave() -> None:
     assert recall > 90, "the gate"
 
 
-def test_results_state_what_appearance_adds() -> None:
-    """The table of gains over pose alone."""
+def test_results_state_what_appearance_adds_in_heads() -> None:
+    """The table of gains over pose alone in linear heads and stacked on LART, and the gate."""
     lines = RESULTS.read_text(encoding="utf-8").splitlines()
-    told = json.loads((ROOT / "benchmarks" / "appearance.json").read_text(encoding="utf-8"))
+    told = json.loads((ROOT / "benchmarks" / "appearance_folds.json").read_text(encoding="utf-8"))
+    heads, stacked, groups = told["linear, %"], told["stacked on LART, %"], ("carry/hold", "OM", "all")
     rows = {
-        "LART, crops at the hands (ours) stacked": told["stacked on LART, %"]["pose + hands"],
-        "the same, held things left undrawn (control)": told["stacked on LART, %"]["pose + hands, undrawn"],
-        "LART, the box's RoI (the papers' pooling) stacked": told["stacked on LART, %"]["pose + box"],
-        "LART, hands in one vector with pose (the paper's way)": told["LART, %"]["pose + hands"],
-        "linear heads, hands stacked": told["linear, %"]["pose + hands, stacked"],
+        "linear heads, one on pose and hands": heads["pose + hands, joint"],
+        "linear heads, hands stacked": heads["pose + hands, stacked"],
+        "the same, held things left undrawn (control)": heads["pose + hands, undrawn, stacked"],
+        "linear heads, the box's RoI (the papers' pooling) stacked": heads["pose + box, stacked"],
+        "LART, crops at the hands (ours) stacked": stacked["pose + hands"],
+        "LART, held things left undrawn (control)": stacked["pose + hands, undrawn"],
+        "LART, the box's RoI (the papers' pooling) stacked": stacked["pose + box"],
     }
     for name, values in rows.items():
         line = next(line for line in lines if line.startswith(f"| {name} |"))
-        wanted = [values[f"{group} - pose"] for group in ("carry/hold", "OM")]
+        wanted = [values[f"{group} - pose"] for group in groups]
         cells = [f"{value:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−") for value, low, high in wanted]
         assert re.findall(GAIN, line) == cells, name
+        if name.startswith("linear heads") and "hands" in name:
+            assert min(low for _, low, _ in wanted[:2]) > 0, "the gate"
+        if "undrawn" in name:
+            assert max(low for _, low, _ in wanted[:2]) < 0, "the control"
+    for system in ("hands", "pose"):
+        for group in ("carry/hold", "all"):
+            assert "{} ({}–{})".format(*heads[system][group]) in " ".join(lines), (system, group)
 
 
 def test_results_state_what_appearance_adds_in_folds() -> None:
