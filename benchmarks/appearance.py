@@ -82,10 +82,11 @@ def main() -> None:
     folds = [(k, options.folds) for k in range(options.folds)] or [None]
     parts = Parallel(options.jobs)(delayed(of_fold)(options, fold) for fold in folds)
     scored = Scored([boxes for boxes, *_ in parts])
-    told = {name: getattr(options, name) for name in ("size", "folds", "epochs", "seeds")}
-    told |= {"takes": len(scored.draws.takes), "boxes": sum(len(one.table) for one in scored.boxes)}
     if options.only:
         told = json.loads(options.json.read_text())
+    else:
+        told = {name: getattr(options, name) for name in ("size", "folds", "epochs", "seeds")}
+        told |= {"takes": len(scored.draws.takes), "boxes": sum(len(one.table) for one in scored.boxes)}
     for fold, (_, _, chosen) in zip(folds, parts, strict=True):
         told |= {"chosen" if fold is None else f"chosen, fold {fold[0]}": chosen} if chosen else {}
     for title, rows in parts[0][1].items():

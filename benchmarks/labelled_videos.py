@@ -9,7 +9,7 @@ Who moves how is captured, who stands where is composed, nobody reacts to anybod
 also LARTs with the class token before the blocks, and after them as in the released code. Linear models read
 the truth of all actors. Labels are shuffled for a control. With `--folds` every fold of takes is held out
 once, and their videos are judged together. With `--runs` each training's answers are kept there, so that
-several processes (`--only`, `--of`) may share the work, and what is stopped goes on.
+several processes (`--only`) may share the work, and what is stopped goes on.
 """
 
 from __future__ import annotations
@@ -110,12 +110,11 @@ def systems(task: str, epochs: int) -> dict[str, Guess]:
 
 
 def answered(guess: Guess, data: LabelledVideos, seed: int, path: Path | None) -> np.ndarray:
-    """The classes that a system names, or named before: then they lie in `path`."""
+    """The classes that a system names; where `path` holds them from before, those."""
     if path is not None and path.exists():
         return np.array(json.loads(path.read_text()))
     found = guess(data, data.labels("train"), seed)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found.tolist()))
     return found
 
@@ -128,14 +127,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="+", metavar="SYSTEM", help="by the names that are printed")
-    parser.add_argument("--of", type=int, nargs="+", metavar="FOLD", help="train for these folds, no more")
     parser.add_argument("--runs", type=Path, help="where each training's answers are kept")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.runs:
+        options.runs.mkdir(parents=True, exist_ok=True)
     folds = [(k, options.folds) for k in range(options.folds)] or [None]
-    if options.of:
-        folds = [folds[fold] for fold in options.of]
     sets = [TASKS[options.task](options.size, fold=fold) for fold in folds]
     print(sets[0].title)
     truth = np.concatenate([one.labels("val") for one in sets])
@@ -145,13 +143,13 @@ def main() -> None:
     for name in compared if options.only is None else options.only:
         guess = compared[name]
         began, seeds = time.process_time(), range(options.seeds)
-        kept = partial(kept_in, options.runs, f"{options.task}-{options.size}-{options.epochs}-{name}")
+        files = options.runs and f"{options.task}-{options.size}-{options.folds}-{options.epochs}-{name}"
         guesses = np.stack(
             [
                 np.concatenate(
                     [
-                        answered(guess, one, seed, kept(fold, seed))
-                        for fold, one in zip(folds, sets, strict=True)
+                        answered(guess, one, seed, files and options.runs / f"{files}-{fold}-{seed}.json")
+                        for fold, one in enumerate(sets)
                     ]
                 )
                 for seed in seeds
@@ -169,12 +167,6 @@ def main() -> None:
         about |= {"scenes": len(truth), "classes": classes}
         percent = {name: [round(100 * x, 1) for x in (e.value, e.low, e.high)] for name, e in rows.items()}
         options.json.write_text(json.dumps(about | {"top-1, %": percent}, indent=1) + "\n")
-
-
-def kept_in(runs: Path | None, name: str, fold: tuple[int, int] | None, seed: int) -> Path | None:
-    """The file of a training's answers, or None where nothing is kept."""
-    part = "single" if fold is None else f"fold{fold[0]}of{fold[1]}"
-    return runs and runs / f"{name.replace(' ', '_')}-{part}-seed{seed}.json"
 
 
 def named(takes: list[tuple[str, ...]], fold: int, mixed: bool) -> list[tuple[str, ...]]:
