@@ -149,11 +149,17 @@ def test_results_state_what_the_folds_gave() -> None:
         assert f"| {headline} | {everything} |" in page
     differences = answers.filter(pl.col("than").is_not_null() & pl.col("scope").is_in(["headline", "all"]))
     found = {
-        ("{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**row).replace("-", "−"), row["verdict"])
+        (
+            "" if row["paper"] is None else f"{row['paper']:+.1f}",
+            "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**row).replace("-", "−"),
+            row["verdict"],
+        )
         for row in differences.iter_rows(named=True)
     }
     stated = set(re.findall(rf"\| ({GAIN}) \| ([a-z ]+) \|", page))
-    assert len(stated) == 33 and stated <= found
+    assert len(stated) == 33 and stated <= {told[1:] for told in found}
+    beside_the_paper = set(re.findall(rf"\| ([−+.\d]*) ?\| ({GAIN}) \| ([a-z ]+) \|", page))
+    assert len(beside_the_paper) == 27 and beside_the_paper <= found
 
 
 def test_readme_states_what_stands_in_the_results() -> None:

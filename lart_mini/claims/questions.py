@@ -168,7 +168,7 @@ SKELETR = Question(
         SKELETR_CONTROL: System({**_skeletr("mix").changes, "shuffled": True}),
     },
     (
-        Comparison("SkeleTR, Mix Pooling", "GCN alone", "sequences see each other", "all", 3.4),
+        Comparison("SkeleTR, Mix Pooling", "GCN alone", "sequences see each other", "all", 4.1),
         Comparison("SkeleTR, Mix Pooling", "GCN alone", "the same, person interaction", "PI"),
         Comparison("SkeleTR, Mix Pooling", "SkeleTR, average pooling", "Mix Pooling", "all", 0.7),
         Comparison("SkeleTR, Mix Pooling", SKELETR_CONTROL, "it is the labels that are learnt"),
@@ -221,7 +221,7 @@ SKELETR_STEPS = Question(
         GCN_CONTROL: System({**_skeletr("GCN alone").changes, "shuffled": True}),
     },
     (
-        Comparison(MIX_CHOSEN, GCN_CHOSEN, "sequences see each other", "all", 3.4),
+        Comparison(MIX_CHOSEN, GCN_CHOSEN, "sequences see each other", "all", 4.1),
         Comparison(MIX_CHOSEN, GCN_CHOSEN, "the same, person interaction", "PI"),
         *(
             Comparison(
