@@ -1,7 +1,7 @@
 """Videos with one label each: does attention between people tell more than single people do? Top-1, in folds.
 
     python benchmarks/labelled_videos.py group --json benchmarks/group_activity.json
-    python benchmarks/labelled_videos.py video --folds 4 --json benchmarks/video_level.json
+    python benchmarks/labelled_videos.py video --folds 4 --json runs/video_level.json
     python benchmarks/labelled_videos.py video --size smoke --epochs 2 --seeds 1       tries it
 
 Who moves how is captured, who stands where is composed, nobody reacts to anybody. Small SkeleTRs (widths 12,
@@ -32,16 +32,7 @@ from lart_mini.evaluation import accuracy, draw_takes
 from lart_mini.lart import StageConfig, VideoDataset, VideoLART, stats_of, train_on_videos
 from lart_mini.lart import preset as lart_preset
 from lart_mini.lart import video_scores as lart_scores
-from lart_mini.skeletr import (
-    Sampling,
-    SkeletonDataset,
-    SkeleTR,
-    labelled_clips,
-    preset,
-    sgd,
-    train,
-    video_scores,
-)
+from lart_mini.skeletr import Sampling, preset, sgd, task_scores
 
 TASKS = {"group": group_activity, "video": video_level}
 GCN, AVERAGE, MIX = "GCN alone", "average pooling", "Mix Pooling"
@@ -56,17 +47,12 @@ def skeletr_guess(task: str, name: str, epochs: int, data: LabelledVideos, label
     """Classes that a small SkeleTR names."""
     depth, pooling = SKELETRS[name]
     sampling = Sampling(frames=8, step=4, most=9, mirror=True)
-    torch.manual_seed(seed)
     sizes: dict[str, Any] = {"widths": (12, 12, 48), "strides": (1, 2, 2), "depth": depth, "pooling": pooling}
-    model = SkeleTR(preset("mini", classes=0, **{f"{task}_classes": len(data.classes)}, **sizes))
-    learnt = labelled_clips(data.skeletons("train"), labels, sampling, task)
-    config = sgd(
+    config = preset("mini", classes=0, **{f"{task}_classes": len(data.classes)}, **sizes)
+    training = sgd(
         optimizer="AdamW", lr=1e-3, epochs=epochs, batch_size=32, clip=1.0, drops=(0.6, 0.85), seed=seed
     )
-    train(model, SkeletonDataset(learnt, sampling, seed=seed), config, progress=False)
-    plain = replace(sampling, mirror=False)
-    held_out = labelled_clips(data.skeletons("val"), data.labels("val"), plain, task)
-    return video_scores(model, held_out, plain, task).argmax(axis=1)
+    return task_scores(data, labels, task, config, sampling, training).argmax(axis=1)
 
 
 def lart_guess(where: str, epochs: int, data: LabelledVideos, labels, seed: int) -> np.ndarray:

@@ -375,6 +375,7 @@ def render(
 
 @app.command()
 def appearance(
+    context: typer.Context,
     tracklets: Annotated[Path, typer.Argument(help="A folder of released tracklets, a store, or an .npz.")],
     videos: Annotated[
         str,
@@ -404,11 +405,15 @@ def appearance(
     """Look at people in their videos, and write the tracklets with an appearance vector for each second."""
     from lart_mini.appearance.looks import load_projection, with_appearance
     from lart_mini.appearance.trunk import load_trunk
-    from lart_mini.appearance.videos import find_videos, vectors_of, write_folder
+    from lart_mini.appearance.videos import find_videos, named_apart, vectors_of, write_folder
     from lart_mini.tracklets.npz import save_tracklets
 
     if (projection is None) == (fit is None):
         raise BadInput("lart-mini appearance", "projection", "one of --projection and --fit", "both or none")
+    if projection:
+        _refuse(context, ("pooling", "dims"), "--fit", "--projection")
+    if os.path.realpath(out) in [os.path.realpath(path) for path in (projection, fit) if path]:
+        raise BadInput(out, "output", "another file than the projection's", "the same")
     packed = out.suffix == ".npz"
     if not packed and out.exists():
         raise BadInput(out, "output", "an .npz, or a folder that is not there yet", "something there")
@@ -417,6 +422,8 @@ def appearance(
     known = load_projection(projection) if projection else (pooling, dims)
     found = _read_tracklets(tracklets)
     members = found if isinstance(found, list) else [found.tracklet(i) for i in range(len(found))]
+    if not packed:
+        named_apart(members, out)
     looks, vectors, used = vectors_of(members, find_videos(members, videos, rate, start), load_trunk(), known)
     dressed = with_appearance(members, looks, vectors)
     if packed:
@@ -539,7 +546,9 @@ def evaluate_skeletons(
     from lart_mini.training.devices import usual_device
 
     named = named_streams(checkpoint, stream or ["joint"])
-    shares = FUSION if weights is None else named_streams(weights, list(named))
+    if weights is not None and len(weights) != len(named):
+        raise BadInput("--weights", "weights", f"one for each of {', '.join(named)}", weights)
+    shares = FUSION if weights is None else dict(zip(named, weights, strict=True))
     for name, found in evaluate_pyskl(named, annotations, split, shares, usual_device()).items():
         typer.echo(f"{name}: {found.text()}")
 
@@ -554,7 +563,10 @@ def lift(
     focal: Annotated[float, typer.Option(help="The camera's focal length in pixels.")] = 1145.0,
     centre: Annotated[tuple[float, float], typer.Option(help="Its principal point.")] = (513.0, 509.0),
 ) -> None:
-    """Lift 2D joints to 3D poses about the hip, in metres in the camera's frame, word by word with UPS."""
+    """Lift 2D joints to 3D poses about the hip, in metres in the camera's frame, word by word with UPS.
+
+    Each person is lifted as if seen in the middle, by --focal and --centre; the camera must not roll.
+    """
     from lart_mini.files import write_npz
     from lart_mini.ups.human36m import detection_views, read_detections_2d
     from lart_mini.ups.recipe import load_ups
@@ -568,8 +580,8 @@ def lift(
     poses = {}
     for name in clips if clip is None else [clip]:
         for camera, pixels in enumerate(clips[name]):
-            seen = detection_views(pixels, rate, focal, centre)
-            poses[f"{name}/{camera}"] = answers(model, vocabulary, seen).mean_pose
+            seen, turns = detection_views(pixels, rate, focal, centre)
+            poses[f"{name}/{camera}"] = answers(model, vocabulary, seen).mean_pose @ turns
     write_npz(out, poses, compress=True)
     typer.echo(f"{sum(map(len, poses.values())):,} poses of {len(poses):,} clips: {out}")
 

@@ -53,6 +53,15 @@ def make_tracklet(length: int = 20, seed: int = 0, track: int = 3, appearance: i
     ).validate()
 
 
+def of_smpl_size(fields: dict[str, np.ndarray], vertices: int = 6890) -> dict[str, np.ndarray]:
+    """A body's fields under SMPL's names with as many vertices as SMPL, which smplx names by number."""
+    rows = np.resize(np.arange(len(fields["v_template"])), vertices)
+    return {
+        name: array if name == "f" else array[:, rows] if name == "J_regressor" else array[rows]
+        for name, array in fields.items()
+    }
+
+
 def scene(sizes: list[tuple[int, int]], keyframe: int = 150) -> list[Tracklet]:
     """Tracklets of one scene, from (first frame, length)."""
     people = []

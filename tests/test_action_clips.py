@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -167,6 +168,8 @@ def test_detections_are_boxes_in_the_picture_and_no_two_are_one_person() -> None
         found.box[found.clip == 1, 0].repeat((found.scores[found.clip == 1] > recipe.ROWS).sum(1)).tolist(),
         abs=1e-4,
     )
+    with pytest.raises(BadInput, match="scores: expected the 60 classes that AVA evaluates, found 80"):
+        replace(found, scores=np.tile(found.scores[:, :1], 80)).table(clips)
     scores = recipe.box_scores(network, clips, sampling)
     assert scores.shape == (4, 60)
     again = recipe.box_scores(network, clips[::-1], sampling, batch_size=1)
@@ -298,6 +301,7 @@ def test_nearest_keys_tell_what_they_hold_and_chance_is_counted() -> None:
     wandering = np.concatenate([np.eye(3)[(who + when) % 3], np.eye(3)[when % 3]], axis=1)
     assert nearest_tells(wandering, who, when % 3)[:, 0].max() == 0, "its own slice is not asked"
     assert nearest_tells(telling, np.zeros(200), when).shape == (0, 2), "nothing to be told apart"
+    assert nearest_tells(telling[:0], who[:0], when[:0]).shape == (0, 2), "nobody is on the clip"
 
 
 @pytest.mark.parametrize("told", ["who", "what", "when"])

@@ -408,11 +408,11 @@ def test_targets_of_proposals() -> None:
     assert network.eval()(given).boxes.shape == (2, 2, 4), "at test nobody tells where people are"
 
 
-def films() -> ClipDataset:
+def films(classes: int = 60) -> ClipDataset:
     """Three clips of two people in noise."""
     rng = np.random.default_rng(0)
     watched = PicturesWatched(np.arange(0, 90, 10), rng.integers(0, 256, (9, 32, 48, 3), np.uint8))
-    people = boxes_of(2).numpy(), np.array([0, 1]), rng.integers(0, 2, (2, 60)).astype(np.float32)
+    people = boxes_of(2).numpy(), np.array([0, 1]), rng.integers(0, 2, (2, classes)).astype(np.float32)
     return ClipDataset([KeyClip(watched, "v", 902, *people) for _ in range(3)], Sampling(frames=4), seed=1)
 
 
@@ -432,9 +432,11 @@ def test_each_process_trains_on_its_share_and_labels_are_the_models(monkeypatch:
         recipe.train(ActionTransformer(replace(SMALL, classes=80)), films(), config)
 
 
-def test_training_is_repeated_bit_by_bit(tmp_path: Path) -> None:
-    dataset = films()
-    small = preset("tiny-I3D", scale=0.05, cells=(1, 2, 3), width=8, hidden=8, proposals=2)
+@pytest.mark.parametrize("classes", [60, 80])
+def test_training_is_repeated_bit_by_bit(tmp_path: Path, classes: int) -> None:
+    dataset = films(classes)
+    sizes = {"scale": 0.05, "cells": (1, 2, 3), "width": 8, "hidden": 8, "proposals": 2}
+    small = preset("tiny-I3D", classes=classes, **sizes)
     config = TrainConfig(epochs=2, batch_size=2, lr=1e-2, warmup_epochs=0, record=False)
 
     def learnt(**kept: object) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -237,6 +238,44 @@ def test_a_damaged_store_is_refused(tmp_path: Path, name: str) -> None:
         SkeletonStore(tmp_path / "store")
 
 
+@pytest.mark.parametrize("shape", [(60, 50), (60, 0), (0, 51)], ids=str)
+def test_keypoints_of_another_shape_are_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    convert_annotations(dump(annotations("2d", 3), tmp_path / "a.pkl"), tmp_path / "store")
+    np.save(tmp_path / "store" / "keypoint.npy", np.zeros(shape, np.float16))
+    with pytest.raises(BadInput, match=r"keypoint\.npy: shape: expected rows of three numbers a joint"):
+        SkeletonStore(tmp_path / "store")
+
+
+def flat_25(count: int = 3) -> dict[str, Any]:
+    """2D skeletons of as many joints as NTU's 3D ones have, in pixels that float16 does not hold."""
+    content = annotations("2d", count, classes=5)
+    for number, one in enumerate(content["annotations"]):
+        one |= MAKERS["2d"](one["frame_dir"], one["label"], 1, 40, number, 25)
+        one["keypoint"] = one["keypoint"].astype(np.float32) + np.float32(0.01)
+    return content
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "an older store"])
+def test_2d_and_3d_skeletons_are_told_apart(tmp_path: Path, told: bool) -> None:
+    for kind, content in (("2d", flat_25()), ("3d", annotations("3d", 3))):
+        convert_annotations(dump(content, tmp_path / f"{kind}.pkl"), tmp_path / kind)
+        file = tmp_path / kind / "splits.json"
+        splits = json.loads(file.read_text())
+        assert splits.pop("flat") == (kind == "2d")
+        if not told:
+            file.write_text(json.dumps(splits))
+    evaluation_input(SkeletonStore(tmp_path / "3d"), np.arange(3), KINDS["3d"])
+    with pytest.raises(BadInput, match=r"layout: expected 25 joints in 2D as in .*2d, found 25 joints in 3D"):
+        evaluation_input(SkeletonStore(tmp_path / "2d"), np.arange(3), KINDS["3d"])
+
+
+def test_a_file_is_of_2d_or_of_3d_skeletons(tmp_path: Path) -> None:
+    content = annotations("3d", 4)
+    content["annotations"][1:2] = flat_25()["annotations"][1:2]
+    with pytest.raises(BadInput, match=f"{NAME}, keypoint: expected 25 joints in 3D as .*, found 25 .* 2D"):
+        list(read_annotations(dump(content, tmp_path / "a.pkl"))[1])
+
+
 def change(**values: Any) -> Callable[[dict[str, Any]], None]:
     """Put these into the second annotation; None takes a field away."""
 
@@ -266,7 +305,7 @@ BAD = {
     "no frames": (change(total_frames=None), f"{NAME}, total_frames: expected to be there"),
     "frames": (change(total_frames=5), f"{NAME}, keypoint: expected finite numbers of shape (M, 5, V, 2)"),
     "joints": (change(keypoint=lambda one: one["keypoint"][:, :, :16], keypoint_score=lambda one:
-               one["keypoint_score"][:, :, :16]), f"{NAME}, keypoint: expected 17 joints as in"),
+               one["keypoint_score"][:, :, :16]), f"{NAME}, keypoint: expected 17 joints in 2D as in"),
     "score": (change(keypoint_score=lambda one: one["keypoint_score"][:, 1:]), f"{NAME}, keypoint_score: "),
     "nan": (change(keypoint=with_nan), f"{NAME}, keypoint: expected finite numbers of shape"),
     "label": (change(label=60), f"{NAME}, label: expected a whole number from 0 to 59, found 60"),
@@ -298,6 +337,31 @@ def test_bad_annotations_end_in_one_line(
     assert end.value.code == 2 and told.count("\n") == 1
     assert told.startswith(f"lart-mini: {path}: {message}")
     assert [file.name for file in tmp_path.iterdir()] == ["a.pkl"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("store --least-score nan", "--least-score: score: expected a finite number from -1 on, found nan"),
+        ("store --classes 0", "--classes: classes: expected a whole number from 1 on, found 0"),
+        (".", ".: destination: expected a new or empty folder, found the current folder"),
+    ],
+)
+def test_what_cannot_be_asked_of_convert_is_one_line(
+    tmp_path: Path,
+    options: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = dump(annotations("2d", 4), tmp_path / "a.pkl")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["skeletons", "convert", str(path), *options.split()])
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and told.count("\n") == 1 and told.startswith(f"lart-mini: {message}")
+    assert list(Path().iterdir()) == [] and len(list(tmp_path.iterdir())) == 2
 
 
 def test_three_people_in_3d_are_refused(tmp_path: Path) -> None:

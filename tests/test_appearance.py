@@ -99,20 +99,24 @@ def test_samples_are_those_of_a_literal_loop_whatever_the_order_of_boxes() -> No
 def test_a_box_sees_what_is_in_it(trunk: EfficientNetLite0) -> None:
     picture = torch.full((*SIZE, 3), 90, dtype=torch.uint8)
     boxes = np.array([[20, 40, 80, 200], [200, 40, 260, 200]], np.float32)
-    before = box_features(trunk, picture, boxes)
+    before = box_features(trunk, picture, boxes, ["a", "b"])
     picture[100:140, 30:70] = torch.tensor([250, 230, 20], dtype=torch.uint8)
-    moved = np.abs(box_features(trunk, picture, boxes) - before).mean(axis=1)
+    moved = np.abs(box_features(trunk, picture, boxes, ["a", "b"]) - before).mean(axis=1)
     assert before.shape == (2, 608) and moved[0] > 20 * moved[1]
 
 
 def test_a_box_is_cut_at_the_edge_and_refused_outside(trunk: EfficientNetLite0) -> None:
     picture = torch.randint(0, 256, (*SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     reaching, inside = np.array([[-50, 30, 90, 400]]), np.array([[0, 30, 90, 240]])
-    found = [box_features(trunk, picture, boxes) for boxes in (reaching, inside)]
+    found = [box_features(trunk, picture, boxes, ["a"]) for boxes in (reaching, inside)]
     np.testing.assert_array_equal(*found)
-    with pytest.raises(BadInput, match="box: expected inside 320 x 240 pixels") as refused:
-        box_features(trunk, picture, np.array([[10, 10, 20, 20], [400, 10, 420, 30]]))
+    with pytest.raises(BadInput, match=r"^b: box: expected inside 320 x 240 pixels") as refused:
+        box_features(trunk, picture, np.array([[10, 10, 20, 20], [400, 10, 420, 30]]), ["a", "b"])
     assert "\n" not in str(refused.value)
+    edge = [person(-1.2, 4), person(0, 4, track=1)]  # trackers round: a pixel of grace
+    edge[1].box[:] = [-0.9, 20, 0.8, 60]
+    with pytest.raises(BadInput, match=f"^{edge[1].validate().name}: box: expected inside"):
+        looks_of(edge, Painted(), trunk)
 
 
 # ----------------------------------------------------------------------------------------- at hands and head
@@ -208,6 +212,11 @@ def test_neither_order_nor_size_of_the_video_matters(trunk: EfficientNetLite0) -
     looks_of(people, Painted((120, 160), discs), trunk)  # whose boxes would be outside, were they not scaled
     with pytest.raises(BadInput, match="frame_size: expected the shape of a video"):
         looks_of(people, Painted((320, 240)), trunk)
+    people[1] = replace(people[1], frame_size=2 * people[1].frame_size)
+    with pytest.raises(
+        BadInput, match=rf"^{people[1].name}: frame_size: expected \[240, 320\], as {people[0].name}"
+    ):
+        looks_of(people, Painted(), trunk)
 
 
 def test_a_video_of_nobody_has_no_rows(trunk: EfficientNetLite0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from lart_mini import cli
 from lart_mini.action_transformer.recipe import watched_maps
 from lart_mini.appearance import features as features_module
 from lart_mini.appearance import looks as looks_module
+from lart_mini.appearance import videos as videos_module
 from lart_mini.appearance.features import Maps, maps_of, read_maps, rendered_maps
 from lart_mini.appearance.frames import RenderedFrames, VideoFrames, clip_frames, shrunk
 from lart_mini.appearance.trunk import load_trunk, padded
@@ -275,18 +277,30 @@ def test_the_command_writes_tracklets_that_know_how_they_look(
     (file,) = (tmp_path / "out").iterdir()
     assert code == 0
     np.testing.assert_allclose(read_released(file).appearance, seen.appearance, atol=1e-5)
+    for folder in ("x", "y"):  # whose files would be one
+        (tmp_path / "twins" / folder).mkdir(parents=True)
+        shutil.copy(file, tmp_path / "twins" / folder)
+    late = ("--projection", projection, "--start", 900)  # which decoding would tell
+    code, _, told = run(capsys, "appearance", tmp_path / "twins", film, tmp_path / "one", *late)
+    assert code == 2 and told.endswith(f"one: tracklet {seen.name}: expected one of this name, found 2\n")
 
 
 @pytest.mark.parametrize(("videos", "options", "told"), [
     ("film", [], "projection: expected one of --projection and --fit, found both or none"),
     ("film", ["--fit", "p.npz", "--pooling", "feet"], "pooling: expected box | hands | head"),
     ("film", ["--fit", "p.npz", "--dims", "40"], "dims: expected a whole number from 1 to 1, found 40"),
-    ("film", ["--fit", "p.npz", "--start", "900"], "frames: expected 9001 or more, found 8"),
+    ("film", ["--fit", "p.npz", "--dims", "1", "--start", "900"], "frames: expected 9001 or more, found 8"),
     ("none", ["--fit", "p.npz"], "video a_b-cdefghi: expected one file of this name, found 0"),
     ("missing.mp4", ["--fit", "p.npz"], "missing.mp4: No such file or directory"),
     ("empty", ["--fit", "p.npz"], "a_b-cdefghi.mp4: file: expected a video that OpenCV can decode"),
     ("film", ["--projection", "tracks.npz"], "pooling: expected to be there, found no such array"),
     ("rendered:huge", ["--fit", "p.npz"], "size: expected smoke | laptop | gpu"),
+    ("film", ["--fit", "o"], "o: output: expected another file than the projection's, found the same"),
+    ("film", ["--projection", "none/../o"], "o: output: expected another file than the projection's"),
+    ("film", ["--projection", "p.npz", "--pooling", "head"], "--pooling: option: expected --fit beside it"),
+    ("film", ["--projection", "p.npz", "--dims", "64"], "--dims: option: expected --fit beside it"),
+    *[("film", ["--fit", "p.npz", "--dims", dims, "--start", "900"],  # which decoding would tell
+       f"dims: expected a whole number from 1 to 1, found {dims}") for dims in ("0", "-1", "100000")],
 ])  # fmt: skip
 def test_a_command_that_cannot_be_is_told_in_a_line_and_leaves_nothing(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -310,6 +324,8 @@ def test_a_single_file_is_of_one_video_and_a_name_of_one_file(film: Path, tmp_pa
     other = replace(one, name="ava-train_x_b-cdefghi_000150_3_8", video="x_b-cdefghi")
     with pytest.raises(BadInput, match="videos: expected a folder, for tracklets of 2 videos"):
         find_videos([one, other], str(film))
+    with pytest.raises(FileNotFoundError):
+        find_videos([one, other], str(tmp_path / "none"))
     for ending in ("mp4", "avi"):
         (tmp_path / f"{one.video}.{ending}").write_bytes(film.read_bytes())
     with pytest.raises(BadInput, match="expected one file of this name, found 2"):
@@ -318,6 +334,21 @@ def test_a_single_file_is_of_one_video_and_a_name_of_one_file(film: Path, tmp_pa
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     good, bad = people()[0], replace(people()[0], labels=np.full((8, 80), 2, np.float32))
-    with pytest.raises(BadInput):
-        write_folder([good, bad], tmp_path / "out")
-    assert not list(tmp_path.iterdir())
+    for wrong in (replace(bad, name="ava-train_a_b-cdefghi_000150_4_8", track=4), good):
+        with pytest.raises(BadInput):
+            write_folder([good, wrong], tmp_path / "out")
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_rendered_set_draws_its_own_tracklets_alone(
+    scenes: Rendered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(videos_module, "rendered", lambda size: scenes)
+    own = [one for split in ("ava-val", "ava-train") for one in scenes.tracklets(split)]
+    for name, frames in find_videos(own, "rendered:tiny").items():
+        assert isinstance(frames, RenderedFrames)
+        assert scenes.videos(frames.split)["video"][frames.index] == name
+    # Another seed's have such names, but other boxes; another size's have other names, too.
+    for other in (replace(own[0], box=own[0].box + 1), replace(own[0], name=own[1].name)):
+        with pytest.raises(BadInput, match="tracklet: expected one of the rendered set tiny, found another"):
+            find_videos([*own, other], "rendered:tiny")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import of_smpl_size
 from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
@@ -186,21 +187,28 @@ def test_spread_covers_the_box(body: Body, posed: tuple[np.ndarray, ...]) -> Non
     assert np.abs(few.min(1) - mesh.min(1)).max() < 0.08 and np.abs(few.max(1) - mesh.max(1)).max() < 0.08
 
 
+def smpl_fields(body: Body, vertices: int = 6890) -> dict[str, np.ndarray]:
+    return of_smpl_size(
+        {
+            "v_template": body.v_template,
+            "shapedirs": body.shapedirs,
+            "posedirs": body.posedirs,
+            "J_regressor": body.joint_regressor,
+            "weights": body.weights,
+            "f": body.faces,
+        },
+        vertices,
+    )
+
+
 def save_npz(path: Path, body: Body, **changed: np.ndarray | None) -> Path:
-    fields: dict[str, np.ndarray | None] = {
-        "v_template": body.v_template,
-        "shapedirs": body.shapedirs,
-        "posedirs": body.posedirs,
-        "J_regressor": body.joint_regressor,
-        "weights": body.weights,
-        "f": body.faces,
-    }
-    np.savez(path, **{name: value for name, value in (fields | changed).items() if value is not None})  # type: ignore[arg-type]
+    fields: dict[str, np.ndarray | None] = smpl_fields(body) | changed
+    np.savez(path, **{name: value for name, value in fields.items() if value is not None})  # type: ignore[arg-type]
     return path
 
 
 def test_npz_by_environment(body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bends = np.random.default_rng(0).normal(size=(len(body.v_template), 3, 207)).astype(np.float32) / 1000
+    bends = np.random.default_rng(0).normal(size=(6890, 3, 207)).astype(np.float32) / 1000
     path = save_npz(tmp_path / "mine.npz", body, posedirs=bends)
     monkeypatch.setenv("LART_MINI_SMPL", str(path))
     mine = load_body()
@@ -229,6 +237,16 @@ def test_bad_fields_are_named(
         load_body(path)
 
 
+def test_a_body_without_ids_has_the_vertices_of_smplx_table(body: Body, tmp_path: Path) -> None:
+    assert (
+        load_body(save_npz(tmp_path / "good.npz", body, **smpl_fields(body, 6788)))
+        .joints45(np.zeros((1, 24, 3, 3)))
+        .any()
+    )
+    with pytest.raises(BadInput, match=r"bad.npz: vertex_ids: expected more than 6787 vert.* found 6787$"):
+        load_body(save_npz(tmp_path / "bad.npz", body, **smpl_fields(body, 6787)))
+
+
 class Ch:
     """A stand-in for chumpy.ch.Ch: its pickles name that module and class."""
 
@@ -242,21 +260,20 @@ def test_official_pickle(body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "chumpy.ch", module)
     monkeypatch.setattr(Ch, "__module__", "chumpy.ch")
     module.Ch = Ch  # type: ignore[attr-defined]
-    content = {
-        "v_template": Ch(body.v_template),
-        "shapedirs": Ch(np.pad(body.shapedirs, ((0, 0), (0, 0), (0, 290)))),
-        "posedirs": body.posedirs,
-        "J_regressor": csc_matrix(body.joint_regressor),
-        "weights": Ch(body.weights),
-        "f": body.faces,
+    fields = smpl_fields(body)
+    content = fields | {
+        "v_template": Ch(fields["v_template"]),
+        "shapedirs": Ch(np.pad(fields["shapedirs"], ((0, 0), (0, 0), (0, 290)))),
+        "J_regressor": csc_matrix(fields["J_regressor"]),
+        "weights": Ch(fields["weights"]),
         "bs_style": "lbs",
     }
     path = tmp_path / "SMPL_NEUTRAL.pkl"
     path.write_bytes(pickle.dumps(content, protocol=2))
     monkeypatch.delitem(sys.modules, "chumpy.ch")
     loaded = load_body(path)
-    np.testing.assert_array_equal(loaded.shapedirs, body.shapedirs)
-    np.testing.assert_allclose(loaded.joint_regressor, body.joint_regressor, atol=1e-7)
+    np.testing.assert_array_equal(loaded.shapedirs, fields["shapedirs"])
+    np.testing.assert_allclose(loaded.joint_regressor, fields["J_regressor"], atol=1e-7)
 
 
 class Runs:

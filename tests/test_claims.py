@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, make_dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from golden import TINY
 
-from lart_mini import cli
+from lart_mini import ava, cli
 from lart_mini.claims import answers as answering
 from lart_mini.claims import runner, skeletons
 from lart_mini.claims.answers import (
@@ -41,10 +42,11 @@ from lart_mini.claims.experiment import (
     trained,
 )
 from lart_mini.claims.fold_data import Fold, FoldBoxes
-from lart_mini.claims.question import MORE_SCENES, Comparison, Question, System
+from lart_mini.claims.question import MORE_SCENES, STEPS, Comparison, Question, System
 from lart_mini.claims.questions import QUESTIONS
 from lart_mini.claims.runner import Kept, run_all
 from lart_mini.data.mini_ava import SIZES
+from lart_mini.data.video_level import VIDEOS
 from lart_mini.evaluation.answers import read_answers
 from lart_mini.evaluation.ava_csv import CORNERS
 from lart_mini.evaluation.frame_map import FRAME, evaluate
@@ -67,6 +69,9 @@ PLAIN = Question(
         "LART": System(),
         "LART, averaged": System(averaged=True),
         "LART, one frame pooled": System(variant=1),
+        "linear and prior, 2 : 1": System(
+            {"model": "linear"}, fused=System({"model": "prior"}), weights=(2, 1)
+        ),
     },
     (
         Comparison("linear", "prior", "poses say something", paper=3.0),
@@ -220,6 +225,8 @@ def test_an_experiment_depends_on_its_parameters_alone() -> None:
         {"looks": "feet"},
         {"looks": "hands", "model": "linear"},
         {"looks": "box", "pretrain_steps": 1},
+        {"model": "SkeleTR", "skeletr": "x"},
+        {"model": "SkeleTR", "skeletr": skeletons.BESIDE, "size": "tiny"},
     ],
     ids=str,
 )
@@ -434,6 +441,30 @@ def test_other_parameters_and_other_data_have_other_files(tmp_path: Path) -> Non
     assert len(set(names)) == 5
 
 
+@pytest.mark.parametrize(
+    ("version", "raised", "others"),
+    [
+        ("SKELETONS_VERSION", 2, [False, True, True]),
+        ("VIDEOS_VERSION", 2, [False, False, True]),
+        ("VIDEOS", replace(VIDEOS, version=2), [False, False, True]),
+    ],
+)
+def test_what_a_skeletr_reads_has_versions_and_the_first_is_not_told(
+    version: str, raised: object, others: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mix = replace(BASE, model="SkeleTR")
+    asked = [BASE, mix, replace(mix, skeletr=skeletons.BESIDE)]
+    monkeypatch.setattr(skeletons, "SKELETONS_VERSION", 1)
+    monkeypatch.setattr(skeletons, "VIDEOS_VERSION", 1)
+    monkeypatch.setattr(skeletons, "VIDEOS", replace(VIDEOS, version=1))
+    told = [json.dumps([runner.changed(one), "data"], sort_keys=True) for one in asked]
+    names = [Kept.of(one, "data", tmp_path).path.stem for one in asked]
+    assert names == [sha256(text.encode()).hexdigest()[:16] for text in told], "as they always were"
+    monkeypatch.setattr(skeletons, version, raised)
+    later = [Kept.of(one, "data", tmp_path).path.stem for one in asked]
+    assert [one != other for one, other in zip(names, later, strict=True)] == others
+
+
 def test_a_field_that_comes_later_leaves_kept_runs_where_they_are(
     kept: dict[Experiment, Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,19 +505,22 @@ def answers(kept: dict[Experiment, Kept]) -> list[Answer]:
 def test_an_answer_is_the_evaluation_of_all_folds_together(
     kept: dict[Experiment, Kept], answers: list[Answer]
 ) -> None:
-    for system, number in (("linear", 0), ("LART", 0), ("LART, one frame pooled", 1)):
-        model = "linear" if system == "linear" else "LART"
+    for system, models, number in (
+        ("linear", ["linear"], 0),
+        ("linear and prior, 2 : 1", ["linear", "linear", "prior"], 0),
+        ("LART", ["LART"], 0),
+        ("LART, one frame pooled", ["LART"], 1),
+    ):
         found = []
-        for seed in (0,) if model == "linear" else (0, 1):
+        for seed in (0, 1) if models == ["LART"] else (0,):
             tables, truths = [], []
             for fold in range(2):
-                one = replace(BASE, fold=fold, seed=seed, model=model)
-                boxes = one.boxes()
+                one = replace(BASE, fold=fold, seed=seed)
                 named = pl.col("video") + f" of {fold}"
                 keys = [*FRAME, *CORNERS, "action", "score"]
-                tables.append(
-                    ava_rows(boxes, kept[one].scores()[number]).select(keys).with_columns(video=named)
-                )
+                each = [kept[replace(one, model=model)].scores()[number] for model in models]
+                scored = ava_rows(one.boxes(), np.mean(each, axis=0))
+                tables.append(scored.select(keys).with_columns(video=named))
                 truths.append(one.data().scored().groundtruth.with_columns(video=named))
             found.append(evaluate(pl.concat(truths), pl.concat(tables)).mean_ap)
         own = next(a for a in answers if (a.system, a.scope) == (system, "all"))
@@ -552,7 +586,8 @@ def test_every_question_compares_systems_that_it_has(name: str) -> None:
     compared = {row for one in question.comparisons for row in (one.system, one.than)}
     assert compared <= question.systems.keys() and question.title and question.source
     assert all(one.scope in ("headline", "all", "PM", "OM", "PI") for one in question.comparisons)
-    experiments = list(question.experiments(Experiment(steps=100), 3))
+    for size in STEPS:
+        experiments = list(question.experiments(Experiment(size, steps=100), 3))
     assert len(experiments) == len(set(experiments))
     for system in question.systems.values():
         made = system.experiment(Experiment(steps=100))
@@ -630,6 +665,37 @@ def test_a_question_is_asked_by_one_command(
     table = pl.read_parquet(out / "answers.parquet")
     again = table.filter(pl.col("system") == "linear")["command"][0]
     assert again == "lart-mini ablate plain --size smoke --folds 2 --seeds 2 --steps 2"
+
+
+def test_other_answers_that_cannot_be_read_are_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "answers.parquet").write_text("no parquet")
+    monkeypatch.setattr(answering, "run_all", lambda *_: pytest.fail("ran"))
+    with pytest.raises(BadInput, match=r"answers\.parquet: file"):
+        list(ask(["people"], "smoke", out=tmp_path))
+
+
+def test_hidden_people_whom_no_track_shows_are_not_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class may be theirs alone: it has no number then, and others keep theirs."""
+    systems = {f"{frames} hidden": System({"hidden": True}, variant=frames) for frames in (0, 30)}
+    question = Question("Hidden", "nowhere", systems, (Comparison("0 hidden", "30 hidden", "seen"),))
+    kept = run_all(list(question.experiments(BASE, 1)), tmp_path, jobs=1)
+    judge = Judge(BASE, kept, 1, 20)
+    answers = list(judge.answers("hidden", question))
+    rare = next(action for action in ava.EVALUATED if (action,) not in judge.scopes.values())
+    scored_of = Fold.scored
+
+    def scored(fold: Fold) -> FoldBoxes:
+        found = scored_of(fold)
+        alone = found.groundtruth[:1].with_columns(action=pl.lit(rare), person=pl.lit(999))
+        return replace(found, groundtruth=pl.concat([found.groundtruth, alone], how="vertical_relaxed"))
+
+    monkeypatch.setattr(Fold, "scored", scored)
+    judge = Judge(BASE, kept, 1, 20)
+    assert (rare,) in judge.scopes.values() and list(judge.answers("hidden", question)) == answers
 
 
 def test_a_question_on_pictures_is_judged_by_what_they_show(

@@ -78,6 +78,11 @@ def test_validate_names_each_bad_file(tmp_path: Path, capsys: pytest.CaptureFixt
     code, out, err = run(capsys, "validate", bad)
     assert code == 2 and out.endswith("problems: 1\n")
     assert len(err.splitlines()) == 1 and bad.name in err and "os.system" in err
+    link = tmp_path / "ava-val_0123456789a_000150_4_128.pkl"
+    link.symlink_to("nowhere")
+    code, out, err = run(capsys, "validate", tmp_path)
+    assert code == 2 and out.endswith("problems: 2\n") and len(err.splitlines()) == 2
+    assert f"{link}: file: expected a file that can be read, found No such file" in err
 
 
 def test_bad_csv_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

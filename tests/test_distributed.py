@@ -135,6 +135,12 @@ def test_devices_that_are_not_there_are_refused() -> None:
             choose_fabric(**({"accelerator": "cpu", "devices": 1} | arguments))  # type: ignore[arg-type]
 
 
+def test_half_of_what_torchrun_says_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert choose_fabric("cpu").world_size == 1
+
+
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "16-mixed", "64-true", "32"])
 def test_precisions_that_change_the_weights_or_the_loss_are_refused(precision: str) -> None:
     with pytest.raises(BadInput, match=r"^training: precision: expected 32-true \| bf16-mixed, found"):

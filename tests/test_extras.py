@@ -53,6 +53,16 @@ def test_body_is_not_rebuilt_without_the_extra(
     assert not list(tmp_path.iterdir())  # nothing downloaded, nothing written
 
 
+def test_what_the_system_refuses_the_builder_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert build.main(["motion", "--downloads", str(tmp_path / "file"), "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1
+    assert told.err.startswith("lart_mini.build: ") and str(tmp_path / "file") in told.err
+
+
 WITHOUT_LIBGL = """
 import importlib, pkgutil, sys
 

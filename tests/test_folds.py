@@ -214,6 +214,14 @@ def test_every_scored_box_names_the_clip_that_it_shows(composed: MiniAva, librar
     assert several, "somewhere an actor does one take after the other"
 
 
+def test_the_clips_are_those_of_the_folder_of_its_name(tmp_path: Path) -> None:
+    """`[1]` is no pattern that another folder fits."""
+    for folder in ("a[1]", "a1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "clips.csv").write_text(f"clip\n{folder}\n")
+    assert MiniAva(tmp_path / "a[1]").clips()["clip"].to_list() == ["a[1]"]
+
+
 def test_folds_have_folders_of_their_own(
     composed: MiniAva, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from factories import published, released_content, write_published
+from factories import of_smpl_size, published, released_content, write_published
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -272,20 +272,39 @@ def chumpy(monkeypatch: pytest.MonkeyPatch) -> type[Ch]:
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("sparse", [csc_matrix, csr_matrix, np.asarray])
 def test_smpl_files_of_every_protocol(tmp_path: Path, chumpy: type[Ch], protocol: int, sparse: Any) -> None:
-    body, path = load_body(), tmp_path / "SMPL_NEUTRAL.pkl"
-    flat = chumpy(x=body.shapedirs.ravel())
+    free, path = load_body(), tmp_path / "SMPL_NEUTRAL.pkl"
+    fields = {"v_template": free.v_template, "shapedirs": free.shapedirs, "weights": free.weights}
+    body = of_smpl_size(fields | {"J_regressor": free.joint_regressor})
+    flat = chumpy(x=body["shapedirs"].ravel())
     content = {
-        "v_template": chumpy(x=body.v_template), "weights": body.weights, "f": body.faces.astype(np.uint32),
-        "shapedirs": chumpy(a=flat, idxs=np.arange(flat.x.size), preferred_shape=body.shapedirs.shape),
-        "J_regressor": sparse(body.joint_regressor), "bs_style": "lbs",
+        "v_template": chumpy(x=body["v_template"]), "weights": body["weights"],
+        "f": free.faces.astype(np.uint32),
+        "shapedirs": chumpy(a=flat, idxs=np.arange(flat.x.size), preferred_shape=body["shapedirs"].shape),
+        "J_regressor": sparse(body["J_regressor"]), "bs_style": "lbs",
         "nobody needs it": np.array([{"a": 1}, None], object), "prior": csr_matrix(np.eye(3)),
     }  # fmt: skip
     path.write_bytes(pickle.dumps(content, protocol))
     loaded = load_body(path)
-    np.testing.assert_array_equal(loaded.shapedirs, body.shapedirs)
-    np.testing.assert_allclose(loaded.joint_regressor, body.joint_regressor, atol=1e-7)
+    np.testing.assert_array_equal(loaded.shapedirs, body["shapedirs"])
+    np.testing.assert_allclose(loaded.joint_regressor, body["J_regressor"], atol=1e-7)
     path.write_bytes(pickle.dumps(content | {"J_regressor": content["nobody needs it"]}, protocol))
     with pytest.raises(BadInput, match="J_regressor: expected an array, found an array of Python objects"):
+        load_body(path)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("x",), ("a", "idxs"), ("idxs", "a"), ("data", "indices", "indptr"), ("indptr", "data", "indices")],
+)
+def test_an_object_that_holds_itself_is_refused(
+    tmp_path: Path, chumpy: type[Ch], keys: tuple[str, ...]
+) -> None:
+    one, path = chumpy(preferred_shape=(1, 3), shape=(1, 3)), tmp_path / "x.pkl"
+    one.__dict__ |= dict.fromkeys(keys, np.arange(3)) | {keys[0]: one}
+    path.write_bytes(pickle.dumps({"v_template": one}))
+    with pytest.raises(
+        BadInput, match=r"v_template: expected at most \d objects, one in another, found more"
+    ):
         load_body(path)
 
 

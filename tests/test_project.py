@@ -136,30 +136,113 @@ def test_make_takes_the_first_python_that_will_do(tmp_path: Path) -> None:
 
 RESULTS = ROOT / "docs" / "results.md"  # what was measured
 GAIN = r"[−+][\d.]+ \([−+][\d.]+ to [−+][\d.]+\)"  # a difference with its interval
+MANY, MIX, CHOSEN = "LART, many frames", "SkeleTR, Mix Pooling", "steps chosen on the other folds"
+# Of the ladder: a row's first cell → its system.
+LEVELS = {
+    "true labels on the tracker's boxes": "true labels on the tracker's boxes",
+    "LART on perfect detections": "perfect detections",
+    "LART, shuffled training labels (control)": "LART, shuffled labels (control)",
+    "class prior": "class prior",
+    "linear model of the key frame": "linear model of the key frame",
+    "LART, one frame": "LART, one frame",
+    "LART, many frames": MANY,
+    "LART, many frames, scores of three seeds averaged": "LART, many frames, seeds averaged",
+    "LART, pre-trained on pseudo labels, then fine-tuned": "LART, pre-trained, then fine-tuned",
+    "the same, scores of three seeds averaged": "LART, pre-trained, seeds averaged",
+}
+# By question: a row's first cell → its system, than which, and scope.
+CLAIMS = {
+    "ladder": {
+        "many frames − one frame, the same network": (MANY, "LART, one frame", "headline"),
+        "many frames − linear model": (MANY, "linear model of the key frame", "headline"),
+        "pre-trained − from scratch, before the same fine-tuning":
+            ("LART, pre-trained, then fine-tuned", MANY, "headline"),
+        "averaging three seeds": ("LART, many frames, seeds averaged", MANY, "headline"),
+        "LART on perfect detections, on boxes of their own − on the tracker's":
+            ("perfect detections", MANY, "headline"),
+        "many frames − shuffled labels": (MANY, "LART, shuffled labels (control)", "headline"),
+    },
+    "people": {"more people: five over one, all classes": ("n = 5", "n = 1", "all")},
+    "tracking": {
+        "tracking over single detections": ("3D tracker", "no tracking", "headline"),
+        "labels carried along the track over those of key frames alone":
+            ("3D tracker", "3D tracker, labels at key frames", "headline"),
+    },
+    "pose": {
+        "3D pose over the same people's 2D keypoints, same model (the paper: over JMRN)":
+            ("3D pose", "2D keypoints", "headline"),
+        "the same, all classes": ("3D pose", "2D keypoints", "all"),
+    },
+    "pretraining": {
+        "pre-training over as many steps of ground truth in all":
+            ("pre-trained, then fine-tuned", "from scratch, as many steps in all", "headline"),
+        "many frames over one, after twice the steps":
+            ("from scratch, as many steps in all", "one frame, as many steps in all", "headline"),
+    },
+    "pooling": {"12 frames pooled over 1": ("12 frames", "1 frames", "headline")},
+    "hidden": {
+        "masks in training, 13 frames about the key frame hidden":
+            ("from scratch, tokens masked; 13 hidden", "from scratch, no mask; 13 hidden", "headline"),
+        "masks in training, nothing hidden":
+            ("from scratch, tokens masked; 0 hidden", "from scratch, no mask; 0 hidden", "headline"),
+    },
+    "inputs": {
+        'the body\'s own numbers (`inputs="body"`) over the person-vector':
+            ("body", "person-vector", "headline"),
+        "LART over a linear model, both on the body's own numbers":
+            ("body", "linear model of the key frame, body", "headline"),
+    },
+    "scenes": {
+        "1,200 scenes composed of the same takes over 60, equal steps":
+            ("1,200 scenes", "60 scenes", "headline"),
+        "1,200 scenes over the laptop's 120": ("1,200 scenes", "120 scenes", "headline"),
+    },
+    "skeletr": {
+        "attention between sequences: Mix Pooling over the graph network alone, all classes":
+            (MIX, "GCN alone", "all"),
+        "Mix Pooling over plain averages": (MIX, "SkeleTR, average pooling", "all"),
+        "late fusion 2 : 1 with LART over LART (the paper: with pixels)":
+            ("LART and SkeleTR, 2 : 1", MANY, "all"),
+    },
+    "skeletr-steps": {
+        "the same after 960 steps, which each fold's three others choose":
+            (f"Mix Pooling, {CHOSEN}", f"GCN alone, {CHOSEN}", "all"),
+        "960 steps over 480, the graph network alone":
+            ("GCN alone, 960 steps", "GCN alone, 480 steps", "all"),
+        "960 steps over 480, Mix Pooling": ("Mix Pooling, 960 steps", "Mix Pooling, 480 steps", "all"),
+    },
+    "skeletr-parts": {
+        "Mix Pooling over T × P, at less cost": (MIX, "SkeleTR, T×P", "all"),
+        "true identities over boxes that overlap": ("SkeleTR, true identities", MIX, "all"),
+        "sequences of one second over two": (MIX, "SkeleTR, sequences of 2 s", "all"),
+        "the place embedding": (MIX, "SkeleTR, no place", "all"),
+        "mirror and speed": ("SkeleTR, mirror and speed", MIX, "all"),
+        "the bone stream beside the joints'": ("SkeleTR, joints and bones", MIX, "all"),
+    },
+    "skeletr-joint": {
+        "joint training: a second task beside (on another machine: below)":
+            ("SkeleTR, beside videos", MIX, "all"),
+    },
+}  # fmt: skip
 
 
 def test_results_state_what_the_folds_gave() -> None:
     page = RESULTS.read_text(encoding="utf-8").replace("**", "")
     answers = read_answers(ROOT / "benchmarks" / "claims.parquet")
-    ladder = answers.filter(pl.col("question") == "ladder")
-    rows = ladder.filter(pl.col("than").is_null() & pl.col("scope").is_in(["headline", "all"]))
-    told = [f"{row['value']:.1f} ({row['low']:.1f}–{row['high']:.1f})" for row in rows.iter_rows(named=True)]
-    assert len(told) == 20
-    for headline, everything in zip(told[::2], told[1::2], strict=True):
-        assert f"| {headline} | {everything} |" in page
-    differences = answers.filter(pl.col("than").is_not_null() & pl.col("scope").is_in(["headline", "all"]))
-    found = {
-        (
-            "" if row["paper"] is None else f"{row['paper']:+.1f}",
-            "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**row).replace("-", "−"),
-            row["verdict"],
-        )
-        for row in differences.iter_rows(named=True)
-    }
-    stated = set(re.findall(rf"\| ({GAIN}) \| ([a-z ]+) \|", page))
-    assert len(stated) == 33 and stated <= {told[1:] for told in found}
-    beside_the_paper = set(re.findall(rf"\| ([−+.\d]*) ?\| ({GAIN}) \| ([a-z ]+) \|", page))
-    assert len(beside_the_paper) == 27 and beside_the_paper <= found
+    levels = answers.filter(pl.col("question") == "ladder", pl.col("than").is_null())
+    for cell, system in LEVELS.items():
+        rows = [levels.filter(system=system, scope=scope).row(0, named=True) for scope in ("headline", "all")]
+        told = ["{value:.1f} ({low:.1f}–{high:.1f})".format(**row) for row in rows]
+        assert f"| {cell} | {' | '.join(told)} |" in page
+    found = {}
+    for question, claims in CLAIMS.items():
+        for cell, (system, than, scope) in claims.items():
+            own = answers.filter(question=question, system=system, than=than, scope=scope)
+            row, papers = own.row(0, named=True), own["paper"].drop_nulls()  # one or none
+            gain = "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**row).replace("-", "−")
+            found[cell] = "".join(f"{paper:+.1f}" for paper in papers), gain, row["verdict"]
+    stated = re.findall(rf"^\| ([^|]+) \|(?: ([−+.\d]*) ?\|)? ({GAIN}) \| ([a-z ]+) \|$", page, re.MULTILINE)
+    assert len(stated) == len(found) and {cell: tuple(told) for cell, *told in stated} == found
 
 
 def test_readme_states_what_stands_in_the_results() -> None:
@@ -204,18 +287,19 @@ def test_results_state_what_the_laptop_run_recorded() -> None:
         assert list(found.groups()) == [f"{100 * value:.1f}" for value in values], sentence
 
 
-UPS_SCORES = ("lifting: mpjpe", "action3d: top1", "action2d: top1", "early 20%: top1")
+HEADING = "lifting: heading"  # without an interval in the tables
+UPS_SCORES = ("lifting: mpjpe", HEADING, "action3d: top1", "action2d: top1", "early 20%: top1")
 
 
 def rows_of(first_cell: str) -> dict[str, list[list[float]]]:
-    """A table of the results, by its first cell: each row's [value, low, high], in order."""
+    """A table of the results, by its first cell: each row's [value, low, high] or [degrees], in order."""
     lines = RESULTS.read_text(encoding="utf-8").replace("−", "-").splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
     table = lines[start + 2 : lines.index("", start)]
     cells = {line.split(" | ")[0].removeprefix("| "): line for line in table}
-    found = {name: re.findall(r"([-+]?[\d.]+) \(([-+]?[\d.]+)(?:–| … )([-+]?[\d.]+)\)", line)
+    found = {name: re.findall(r"([-+]?[\d.]+)(?: \(([-+]?[\d.]+)(?:–| … )([-+]?[\d.]+)\)|°)", line)
              for name, line in cells.items()}  # fmt: skip
-    return {name: [list(map(float, one)) for one in values] for name, values in found.items()}
+    return {name: [list(map(float, filter(None, one))) for one in values] for name, values in found.items()}
 
 
 def hold_ups_table(first_cell: str, told: dict, rows: dict[str, dict]) -> None:
@@ -228,7 +312,10 @@ def hold_ups_table(first_cell: str, told: dict, rows: dict[str, dict]) -> None:
         "residual MLP (Martinez et al. 2017)": systems["residual MLP"],
         "one for all, less ridge; less linear": less[f"shared - {simple[0]}"] | less[f"shared - {simple[1]}"],
     }
-    wanted = {name: [values[key] for key in UPS_SCORES if key in values] for name, values in rows.items()}
+    wanted = {
+        name: [values[key][: 1 if key == HEADING else 3] for key in UPS_SCORES if key in values]
+        for name, values in rows.items()
+    }
     assert rows_of(first_cell) == wanted
 
 
@@ -292,6 +379,62 @@ def test_results_state_what_watching_a_place_gave() -> None:
     recall = told["networks"][ours]["recall at R = 20"]
     assert f"Twenty of its own boxes find {recall:.0f} % of the people" in page
     assert recall > 90, "the gate"
+
+
+def test_results_state_what_single_runs_gave() -> None:
+    """Main figures: groups, videos of one label, lifting on a laptop's budget, pixels on the single split."""
+    page = " ".join(RESULTS.read_text(encoding="utf-8").replace("−", "-").replace("**", "").split())
+    groups, videos, lifting, pixels = (
+        json.loads((ROOT / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("group_activity", "video_level", "ups_lifting", "action_transformer")
+    )
+    groups, videos, held, others = groups["top-1, %"], videos["top-1, %"], lifting["val"], lifting["test"]
+    less, networks, ours = pixels["difference"], pixels["networks"], "Action Transformer"
+    both = f"{ours} and SkeleTR, 2 : 1"
+    varied, simple = ("size", "tempo", "camera"), ("UPS", "ridge, window", "residual MLP")
+    own = {name: one["attention / area"] for name, one in networks.items() if "attention / area" in one}
+
+    def turned(value: float, low: float, high: float) -> tuple[float, ...]:
+        return -value, -high, -low
+
+    stated = {
+        "A graph network alone has {} % ({}–{}), with": groups["GCN alone"],
+        "with attention between people {} % ({}–{}), with": groups["average pooling"],
+        "with Mix Pooling {} % ({}–{}): attention": groups["Mix Pooling"],
+        "attention brings {:+.0f} to": groups["Mix Pooling - GCN alone"],
+        "to {:+.0f} points, and Mix Pooling": groups["average pooling - GCN alone"],
+        "does not beat plain averages here ({}, {} to {})": groups["Mix Pooling - average pooling"],
+        "of single people has {} %": groups["blind linear"],
+        "which reads the truth, {} %": groups["pairwise linear, the truth"],
+        "through the blocks has {} % ({}–{})": videos["LART, class token before the blocks"],
+        "where the released code puts it, {} % ({}–{})": videos["LART, class token after them"],
+        "a small SkeleTR {} % ({}–{})": videos["Mix Pooling"],
+        "ups_lifting.json)): {:.0f} mm ({:.0f}–{:.0f})": held["UPS"]["mpjpe"],
+        "against ridge's {:.0f} ({:.0f}–{:.0f}) and": held["ridge, window"]["mpjpe"],
+        "and the MLP's {:.0f} ({:.0f}–{:.0f})": held["residual MLP"]["mpjpe"],
+        "Words cost {} mm ({} to {})": held["UPS - regression"]["mpjpe"],
+        "of which {} ({} to {}) are lost": held["UPS - UPS, mean of bins"]["mpjpe"],
+        "(UPS {:.0f}, ridge {:.0f}, the MLP {:.0f} mm)": [others[name]["mpjpe"][0] for name in simple],
+        "({:+}, {:+}, {:+} mm)": [others[f"UPS, {name} varied - UPS"]["mpjpe"][0] for name in varied],
+        "action_transformer.json)): {} ({}–{})": pixels["mAP"][f"{ours}, true boxes"]["all"],
+        "is not settled there ({:+}, {} to {})": less[f"{ours} - linear, the clip, true boxes"],
+        "at its own person {} times": [own[ours]["own person"]],
+        "looks there {} times": [own[ours]["own person, asked for somebody else"]],
+        "a LowRes query {} times": [own[f"{ours}, LowRes"]["own person"]],
+        "one trained on its own boxes {})": [own[f"{ours}, R = 20"]["own person"]],
+        "ahead of LowRes ({:+}, {} to {})": less[f"{ours} - {ours}, LowRes, true boxes"],
+        "AP of people {:.0f} against {:.0f}": [networks[name]["AP of people"] for name in ("I3D head", ours)],
+        "finds people best ({:.0f})": [networks[f"{ours}, R = 20"]["AP of people"]],
+        "better ({}, {} to {:+})": turned(*less[f"{ours} - Tx classifies, I3D regresses, true boxes"]),
+        "(Table 5) is not settled ({:+}, {} to {})":
+            turned(*less[f"{ours}, R = 20 - {ours}, R = 20, boxes by class, own 20 boxes"]),
+        "Augmentation brings {} ({} to {})": less[f"{ours} - {ours}, no augmentation, true boxes"],
+        "embedding is not settled ({:+}, {} to {})": less[f"{ours} - {ours}, no locations, true boxes"],
+        "10's Action Transformer {} points ({} to {};": turned(*less[f"{ours} - {both}, tracker's boxes"]),
+        "both are {} ({} to {}) behind": turned(*less[f"{both} - SkeleTR, Mix Pooling, tracker's boxes"]),
+    }  # fmt: skip
+    for sentence, values in stated.items():
+        assert sentence.format(*values) in page, sentence
 
 
 def test_results_state_what_appearance_adds_in_heads() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from reference import pyskl_input
-from skeleton_files import annotations, checkpoint, dump, weights
+from skeleton_files import annotation_2d, annotations, checkpoint, dump, kinetics, weights
 
 from lart_mini import cli
 from lart_mini.files import BadInput
@@ -204,11 +204,23 @@ def test_the_command_prints_a_line_a_stream(tmp_path: Path, capsys: pytest.Captu
         ({"--split": "xset_val"}, r"a\.pkl: split: expected one of xsub_train, xsub_val, found xset_val"),
         ({"--annotations": "many.pkl"}, r"many\.pkl: S001C003P001R000A005, label: .* 0 to 4, found 5"),
         ({"--annotations": "store"}, r"store: S001C003P001R000A005, label: expected below 5, .*found 5"),
-        ({"--annotations": "3d.pkl"}, r"a\.pth: layout: expected 25 joints as .*, found 17 \(coco\)"),
+        ({"--annotations": "3d.pkl"}, r"a\.pth: layout: expected 25 joints in 3D .*found 17 .* 2D \(coco\)"),
+        ({"--annotations": "3d"}, r"a\.pth: layout: expected 25 joints in 3D .*, found 17 .* 2D \(coco\)"),
+        (
+            {"--annotations": "flat.pkl", "--checkpoint": "3d.pth"},
+            r"3d\.pth: layout: expected 25 joints in 2D as in flat\.pkl, found 25 joints in 3D \(nturgb\+d\)",
+        ),
+        ({"--annotations": "k.pkl", "--split": "val"}, r"raw_file: .* convert --keypoint-files\), found"),
         ({"--stream": "hands"}, r"--stream: streams: expected one of joint, .*found hands for 1"),
         ({"--checkpoint": "a.pkl"}, r"a\.pkl: file: expected a PyTorch checkpoint"),
         ({"--annotations": "none"}, r"none: store: expected a folder"),
         ({"--weights": "-1"}, r"--weights: weight: expected a finite number from 0"),
+        ({"--weights": "0"}, r"--weights: weights: expected one above 0, found \(0\.0,\)"),
+        ({"--checkpoint": "a.pth --checkpoint a.pth"}, r"--stream: streams: .*for each checkpoint, .* for 2"),
+        (
+            {"--checkpoint": "a.pth --checkpoint a.pth", "--stream": "joint --stream bone", "--weights": "1"},
+            r"--weights: weights: expected one for each of joint, bone, found \[1\.0\]",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(
@@ -222,17 +234,35 @@ def test_what_does_not_fit_is_one_line(
     checkpoint(Path("a.pth"))
     dump(annotations("2d", 6, classes=5), Path("a.pkl"))
     convert_annotations(dump(annotations("2d", 6), Path("many.pkl")), "store")
-    dump(annotations("3d", 6, classes=5), Path("3d.pkl"))
+    convert_annotations(dump(annotations("3d", 6, classes=5), Path("3d.pkl")), "3d")
+    dump(kinetics(Path()), Path("k.pkl"))
+    flat = annotations("2d", 6, classes=5)
+    for one in flat["annotations"]:
+        one |= annotation_2d(one["frame_dir"], one["label"], 1, 32, 0, joints=25)
+    dump(flat, Path("flat.pkl"))
+    checkpoint(Path("3d.pth"), joints=25)
     options = {"--checkpoint": "a.pth", "--annotations": "a.pkl", "--split": "xsub_val"} | change
-    code, out, err = run(capsys, *(part for option in options.items() for part in option))
+    code, out, err = run(capsys, *" ".join(f"{name} {value}" for name, value in options.items()).split())
     assert code == 2 and out == "" and err.count("\n") == 1
     assert re.search(message, err), err
 
 
-def test_channels_other_than_three_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "split", "message"),
+    [
+        ({"channels": 2}, "xsub_val", r"channels: expected 3, of a joint, found 2"),
+        ({"joints": 25}, "xsub_val", r"layout: expected 17 joints in 2D as in"),
+        ({}, "xset_val", r"split: expected one of xsub_train, xsub_val, found xset_val"),
+    ],
+    ids=["channels", "layout", "split"],
+)
+def test_what_does_not_fit_is_refused_before_a_file_is_converted(
+    tmp_path: Path, sizes: dict[str, int], split: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = dump(annotations("2d", 6, classes=5), tmp_path / "a.pkl")
-    with pytest.raises(BadInput, match=r"channels: expected 3, of a joint, found 2"):
-        evaluate_pyskl({"joint": checkpoint(tmp_path / "a.pth", channels=2)}, path, "xsub_val")
+    monkeypatch.setattr("lart_mini.skeletr.pyskl.write_store", lambda *_: pytest.fail("converted"))
+    with pytest.raises(BadInput, match=message):
+        evaluate_pyskl({"joint": checkpoint(tmp_path / "a.pth", **sizes)}, path, split)
 
 
 def test_every_weight_of_ours_has_a_published_name() -> None:

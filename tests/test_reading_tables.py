@@ -1,4 +1,4 @@
-"""The text of tables: gzip piece by piece and bounded, marks and line ends, what is no text."""
+"""The text of tables: gzip piece by piece and bounded, marks and line ends, what is no text. And Parquet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from lart_mini.files import BadInput
 from lart_mini.reading import tables
 from lart_mini.reading.budget import MIB
+from lart_mini.reading.parquet import read_parquet
 from lart_mini.reading.tables import is_ready, table_bytes, table_lines
 
 ROWS = b"a,0902,1\nb,0903,2\n"
@@ -109,3 +111,31 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path: Path) -> None:
         assert not is_ready(tmp_path / name, 1)
         with pytest.raises(BadInput):
             table_bytes(tmp_path / name)
+
+
+SCHEMA = {"name": pl.String, "row": pl.Int64}
+PARQUET = pl.DataFrame({"row": [1, 2], "more": [0.5, None], "name": ["a", "b"]})
+
+
+def test_a_parquet_table_is_the_one_of_its_name(tmp_path: Path) -> None:
+    """`[1]` is no pattern that another folder fits."""
+    for folder, table in (("a[1]", PARQUET), ("a1", PARQUET.reverse())):
+        (tmp_path / folder).mkdir()
+        table.write_parquet(tmp_path / folder / "index.parquet")
+    assert read_parquet(tmp_path / "a[1]" / "index.parquet", SCHEMA).rows() == [("a", 1), ("b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        (PARQUET.drop("row"), "row: expected a column of Int64, as told, found none"),
+        (PARQUET.cast({"row": pl.Int32}), "row: expected a column of Int64, as told, found Int32"),
+        (PARQUET.with_columns(name=pl.lit(None, pl.String)), "name: expected a value in every row, as told,"),
+        (pl.concat([PARQUET, PARQUET]), "rows: expected at most 3, found 4"),
+    ],
+)
+def test_what_is_no_such_parquet_table_is_named(tmp_path: Path, table: pl.DataFrame, line: str) -> None:
+    table.write_parquet(tmp_path / "table")
+    with pytest.raises(BadInput) as refused:
+        read_parquet(tmp_path / "table", SCHEMA, ", as told", most=3)
+    assert str(refused.value).startswith(f"{tmp_path / 'table'}: {line}")

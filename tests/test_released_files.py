@@ -104,6 +104,7 @@ def test_pseudo_labels_and_appearance_may_be_missing(tmp_path: Path, nothing: ob
         ("apperance_dict", {0: np.zeros((1, 6)), 7: np.zeros((1, 5))}, "one width"),
         ("has_gt", np.full((20, 1, 1), 300), "expected 0, 1 or 2"),
         ("has_gt", np.full((20, 1, 1), np.nan), "has_gt: expected whole numbers, found nan"),
+        ("has_detection", np.full((20, 1, 1), np.nan), "has_detection: expected whole numbers, found nan"),
         ("fid", np.arange(20) + 0.5, r"fid: expected whole numbers, found 0\.5"),
         ("fid", 7, "fid: expected shape"),
         ("fid", np.array(7), "fid: expected shape"),

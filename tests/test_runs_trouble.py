@@ -19,7 +19,7 @@ from notebook_kit import RECORDING, ROOT, write_notebook, write_project
 from lart_mini import files
 from lart_mini.files import BadInput, locked
 from lart_mini.runs import kernel
-from lart_mini.runs.kept import Kept, Ran, clear
+from lart_mini.runs.kept import Kept, Ran, check_own, clear
 from lart_mini.runs.plan import NotebookFailed, read_notebook, read_plan
 from lart_mini.runs.record import RESERVED, record, recorded
 from lart_mini.runs.report import results_page, write_report
@@ -106,6 +106,27 @@ def test_a_run_in_the_notebooks_own_folder_is_refused_and_changes_nothing(tmp_pa
             reproduce("tiny", out, notebooks)
     assert [path.name for path in notebooks.iterdir()] == ["00_a.ipynb"]
     assert (notebooks / "00_a.ipynb").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["table.csv", "weights.safetensors", "00_mine.ipynb", "parts/a.json", "report.html"]
+)
+def test_files_of_others_are_refused_and_stay(tmp_path: Path, name: str) -> None:
+    notebooks, out = write_project(tmp_path), tmp_path / "mine"
+    write_notebook(notebooks / "00_a.ipynb", RECORDING)
+    (out / "parts").mkdir(parents=True)
+    (out / "answers.parquet").write_bytes(b"of lart-mini ablate")
+    (out / name).write_text("mine")
+    for fresh in (False, True):
+        with pytest.raises(BadInput) as refused:
+            reproduce("tiny", out, notebooks, fresh=fresh)
+        expected = "an empty folder, a new one, or one of an earlier run"
+        assert str(refused.value) == f"{out}: files: expected {expected}, found {name}"
+        assert (out / name).read_text() == "mine" and not (out / "ran.json").exists()
+    (out / name).unlink()
+    assert clear(out, "code", {}).notebooks == {} and (out / "ran.json").exists()
+    check_own(out)
+    assert (out / "answers.parquet").exists()
 
 
 def test_a_run_on_another_of_windows_drives_is_named_from_its_root(

@@ -16,8 +16,6 @@ from lart_mini.data import skeletons as module
 from lart_mini.data.mini_ava import SIZES, MiniAva, Size
 from lart_mini.data.skeletons import (
     COCO17,
-    COCO17_EDGES,
-    COCO17_MIRRORED,
     Sequences,
     Skeletons,
     coco17,
@@ -38,6 +36,7 @@ from lart_mini.people.clips import Clip
 from lart_mini.scenes.camera import project
 from lart_mini.scenes.scene import Scene
 from lart_mini.scenes.takes import segments
+from lart_mini.skeletr.stgcnpp import LAYOUTS
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracking.faults import Faults
 
@@ -59,11 +58,11 @@ def seen(library: dict[str, Clip], free_body: Body) -> list[Seen]:
 
 
 def test_layout_is_its_own_mirror_image() -> None:
-    flipped = np.array(COCO17_MIRRORED)
+    flipped = np.array(LAYOUTS["coco"].mirrored)
     assert (flipped[flipped] == np.arange(17)).all()
     swapped = [COCO17[i].replace("left", "?").replace("right", "left").replace("?", "right") for i in flipped]
     assert tuple(swapped) == COCO17
-    edges = {frozenset(edge) for edge in COCO17_EDGES}
+    edges = {frozenset(edge) for edge in enumerate(LAYOUTS["coco"].parents)}
     assert {frozenset(flipped[list(edge)].tolist()) for edge in edges} == edges
 
 
@@ -291,7 +290,20 @@ def test_mini_avas_boxes_all_have_their_skeleton(
     mini_skeletons("ava-val", "tiny", 0, tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"split": "val"}, {"size": "huge"}, {"kind": "4d"}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"split": "val"},
+        {"size": "huge"},
+        {"kind": "4d"},
+        {"seed": -1},
+        {"jobs": 0},
+        {"fold": (9, 4)},
+        {"fold": (0, 4), "split": "ava-test"},
+    ],
+    ids=str,
+)
 def test_wrong_wishes_are_refused(wrong: dict, tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         mini_skeletons(**{"split": "ava-val", "cache": tmp_path, "jobs": 1} | wrong)
+    assert list(tmp_path.iterdir()) == []

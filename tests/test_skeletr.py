@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lart_mini import ava
 from lart_mini.data.mini_ava import SIZES, MiniAva, Size
-from lart_mini.data.skeletons import COCO17_MIRRORED, Skeletons, normalised, sequences
+from lart_mini.data.skeletons import Skeletons, normalised, sequences
 from lart_mini.evaluation.key_boxes import key_boxes
 from lart_mini.files import BadInput
 from lart_mini.skeletr import datasets, recipe
@@ -334,12 +334,12 @@ def target_clip(own: Sampling, target: tuple[int, int] = (1, -1)) -> Clip:
 def test_a_mirrored_sample_is_the_sample_of_the_mirrored_video(unit: str, stream: str) -> None:
     own = Sampling(unit=unit, stream=stream)  # type: ignore[arg-type]
     walk = walkers()
-    width = walk.frame_size[1]
-    keypoint = walk.keypoint[:, list(COCO17_MIRRORED)].copy()
+    width, flipped = walk.frame_size[1], list(LAYOUTS["coco"].mirrored)
+    keypoint = walk.keypoint[:, flipped].copy()
     keypoint[..., 0] = width - keypoint[..., 0]
     box = walk.box.copy()
     box[:, 0] = width - box[:, 0] - box[:, 2]
-    mirrored = replace(walk, keypoint=keypoint, box=box, score=walk.score[:, list(COCO17_MIRRORED)])
+    mirrored = replace(walk, keypoint=keypoint, box=box, score=walk.score[:, flipped])
     asked = batch_of([replace(whole(clip_of(walk, own)), mirror=True)], own, LAYOUTS["coco"])
     expected = batch_of([whole(clip_of(mirrored, own))], own, LAYOUTS["coco"])
     for field in ("keypoint", "box", "time"):
@@ -397,6 +397,24 @@ def test_joint_items_are_one_of_each_task_and_all_of_the_second_come() -> None:
             assert given.label_weight[0].any() and not given.label_weight[1].any()
             seen_targets.append(int(given.target[1, 1]))
     assert sorted(seen_targets) == sorted(list(range(5)) * 3)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_only_what_an_epoch_shows_again_is_drawn_anew(count: int) -> None:
+    """Of the second task, where it has fewer clips; all others are drawn as in a data set of their own."""
+    own = Sampling(most=2, speed=0.3)
+    first = SkeletonDataset([clip_of(walkers(), own, truth_of(walkers()))] * 7, own)
+    second = SkeletonDataset([replace(target_clip(own), target=(-1, i)) for i in range(count)], own, seed=3)
+    joint = JointDataset(first, second)
+    for epoch in range(3):
+        joint.set_epoch(epoch)
+        speeds = [joint.samples(index)[1].speed for index in range(7)]
+        alone = {second.draw(index).speed for index in range(count)}
+        if count < 7:
+            assert len(set(speeds)) == 7 and (epoch or set(speeds[:count]) == alone)
+        else:
+            assert set(speeds) <= alone
+    assert np.random.default_rng((3, 2, 1, 0)).random() == np.random.default_rng((3, 2, 1)).random()
 
 
 @pytest.mark.parametrize(
@@ -541,6 +559,24 @@ def test_wrong_recipes_are_refused(small_world: SkeletonRecipe) -> None:
     for wrong in [*wrongs, {"pooling": ("a",)}]:
         with pytest.raises(BadInput):
             replace(small_world, **wrong)
+    for frames, step in ((10, 4), (8, 3), (15, 3)):  # key frames without a sequence, so without their labels
+        with pytest.raises(BadInput, match=f"frames and step: .* found {frames} x {step}, a stride of"):
+            replace(small_world, frames=frames, step=step)
+    for frames, step in ((30, 1), (15, 2), (20, 3), (6, 2)):
+        replace(small_world, frames=frames, step=step)
+
+
+def test_joint_training_is_of_the_very_clips_beside(
+    small_world: SkeletonRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another data set's videos may have the same names and labels."""
+    for seed in (0, 5):
+        videos = [walkers(40, seed=seed + i) for i in range(3)]
+        beside = recipe.labelled_clips(videos, [0, 1, 1], small_world.sampling())
+        recipe.trained(small_world, tmp_path, beside=beside, video_classes=2)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    monkeypatch.setattr(recipe, "train", lambda *_, **__: pytest.fail("trained again"))
+    recipe.trained(small_world, tmp_path, beside=beside, video_classes=2)
 
 
 def test_joint_training_gives_both_heads(small_world: SkeletonRecipe) -> None:
@@ -551,16 +587,18 @@ def test_joint_training_gives_both_heads(small_world: SkeletonRecipe) -> None:
     assert recipe.scores(small_world, beside=beside, video_classes=2).shape[1] == 60
 
 
-def test_a_task_of_whole_videos_is_learnt_and_scored(small_world: SkeletonRecipe) -> None:
+def test_a_task_of_whole_videos_is_learnt_and_scored() -> None:
     videos = [walkers(40, 90.0 if i % 2 else 700.0, i) for i in range(12)]
     splits = {"train": videos[:8], "val": videos[8:]}
     data = SimpleNamespace(
         classes=("far", "near"),
-        skeletons=lambda split, kind: splits[split],
+        skeletons=splits.__getitem__,
         labels=lambda split: np.arange(len(splits[split])) % 2,
     )
     for task in ("video", "group"):
-        found = recipe.task_scores(small_world, data, task)  # type: ignore[arg-type]
+        heads = {"classes": 0, "video_classes": 0, "group_classes": 0} | {f"{task}_classes": 2}
+        how = replace(SMALL, **heads), replace(SHORT, speed=0.2, mirror=True), sgd(epochs=2, batch_size=4)
+        found = recipe.task_scores(data, data.labels("train"), task, *how)  # type: ignore[arg-type]
         assert found.shape == (4, 2)
         np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
 

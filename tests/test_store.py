@@ -173,7 +173,7 @@ def test_what_is_no_whole_store_is_refused(copy: Path, tmp_path: Path) -> None:
         Store(tmp_path)
     index = pl.read_parquet(copy / "index.parquet")
     index.drop("part").write_parquet(copy / "index.parquet")
-    with pytest.raises(BadInput, match="columns: expected those that convert writes"):
+    with pytest.raises(BadInput, match="part: expected a column of Int32, found none"):
         Store(copy)
     (copy / "index.parquet").write_bytes(b"PAR1")
     with pytest.raises(BadInput, match="a parquet table"):

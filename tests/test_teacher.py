@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lart_mini import ava
 from lart_mini.data.mini_ava import MiniAva
 from lart_mini.lart.teacher import LOOKED_AT, OFFSETS, Teacher, fit_teacher, look, teach
-from lart_mini.tracklets.tracklet import Tracklet
+from lart_mini.tracklets.tracklet import FRAME_FIELDS, Tracklet
 
 FRAMES = 121
 HERE, THERE = (100, 100, 80, 200), (700, 100, 80, 200)
@@ -81,6 +81,13 @@ def test_other_videos_and_missed_frames_are_not_seen() -> None:
     here = somebody(0, 1.0, [(50, 61, HERE)])
     elsewhere = somebody(1, 2.0, [(0, FRAMES, HERE)], video="another_one")
     assert seen_at([here, elsewhere], 0, 60) == [0, 1, 1, 1, 0, 0, 0]
+
+
+def test_frames_are_told_by_their_numbers() -> None:
+    whole = somebody(0, 1.0, [(0, FRAMES, HERE)])
+    rows = np.delete(np.arange(FRAMES), [20, 21, 51])
+    gaps = replace(whole, **{field: getattr(whole, field)[rows] for field in FRAME_FIELDS})
+    assert seen_at([gaps], 0, 57) == [1, 0, 1, 1, 1, 1, 1], "frames 46 to 74, of which 51 is not there"
 
 
 def test_each_second_with_a_detection_is_seen_once_near_its_middle() -> None:

@@ -39,10 +39,12 @@ def test_stats_come_from_detected_frames_and_normalise_them() -> None:
         stats_of([])
 
 
-def test_stats_round_trip(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["stats.npy", "stats"])
+def test_stats_round_trip(tmp_path: Path, name: str) -> None:
     stats = stats_of([make_tracklet()])
-    stats.save(tmp_path / "stats.npy")
-    loaded = load_stats(tmp_path / "stats.npy")
+    stats.save(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    loaded = load_stats(tmp_path / name)
     np.testing.assert_array_equal(stats.mean, loaded.mean)
     np.testing.assert_array_equal(stats.std, loaded.std)
 

@@ -57,6 +57,8 @@ def test_stopped_in_any_step_it_goes_on(
             fit(training_job.model(), data, SHORT, False, state=tmp_path / "s", log=table, save_every=0)
     # What is left where a process is killed while it writes.
     (tmp_path / ".s.abc").write_bytes(b"half")
+    with table.open("ab") as file:
+        file.write(b"\xff\n")
     resumed = training_job.model()
     seen: list[int] = []
     monkeypatch.setattr(batches, "whole", lambda batch: (seen.append(len(batch)), batch)[1])

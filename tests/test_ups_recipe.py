@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation as Rotation3D
+from scipy.special import softmax
 
 from lart_mini import cli
 from lart_mini.files import BadInput
@@ -223,18 +226,29 @@ def test_scores_under_weights_are_those_of_takes_standing_so_often(held: tasks.W
         assert mine.value == pytest.approx(next(iter(scores.summary(one).values())))
         none = scores.interval([one], next(iter(plain)), draws, minus=[one])
         assert none.low == none.value == none.high == 0
+        for others in (names[1:], names[:-1]):  # a take that is not drawn is not its neighbour
+            few = scores.draws_of(replace(one, take=others), 50)
+            with pytest.raises(
+                BadInput, match=f"ups: take: expected one of the {len(others)} that are drawn"
+            ):
+                scores.interval([one], next(iter(plain)), few)
 
 
 def test_baselines_answer_what_they_should(source: tasks.Windows, held: tasks.Windows) -> None:
     seen, lifted = tasks.scored_views("action3d", held), tasks.scored_views("lifting", held)
     own = np.bincount(source.labelled.label)
     assert (baselines.fit_majority(source)(seen) == own.argmax()).all()
-    linear = baselines.fit_linear("action3d", source, samples=400)
-    learnt = tasks.views("action3d", source.labelled, np.random.default_rng(0))
-    assert (linear(learnt) == learnt.label).mean() > max(0.6, own.max() / own.sum())
-    early = baselines.fit_linear("early", source, 0.4, samples=200)
-    blind = replace(tasks.scored_views("early", held, 0.4))
-    assert len(early(blind)) == len(blind.label)
+    for task, ratio, axes in (("action3d", 1.0, 3), ("early", 0.4, 3), ("action2d", 1.0, 2)):
+        linear = baselines.fit_linear(task, source, ratio, samples=400)
+        found = inspect.getclosurevars(linear).nonlocals
+        drawn = tasks.training_views(task, source, np.random.default_rng(5), 400, ratio=ratio)
+        assert (drawn.seen.mean(axis=1) == ratio).all()
+        x = (drawn.pose[..., :axes].reshape(400, -1) - found["mean"]) / found["spread"]
+        error = (softmax(x @ found["w"] + found["b"], axis=1) - np.eye(17)[drawn.label]) / 400
+        slope = x.T @ error + 2 * 3e-3 * found["w"]
+        assert np.abs(slope).max() < 1e-4 and np.abs(error.sum(axis=0)).max() < 1e-4, "not yet the optimum"
+        learnt = tasks.views(task, source.labelled, np.random.default_rng(0), ratio=ratio)
+        assert (linear(learnt) == learnt.label).mean() > max(0.6, own.max() / own.sum()), task
     errors = {}
     methods = {"mean": baselines.fit_mean_pose(source, 400), "bins": baselines.through_bins(WORDS)}
     methods |= {f: baselines.fit_ridge(source, f, 1500) for f in ("one", "all")}
@@ -284,29 +298,46 @@ def test_positions_become_windows_of_the_kit(tmp_path: Path) -> None:
     found = read_positions(path)
     assert list(found) == ["S1/Walking 1", "S1/Eating"]
     joints = found["S1/Walking 1"]
-    assert np.array_equal(joints[..., 1], walked[:, OF_32, 2])  # z was up
-    assert np.linalg.det(np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])) == pytest.approx(1)  # and no mirror
+    x, y, z = np.moveaxis(walked[:, OF_32], -1, 0)
+    assert np.array_equal(joints, np.stack([x, z, -y], axis=-1))  # z was up, and no mirror
     windows = motion_windows(found)
     assert windows.joints.shape[1:] == (60, 17, 3) and set(windows.take) == {"S1/Walking 1"}
     assert np.array_equal(windows.joints[1, 30], joints[25 + 50])  # a second into the window
     assert tasks.scored_views("lifting", windows).pose.shape[1:] == (10, 17, 3)
     with pytest.raises(BadInput, match="windows: sequences: expected one of 99 frames or more"):
         motion_windows({"short": joints[:98]})
+    for unlabelled in (
+        lambda: baselines.fit_majority(windows),
+        lambda: baselines.fit_linear("action2d", windows),
+        lambda: tasks.scored_views("early", windows),
+    ):
+        with pytest.raises(
+            BadInput, match="ups: windows: expected one or more that show a class, found none"
+        ):
+            unlabelled()
 
 
-def test_detections_are_seen_as_the_kits_own(tmp_path: Path) -> None:
-    """A filmed clip in pixels, written as a user's file, gives the input that lifting has of it."""
+@pytest.mark.parametrize(("pan", "tilt"), [(0, 0), (20, 0), (-30, 15)])
+def test_detections_are_seen_as_the_kits_own(tmp_path: Path, pan: float, tilt: float) -> None:
+    """A filmed clip in pixels, written as a user's file, gives the input that lifting has of it.
+
+    A camera that looks elsewhere sees the same; the right answer turns with it.
+    """
     held = tasks.load_windows()["val"][:1]
-    camera = tasks.film(np.random.default_rng(0), held.joints)
-    quiet = tasks.Filming(noise_2d=0, astray=0, swapped=0)
+    quiet = tasks.Filming(aim=0, noise_2d=0, astray=0, swapped=0)
+    camera = tasks.film(np.random.default_rng(0), held.joints, quiet)
     expected = tasks.seen_in_2d(np.random.default_rng(0), camera, quiet)[0]
-    pixels = 1145 * camera[0, ..., :2] / camera[0, ..., 2:] + [513, 509]  # (10,17,2), 5 frames a second
+    away = Rotation3D.from_euler("YX", [pan, tilt], degrees=True).as_matrix()
+    turned = camera[0] @ away.T
+    pixels = 1145 * turned[..., :2] / turned[..., 2:] + [513, 509]  # (10,17,2), 5 frames a second
     path = tmp_path / "2d.npz"
     human36m_file(path, positions_2d={"S9": {"Walk": [pixels, pixels]}}, metadata=metadata())
     read = read_detections_2d(path)["S9/Walk"]
     assert len(read) == 2
-    seen = detection_views(read[0], rate=5)
+    seen, turns = detection_views(read[0], rate=5)
     assert np.abs(seen.pose[tasks.MIDDLE] - expected).max() < 1e-4
+    about_hip = camera[0] - camera[0, :, :1]
+    assert np.allclose(about_hip @ turns[tasks.MIDDLE], about_hip @ away.T, atol=1e-5)
     assert len(seen.pose) == 10 and (seen.pose[0, 0] == seen.pose[0, 5]).all()  # held before the beginning
 
 
@@ -325,6 +356,8 @@ def test_bad_files_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "kind": ({"S1": {"a": "text"}}, "S1/a: expected numbers .* found str"),
         "flat": ({"S1": good}, "S1: expected a dict of actions, found ndarray"),
         "none": ([1], "positions: expected a dict of subjects, found list"),
+        "empty": ({"S1": {}}, "positions: expected actions of a subject, found none"),
+        "twice": ({"S1": {"a/b": good}, "S1/a": {"b": good}}, "S1/a/b: expected one subject and action"),
     }
     for name, (content, match) in bad.items():
         path = human36m_file(tmp_path / f"{name}.npz", positions_3d=None)
@@ -356,15 +389,18 @@ def test_lift_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     save_ups(tmp_path / "ups.safetensors", new_model(TINY, WORDS), WORDS)
     pixels = np.random.default_rng(0).uniform(300, 700, (12, 17, 2)).astype(np.float32)
     human36m_file(tmp_path / "2d.npz", positions_2d={"S9": {"Walk": [pixels] * 2}}, metadata=metadata())
+    human36m_file(tmp_path / "none.npz", positions_2d={"S9": {}}, metadata=metadata())
 
-    def lift(*more: str, model: str = "ups.safetensors") -> tuple[int, str]:
-        files = {"checkpoint": model, "detections": "2d.npz", "out": "o.npz"}
+    def lift(*more: str, model: str = "ups.safetensors", joints: str = "2d.npz") -> tuple[int, str]:
+        files = {"checkpoint": model, "detections": joints, "out": "o.npz"}
         options = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
         code = cli._run(["lift", *options, *more])
         return code, capsys.readouterr().err
 
     code, told = lift("--clip", "S9/Run")
     assert code == 2 and "clip: expected S9/Walk, found S9/Run" in told and told.count("\n") == 1
+    code, told = lift(joints="none.npz")
+    assert code == 2 and "none.npz: positions: expected actions of a subject, found none" in told
     save_checkpoint(tmp_path / "other.safetensors", new_model(TINY, WORDS), TINY, meta={"actions": ["a"]})
     code, told = lift(model="other.safetensors")
     assert code == 2 and told.count("\n") == 1 and "vocabulary" in told
@@ -374,6 +410,17 @@ def test_lift_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert {name: poses[name].shape for name in poses.files} == dict.fromkeys(
             ("S9/Walk/0", "S9/Walk/1"), (12, 17, 3)
         )
+        straight = poses["S9/Walk/0"]
+    # As a camera sees them that is turned by 20 degrees, or has its principal point elsewhere.
+    turn = Rotation3D.from_euler("Y", 20, degrees=True).as_matrix()
+    rays = np.pad((pixels - [513, 509]) / 1145, ((0, 0), (0, 0), (0, 1)), constant_values=1) @ turn.T
+    cameras = [1145 * rays[..., :2] / rays[..., 2:] + [513, 509], pixels + np.array([100, 50])]
+    human36m_file(tmp_path / "2d.npz", positions_2d={"S9": {"Walk": cameras}}, metadata=metadata())
+    for options, same in (((), 0), (("--centre", "613", "559"), 1)):
+        assert lift(*options) == (0, "")
+        with np.load(tmp_path / "o.npz") as poses:
+            gaps = [np.abs(poses[f"S9/Walk/{k}"] - straight @ [turn.T, np.eye(3)][k]).max() for k in (0, 1)]
+        assert gaps[same] < 1e-4 and gaps[1 - same] > 1e-3
     assert load_ups(tmp_path / "ups.safetensors")[1].digest == WORDS.digest
 
 

@@ -26,7 +26,7 @@ from lart_mini.data.video_level import (
     parts_of,
     video_scene,
 )
-from lart_mini.evaluation.accuracy import accuracy, draw_takes, single_take
+from lart_mini.evaluation.accuracy import accuracy, draw_takes
 from lart_mini.evaluation.intervals import Draws
 from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig, StageConfig
@@ -188,9 +188,8 @@ def test_a_difference_is_paired() -> None:
         a.minus(accuracy(labels, worse, takes, 3, draw_takes(takes)))
 
 
-def test_single_take_classes_are_told_and_trouble_is(data: LabelledVideos) -> None:
-    takes = [["a"], ["a"], ["b"], ["c"], ["c", "d"]]
-    assert single_take([0, 0, 1, 2, 2], takes) == [0, 1]
+def test_what_does_not_fit_together_has_no_accuracy() -> None:
+    takes = [["a"], ["b"], ["c", "d"]]
     draws = draw_takes(takes)
     for labels, guesses, own, field in (
         ([0, 1], [[0]], [["a"], ["b"]], "labels, guesses and takes"),

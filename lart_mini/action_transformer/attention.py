@@ -165,6 +165,8 @@ def nearest_tells(
     Right, 1 or 0: it is of the cell's own group; and the chance of that, the share of its group in those that
     are apart. Near is by cosine. Left out are cells for whom no choice is, or every one is, right.
     """
+    if not len(keys):
+        return np.zeros((0, 2))
     unit = keys / np.linalg.norm(keys, axis=1, keepdims=True).clip(1e-9)
     may, same = apart[:, None] != apart, group[:, None] == group
     chance = (may & same).sum(1) / may.sum(1).clip(1)

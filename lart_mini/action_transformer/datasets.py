@@ -87,7 +87,7 @@ class KeyClip:
     second: int
     box: NDArray[np.float32]  # (N,4) corners, fractions of the picture
     person: NDArray[np.int64]  # (N,) numbers
-    labels: NDArray[np.float32]  # (N,60)
+    labels: NDArray[np.float32]  # (N,C); the 60 evaluated classes, unless a user brings others
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,8 @@ def batch_of(
     """The clips in as many slots as the fullest needs; `chance`: of each clip in training, none in a test."""
     most = max(1, *(len(clip.box) for clip in clips))
     box = np.zeros((len(clips), most, 4), np.float32)
-    present, labels = np.zeros(box.shape[:2], np.bool_), np.zeros((*box.shape[:2], 60), np.float32)
+    present = np.zeros(box.shape[:2], np.bool_)
+    labels = np.zeros((*box.shape[:2], clips[0].labels.shape[1]), np.float32)
     asked, videos = box.copy(), []
     for number, clip in enumerate(clips):
         own, mirror = on_map(clip.box, clip.watched), False

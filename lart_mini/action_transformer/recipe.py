@@ -164,7 +164,7 @@ def box_scores(
     batch_size: int = 8,
     progress: bool = False,
 ) -> Scores:
-    """Scores (N,60) in 0–1 of all clips' boxes, one after another: the boxes are given, none is proposed."""
+    """Scores (N,C) in 0–1 of all clips' boxes, one after another: the boxes are given, none is proposed."""
     model.eval()
     found = [np.zeros((0, model.config.classes), np.float32)]
     for _, batch in _batches(clips, sampling, batch_size, progress):
@@ -182,10 +182,16 @@ class Detected:
     box: NDArray[np.float32]  # (K,4) corners, fractions of the picture
     proposal: NDArray[np.float32]  # (K,4) the proposal that it was made of
     objectness: NDArray[np.float32]  # (K,)
-    scores: Scores  # (K,60) classes x objectness
+    scores: Scores  # (K,C) classes x objectness
 
     def table(self, clips: Sequence[KeyClip]) -> pl.DataFrame:
-        """AVA's rows, as `read_detections` gives them; without scores that can change nothing."""
+        """AVA's rows, as `read_detections` gives them; without scores that can change nothing.
+
+        Raises BadInput for scores of other classes than the 60 that AVA evaluates.
+        """
+        if self.scores.shape[1] != len(ava.EVALUATED):
+            expected = f"the {len(ava.EVALUATED)} classes that AVA evaluates"
+            raise BadInput("detections", "scores", expected, self.scores.shape[1])
         box, column = np.nonzero(self.scores > ROWS)
         own, corners = [clips[number] for number in self.clip[box].tolist()], self.box[box].astype(np.float64)
         columns: dict[str, Any] = {"video": [one.video for one in own], "second": [one.second for one in own]}

@@ -88,7 +88,7 @@ def looks_of(tracklets: Sequence[Tracklet], frames: Frames, trunk: EfficientNetL
     """Look at the people of one video, each second: at the box, at the hands and at the head.
 
     The video may be larger or smaller than the tracklets' frames, but must be of their shape. Raises BadInput
-    for another shape, for frames that the video does not have, and for a box outside of it.
+    for another shape or tracklets of unequal frames, for frames that the video lacks, and a box outside it.
     """
     rows = [(i, int(t)) for i, tracklet in enumerate(tracklets) for t in middles(tracklet)]
     index = np.array(rows, np.int64).reshape(-1, 2)
@@ -113,7 +113,8 @@ def looks_of(tracklets: Sequence[Tracklet], frames: Frames, trunk: EfficientNetL
                 small = shrunk(picture, SIZE[1])
                 corners = corners_from_xywh(np.stack([tracklets[i].box[t] for i, t in index[boxes[number]]]))
                 corners = corners * (scale * small.shape[1] / picture.shape[1])
-                box[boxes[number]] = box_features(trunk, torch.from_numpy(small), corners)
+                names = [tracklets[i].name for i, _ in index[boxes[number]]]
+                box[boxes[number]] = box_features(trunk, torch.from_numpy(small), corners, names)
     crops /= np.maximum(counts, 1).astype(np.float32)
     return Looks(index[:, 0], index[:, 1], box, crops[:, : CROPS - 1], crops[:, CROPS - 1])
 
@@ -138,6 +139,9 @@ def _scale(tracklets: Sequence[Tracklet], size: tuple[int, int]) -> float:
         high, wide = tracklet.frame_size.tolist()
         if abs(size[0] * wide / (size[1] * high) - 1) > 0.02:
             raise BadInput(tracklet.name, "frame_size", f"the shape of a video of {size}", (high, wide))
+        if (tracklet.frame_size != tracklets[0].frame_size).any():
+            expected = f"{tracklets[0].frame_size.tolist()}, as {tracklets[0].name} of this video has"
+            raise BadInput(tracklet.name, "frame_size", expected, [high, wide])
     return size[1] / float(tracklets[0].frame_size[1])
 
 

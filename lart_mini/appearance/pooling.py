@@ -53,16 +53,18 @@ def roi_samples(maps: Tensor, boxes: Tensor, owner: Tensor, stride: int, grid: i
 
 
 @torch.inference_mode()
-def box_features(trunk: EfficientNetLite0, picture: Tensor, boxes: Floats) -> Floats:
+def box_features(trunk: EfficientNetLite0, picture: Tensor, boxes: Floats, names: Sequence[str]) -> Floats:
     """The paper's pooling: the maps of a picture (H,W,3) inside boxes (N,4), corners in its pixels.
 
-    (N,608): means of 2 × 2 cells at strides 8 and 16. Raises BadInput for a box without area in the picture.
+    (N,608): means of 2 × 2 cells at strides 8 and 16. Raises BadInput for a box without area in the picture,
+    under its tracklet's name of `names` (N,).
     """
     high, wide = picture.shape[:2]
     inside = np.clip(boxes, 0, [wide, high, wide, high])
     empty = np.flatnonzero((inside[:, 2:] - inside[:, :2]).min(axis=1) <= 0)
     if len(empty):
-        raise BadInput("appearance", "box", f"inside {wide} x {high} pixels", boxes[empty[0]].tolist())
+        first = int(empty[0])
+        raise BadInput(names[first], "box", f"inside {wide} x {high} pixels", boxes[first].tolist())
     where, owner = torch.from_numpy(inside).float(), torch.zeros(len(boxes), dtype=torch.int64)
     found = []
     for stride, maps in zip((8, 16), trunk.maps(padded(picture[None], 16), (8, 16)), strict=True):

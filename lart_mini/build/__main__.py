@@ -53,7 +53,7 @@ def make(part: str, out: Path, downloads: Path | None) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make the parts that are asked for; 2 on bad input."""
+    """Make the parts that are asked for; 2 on bad input, and on what the system refuses."""
     parser = argparse.ArgumentParser(prog="python -m lart_mini.build", description=__doc__)
     parser.add_argument("part", choices=[*PARTS, "all"])
     parser.add_argument("--downloads", type=Path, help="folder of downloaded packages, or to keep them in")
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for part in PARTS if options.part == "all" else (options.part,):
             print(f"{part}: {make(part, options.out, options.downloads)}", flush=True)
-    except BadInput as problem:
+    except (BadInput, OSError) as problem:
         print(f"lart_mini.build: {problem}", file=sys.stderr)
         return 2
     return 0

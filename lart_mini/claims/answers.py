@@ -98,17 +98,19 @@ class Judge:
         self._check_truth(name, question)
         common = self._common(question)
         resampled = {row: self._resampled(system, common) for row, system in question.systems.items()}
+        known = [set(one.known(ava.EVALUATED)) for one in resampled.values()]
+        scopes = _among(self.scopes, set.intersection(*known))  # hidden: not those whom no track shows
         for row, one in resampled.items():
-            for scope, classes in self.scopes.items():
-                rests, clips = self._rests(scope), self.clips.get(scope)
+            for scope, classes in scopes.items():
+                rests, clips = self._rests(classes), self.clips.get(scope)
                 yield Answer(name, row, None, scope, one.estimate(classes), rests=rests, clips=clips)
         for asked in question.comparisons:
             pair = resampled[asked.system], resampled[asked.than]
             wanted = dict.fromkeys((asked.scope, "headline", "all", *self.clips))
-            for scope in [one for one in wanted if one in self.scopes]:
-                difference = pair[0].minus(pair[1], self.scopes[scope])
+            for scope in [one for one in wanted if one in scopes]:
+                difference = pair[0].minus(pair[1], scopes[scope])
                 paper = asked.paper if scope == asked.scope else None
-                rests, clips = self._rests(scope), self.clips.get(scope)
+                rests, clips = self._rests(scopes[scope]), self.clips.get(scope)
                 about = asked.claim, paper, rests, clips
                 yield Answer(name, asked.system, asked.than, scope, difference, *about)
 
@@ -121,9 +123,9 @@ class Judge:
                 expected = f"the ground truth of size {self.base.size}"
                 raise BadInput(name, row, expected, f"another, of size {folds[0].size}")
 
-    def _rests(self, scope: str) -> bool:
-        """Has a scope a class of the headline?"""
-        return bool(set(self.scopes[scope]) & set(self.firm))
+    def _rests(self, classes: tuple[int, ...]) -> bool:
+        """Is a class of the headline among these?"""
+        return bool(set(classes) & set(self.firm))
 
     def _common(self, question: Question) -> pl.DataFrame:
         """The boxes (video, second, corners) that all systems of a question have."""
@@ -203,7 +205,7 @@ class Judge:
 class DirectionJudge(Judge):
     """Judges who tells forwards from backwards: accuracy over the pieces takes the place of mAP.
 
-    Its headline is all pieces, whatever their class.
+    Its headline is all pieces, each counted once for every class that it shows.
     """
 
     def __init__(
@@ -212,9 +214,8 @@ class DirectionJudge(Judge):
         super().__init__(replace(base, task="direction"), kept, seeds, draws)
         found = pl.concat(own.table.select("take", "actions") for own in self._boxes(System()))
         self.draws, shown = draw(found, draws), set(found["actions"].explode())
-        wanted = {scope: tuple(a for a in classes if a in shown) for scope, classes in self.scopes.items()}
-        wanted["headline"] = wanted.pop("all")
-        self.scopes = {scope: classes for scope, classes in wanted.items() if classes}
+        self.scopes["headline"] = self.scopes.pop("all")
+        self.scopes = _among(self.scopes, shown)
 
     def _common(self, question: Question) -> pl.DataFrame:
         return self.groundtruth  # all systems have the same pieces
@@ -249,6 +250,12 @@ def _scopes(groundtruth: pl.DataFrame, first: tuple[int, ...]) -> dict[str, tupl
         scopes[category] = tuple(action for action in scored if ava.CLASSES[action - 1].category == category)
     scopes = {scope: classes for scope, classes in scopes.items() if classes}
     return scopes | {ava.NAMES[action]: (action,) for action in scored}
+
+
+def _among(scopes: Mapping[str, tuple[int, ...]], shown: set[int]) -> dict[str, tuple[int, ...]]:
+    """The scopes with those classes alone that are shown, and without those that have none."""
+    found = {scope: tuple(one for one in classes if one in shown) for scope, classes in scopes.items()}
+    return {scope: classes for scope, classes in found.items() if classes}
 
 
 # --------------------------------------------------------------------------------------------------- tables
@@ -321,7 +328,8 @@ def ask(
 ) -> Iterator[str]:
     """Run what the questions of these names need, write `answers.parquet`, and give each one's text.
 
-    Raises BadInput, before anything runs, for what is no question, size or number of folds, seeds or steps.
+    Raises BadInput, before anything runs, for what is no question, size or number of folds, seeds or steps,
+    and for other answers in `out` that cannot be read.
     """
     questions = chosen(names)
     if size not in STEPS:
@@ -334,6 +342,9 @@ def ask(
         one for question in questions.values() for one in question.experiments(base, seeds)
     )
     out = out or Path("runs") / f"claims-{size}"
+    path = out / "answers.parquet"
+    if path.exists():
+        read_answers(path)  # raises BadInput
     kept = run_all(list(wanted), out, jobs, backend)
     judges: dict[tuple[str, bool], Judge] = {}
     tables = []
@@ -351,5 +362,5 @@ def ask(
         for row, system in question.systems.items():
             if system.best_of:
                 yield f"{row}: {'; '.join(judges[kind].best(system))}"
-    write(pl.concat(tables), out / "answers.parquet")
-    yield f"{len(wanted)} runs of commits {', '.join(commits(kept.values()))}: {out / 'answers.parquet'}"
+    write(pl.concat(tables), path)
+    yield f"{len(wanted)} runs of commits {', '.join(commits(kept.values()))}: {path}"

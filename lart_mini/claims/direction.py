@@ -85,7 +85,10 @@ def told_right(boxes: KeyBoxes, scores: FloatArray) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, eq=False)
 class Accuracy(Resampled):
-    """In place of mAP the share of pieces told right; ap (S, 1 + R, 60): the weight of those of a class."""
+    """In place of mAP the share of pieces told right; ap (S, 1 + R, 60): the weight of those of a class.
+
+    A piece that shows several of the classes asked about counts once for each.
+    """
 
     weight: Floats  # (1 + R, 60) of all pieces of a class
 

@@ -23,7 +23,8 @@ from lart_mini.claims.direction import both_ways, pieces
 from lart_mini.claims.fold_data import Fold, FoldBoxes, first_scenes
 from lart_mini.claims.inputs import INPUTS
 from lart_mini.claims.looks import LOOKS, WIDTH, looked_at
-from lart_mini.claims.skeletons import SKELETRS, skeletr_scores
+from lart_mini.claims.skeletons import BESIDE, SKELETRS, skeletr_scores
+from lart_mini.data.video_level import VIDEO_SIZES
 from lart_mini.evaluation.key_boxes import POOLED_FRAMES, KeyBoxes, key_boxes
 from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig, StageConfig, assembly_for, preset
@@ -87,6 +88,8 @@ class Experiment:
             raise BadInput("experiment", "looks", "none but for LART's actions, from scratch", self.looks)
         if self.skeletr not in SKELETRS:
             raise BadInput("experiment", "skeletr", " | ".join(SKELETRS), self.skeletr)
+        if self.model == "SkeleTR" and self.skeletr == BESIDE and self.size not in VIDEO_SIZES:
+            raise BadInput("experiment", f"size for {BESIDE}", " | ".join(VIDEO_SIZES), self.size)
         if self.task == "direction" and (self.model != "LART" or self.pretrain_steps):
             expected = "actions for baselines and where pseudo labels are learnt"
             raise BadInput("experiment", "task", expected, self.task)

@@ -58,7 +58,7 @@ class Question:
     source: str  # in the paper
     systems: dict[str, System]
     comparisons: tuple[Comparison, ...]
-    measure: Literal["mAP", "accuracy"] = "mAP"  # accuracy: the share of pieces whose direction is told right
+    measure: Literal["mAP", "accuracy"] = "mAP"  # accuracy: share of pieces told right, once for each class
 
     @property
     def rendered(self) -> bool:

@@ -23,6 +23,7 @@ from joblib import Parallel, delayed, parallel_config
 from lart_mini.appearance.trunk import one_thread
 from lart_mini.claims.experiment import Experiment, Scores, run
 from lart_mini.claims.fold_data import Fold
+from lart_mini.claims.skeletons import versions
 from lart_mini.data.mini_ava import MiniAva, linked
 from lart_mini.data.rendered import rendered
 from lart_mini.files import BadInput, atomic_path, locked, process_count, workplace, write_npz
@@ -44,7 +45,7 @@ class Kept:
     """Where the run of an experiment is kept."""
 
     experiment: Experiment
-    data: str  # folder of its data set, whose name carries a digest of all that the data depend on
+    data: str  # folder of its data set, whose name carries a digest of what it depends on; and `versions`
     path: Path
 
     @classmethod
@@ -53,8 +54,10 @@ class Kept:
 
         So a field that Experiment gets later, with a default, leaves kept runs where they are. A default that
         is changed later gives a file's name to another experiment: the file tells every value that it was
-        made with, so it is refused then, not taken for the other's; do not change defaults.
+        made with, so it is refused then, not taken for the other's; do not change defaults. What a SkeleTR
+        reads has versions of its own, which are told with the data once they are raised.
         """
+        data += versions(experiment.skeletr) if experiment.model == "SkeleTR" else ""
         told = json.dumps([changed(experiment), data], sort_keys=True)
         return cls(experiment, data, out / "runs" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz")
 

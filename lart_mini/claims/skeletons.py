@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from lart_mini.claims.fold_data import Fold
+from lart_mini.data.labelled_videos import VERSION as VIDEOS_VERSION
 from lart_mini.data.mini_ava import SIZES
-from lart_mini.data.video_level import video_level
+from lart_mini.data.skeletons import VERSION as SKELETONS_VERSION
+from lart_mini.data.video_level import VIDEOS, video_level
 from lart_mini.skeletr.datasets import Clip
 from lart_mini.skeletr.recipe import Scores, SkeletonRecipe, labelled_clips, scores
 
@@ -29,6 +31,14 @@ SKELETRS: Mapping[str, Mapping[str, Any]] = {
     "bones": {"stream": "bone"},
     BESIDE: {},
 }
+
+
+def versions(name: str) -> str:
+    """Versions of what the SkeleTR `name` reads beside mini_ava; not 1, so that older runs keep theirs."""
+    read = {"skeletons": SKELETONS_VERSION}
+    if name == BESIDE:
+        read |= {"labelled videos": VIDEOS_VERSION, VIDEOS.name: VIDEOS.version}
+    return "".join(f", {what} {version}" for what, version in read.items() if version != 1)
 
 
 def skeletr_scores(fold: Fold, name: str, seed: int, steps: int, shuffled: bool) -> tuple[Scores, int]:

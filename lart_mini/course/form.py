@@ -105,10 +105,11 @@ def write_new(name: str, notebooks: Path) -> Iterator[Path]:
     mistakes = package.parent / "tests" / "mistakes"
     if not mistakes.is_dir():
         raise BadInput("new-notebook", "folder", "a checkout, with tests/mistakes", package.parent)
-    for path, form in (
-        (package / "course" / "blanks" / f"{topic}.py", BLANKS),
-        (mistakes / f"{topic}.py", MISTAKES),
-    ):
+    forms = {package / "course" / "blanks" / f"{topic}.py": BLANKS, mistakes / f"{topic}.py": MISTAKES}
+    for path in forms:
+        if path.exists():
+            raise BadInput("new-notebook", "name", "a number and a topic that are free", path)
+    for path, form in forms.items():
         with atomic_path(path) as temporary:
             temporary.write_text(form.format(stem=name, number=number), encoding="utf-8")
         yield path

@@ -22,8 +22,6 @@ from lart_mini.data.mini_ava import (
 from lart_mini.data.rendered import Rendered, rendered, with_takes, world_of
 from lart_mini.data.skeletons import (
     COCO17,
-    COCO17_EDGES,
-    COCO17_MIRRORED,
     Sequences,
     Skeletons,
     coco17,
@@ -43,8 +41,6 @@ __all__ = [
     "ACTIVITIES",
     "CLASSES",
     "COCO17",
-    "COCO17_EDGES",
-    "COCO17_MIRRORED",
     "GROUP_SIZES",
     "SIZES",
     "SPLITS",

@@ -113,7 +113,7 @@ class MiniAva:
         """Of a fold: the clip that each ground-truth box of ava-val shows (CLIP_COLUMNS); else BadInput."""
         if not (self.path / CLIPS).exists():
             raise BadInput(self.path, "clips", f"a fold, which has {CLIPS}", "none")
-        return pl.read_csv(self.path / CLIPS)
+        return pl.read_csv(self.path / CLIPS, glob=False)
 
     def videos(self, split: str | None = None) -> pl.DataFrame:
         """One row a video: split, video, frames, actors, takes, composited."""

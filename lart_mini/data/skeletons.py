@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from lart_mini.boxes import overlap
 from lart_mini.data.cache import cache_root
-from lart_mini.data.mini_ava import SIZES, SPLITS, Size, plan, recipe_digest
+from lart_mini.data.mini_ava import SIZES, SPLITS, plan, recipe_digest
 from lart_mini.data.videos import compose_scene, detected, video_name
 from lart_mini.files import LARGEST_SEED, BadInput, locked, process_count, whole_number, write_npz
 from lart_mini.people.body import JOINT_NAMES, Body, forward_kinematics, load_body
@@ -31,7 +31,7 @@ from lart_mini.progress import progress
 from lart_mini.reading.arrays import open_npz
 from lart_mini.scenes.camera import project, seen_points
 from lart_mini.scenes.scene import Scene
-from lart_mini.scenes.takes import Array, scored_actions
+from lart_mini.scenes.takes import Array, Segment, scored_actions
 from lart_mini.tracking.detections import Detections
 from lart_mini.tracking.faults import drift
 
@@ -40,11 +40,6 @@ COCO17 = (
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee",
     "left_ankle", "right_ankle",
 )  # fmt: skip
-COCO17_EDGES = (
-    (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12),
-    (11, 13), (13, 15), (12, 14), (14, 16),
-)  # fmt: skip
-COCO17_MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)  # each joint's other side
 HEAD = ("nose", "leye", "reye", "lear", "rear")  # points of the surface, as the body names them
 JOINTS = [JOINT_NAMES.index(name) for name in COCO17[5:]]
 HIPS = [COCO17.index("left_hip"), COCO17.index("right_hip")]
@@ -187,7 +182,7 @@ def mini_skeletons(
     """The skeletons of each video of a split of mini_ava, in its order; made if the cache lacks them.
 
     Arguments are `mini_ava`'s. Boxes are those of its tracklets, whoever links them (but "perfect", whose are
-    others). Raises BadInput for a split, size, seed or kind that is none.
+    others). Raises BadInput for a split, size, seed, kind, fold or `jobs` that is none.
     """
     for field, value, known in (
         ("split", split, SPLITS),
@@ -197,6 +192,9 @@ def mini_skeletons(
         if value not in known:
             raise BadInput("skeletons", field, " | ".join(known), value)
     whole_number("skeletons", "seed", seed, 0, LARGEST_SEED)
+    jobs, planned = process_count(jobs), [one for one in plan(SIZES[size], seed, fold) if one[0] == split]
+    if not planned:
+        raise BadInput("skeletons", "split", "one that a fold has", split)
     part = "" if fold is None else f"fold{fold[0] + 1}of{fold[1]}-"
     recipe = json.dumps([VERSION, recipe_digest(SIZES[size], seed, "lart", fold)])
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
@@ -205,25 +203,22 @@ def mini_skeletons(
         try:
             return load_skeletons(folder / f"{split}-{kind}.npz")
         except (FileNotFoundError, BadInput):  # not made yet, or damaged
-            made = _compose(split, SIZES[size], seed, fold, process_count(jobs))
+            made = _compose(planned[0], SIZES[size].windows, jobs)
         for one in KINDS:
             save_skeletons([video[one] for video in made], folder / f"{split}-{one}.npz")
         return [video[kind] for video in made]
 
 
 def _compose(
-    split: str, size: Size, seed: int, fold: tuple[int, int] | None, jobs: int
+    planned: tuple[str, list[Segment], int, tuple[int, ...]], windows: int, jobs: int
 ) -> list[dict[str, Skeletons]]:
-    """2D and 3D skeletons of the scenes that mini_ava consists of."""
-    wanted = [one for one in plan(size, seed, fold) if one[0] == split]
-    if not wanted:
-        raise BadInput("skeletons", "split", "one that a fold has", split)
-    _, pool, count, chance = wanted[0]
+    """2D and 3D skeletons of the scenes that a split of mini_ava consists of (`plan`)."""
+    split, pool, count, chance = planned
     body, actions = load_body(), scored_actions(pool)
 
     def video(index: int, action: int) -> dict[str, Skeletons]:
         with threadpool_limits(1):  # as mini_ava, so that boxes are the same to the last bit
-            scene = compose_scene(pool, split, size.windows, action, (*chance, index), body)
+            scene = compose_scene(pool, split, windows, action, (*chance, index), body)
             seen, name = detected(scene, split), video_name(split, index)
             return {"2d": skeletons_2d(scene, seen, name), "3d": skeletons_3d(scene, seen, name)}
 

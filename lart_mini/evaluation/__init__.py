@@ -1,6 +1,6 @@
 """Evaluation: AVA's files, the boxes that are scored, frame mAP, and what is wrong with a file (07)."""
 
-from lart_mini.evaluation.accuracy import Accuracy, accuracy, draw_takes, single_take
+from lart_mini.evaluation.accuracy import Accuracy, accuracy, draw_takes
 from lart_mini.evaluation.answers import ANSWERS, asked, read_answers
 from lart_mini.evaluation.ava_csv import (
     CORNERS,
@@ -84,7 +84,6 @@ __all__ = [
     "remarks",
     "report_text",
     "resample",
-    "single_take",
     "weighted_ap",
     "write_detections",
     "write_groundtruth",

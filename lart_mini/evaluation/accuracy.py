@@ -101,12 +101,3 @@ def _shares(takes: Sequence[Sequence[str]], known: Sequence[str]) -> NDArray[np.
         if not own:
             raise BadInput("accuracy", f"takes of video {video}", "one or more", "none")
     return shares
-
-
-def single_take(labels: ArrayLike, takes: Sequence[Sequence[str]]) -> list[int]:
-    """Classes (ascending) all of whose videos rest on one and the same take: to be reported apart."""
-    truth, found = np.asarray(labels), []
-    for label in np.unique(truth).tolist():
-        if len({take for video in np.flatnonzero(truth == label).tolist() for take in takes[video]}) == 1:
-            found.append(label)
-    return found

@@ -125,14 +125,17 @@ class Resampled:
     draws: Draws
     ap: Floats
 
+    def known(self, classes: Sequence[int]) -> tuple[int, ...]:
+        """Those of `classes` that have ground truth."""
+        return tuple(one for one in classes if not np.isnan(self.ap[0, 0, ava.EVALUATED.index(one)]))
+
     def mean_ap(self, classes: Sequence[int] = ava.EVALUATED) -> Floats:
         """mAP (1 + R,) over those of `classes` that have ground truth, mean over seeds. BadInput for none."""
-        columns = [ava.EVALUATED.index(action) for action in classes]
-        known = [column for column in columns if not np.isnan(self.ap[0, 0, column])]
-        if not known:
+        columns = [ava.EVALUATED.index(action) for action in self.known(classes)]
+        if not columns:
             raise BadInput("intervals", "classes", "one with ground truth", "none")
         # Where all of a class's takes are drawn with weight 0, the mean is over the others.
-        return self.draws.over_seeds(np.nanmean(self.ap[:, :, known], axis=2))
+        return self.draws.over_seeds(np.nanmean(self.ap[:, :, columns], axis=2))
 
     def estimate(self, classes: Sequence[int] = ava.EVALUATED) -> Estimate:
         """mAP with its interval."""

@@ -58,7 +58,7 @@ def _glimpses(scene: list[Tracklet], middle: NDArray[np.int64]) -> NDArray[np.fl
     found = np.zeros((*at.shape, LOOKED_AT * 3 + 1), np.float32)
     best, place = np.full(at.shape, 0.1, np.float32), scene[0].box[middle, None]
     for person in scene:
-        t = np.clip(at - person.frame[0], 0, len(person) - 1)
+        t = np.minimum(np.searchsorted(person.frame, at), len(person) - 1)
         share = np.where(person.detected[t] & (person.frame[t] == at), overlap(place, person.box[t]), 0)
         better = share > best
         joints = person.joints[t[better], :LOOKED_AT]

@@ -36,8 +36,8 @@ class Stats:
 
     def save(self, path: str | Path) -> None:
         """Write mean and std as a (2, 229) .npy file."""
-        with atomic_path(path) as temporary:
-            np.save(temporary, np.stack([self.mean, self.std]), allow_pickle=False)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, np.stack([self.mean, self.std]), allow_pickle=False)
 
 
 def load_stats(path: str | Path) -> Stats:

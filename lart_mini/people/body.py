@@ -247,7 +247,8 @@ def load_body(path: str | Path | None = None) -> Body:
     """
     chosen = Path(path or os.environ.get("LART_MINI_SMPL") or FREE_BODY)
     fields = read_smpl_file(chosen)
-    vertex_ids = _vertex_ids(chosen, fields) if "vertex_ids" in fields else _smplx_vertex_ids()
+    own = "vertex_ids" in fields
+    vertex_ids = _vertex_ids(chosen, fields) if own else _smplx_vertex_ids(chosen, fields)
     return Body(
         name=chosen.stem,
         v_template=fields["v_template"],
@@ -275,6 +276,11 @@ def _vertex_ids(path: Path, fields: dict[str, Any]) -> dict[str, int]:
     return named
 
 
-def _smplx_vertex_ids() -> dict[str, int]:
-    vertex_ids = optional("smplx.vertex_ids", "smplx", "the vertices of a mesh").vertex_ids
-    return dict(vertex_ids["smplh"])  # SMPL and SMPL-H share their 6,890 vertices
+def _smplx_vertex_ids(path: Path, fields: dict[str, Any]) -> dict[str, int]:
+    """smplx's table of named vertices, for a file without one of its own."""
+    tables = optional("smplx.vertex_ids", "smplx", "the vertices of a mesh").vertex_ids
+    named = dict(tables["smplh"])  # SMPL and SMPL-H share their 6,890 vertices
+    last, count = max(named.values()), len(fields["v_template"])
+    if last >= count:
+        raise BadInput(path, "vertex_ids", f"more than {last} vertices, or an .npz's own table", count)
+    return named

@@ -27,7 +27,8 @@ VERTEX_IDS = "vertex_ids"  # JSON, in an .npz of the kit's own
 MOST_VERTICES = 1_000_000  # and triangles; SMPL has 6,890, SMPL-X 10,475
 MOST_JOINTS = 64
 MOST_SHAPES = 1024  # shape numbers
-_CHOICES = 4  # of chumpy, one in another
+LARGEST_MODEL = 2 << 30  # bytes: 300 shape numbers written as text take several times their memory
+_DEEPEST = 5  # of chumpy's and scipy's objects, one in another
 
 
 # ------------------------------------------------------------------------------ what else stands in a pickle
@@ -59,20 +60,22 @@ _NAMES: dict[str, Maker | None] = {
 }
 
 
-def _dense(path: Path, name: str, value: Any, depth: int = _CHOICES) -> NDArray[Any]:
+def _dense(path: Path, name: str, value: Any, depth: int = _DEEPEST) -> NDArray[Any]:
     """A field as a dense array: an array, chumpy's, or one of scipy's sparse matrices. Raises BadInput."""
     state = value.state if isinstance(value, Record) and type(value.state) is dict else {}
     if isinstance(value, np.ndarray):
         return value
+    if not depth:
+        raise BadInput(path, name, f"at most {_DEEPEST} objects, one in another", "more")
     if "x" in state:  # chumpy keeps numbers as `x`, or as a choice `idxs` out of another array `a`
-        return _dense(path, name, state["x"], depth)
-    if {"a", "idxs", "preferred_shape"} <= state.keys() and depth:
-        source = _dense(path, name, state["a"], depth - 1)
-        chosen, shape = _dense(path, name, state["idxs"]), state["preferred_shape"]
+        return _dense(path, name, state["x"], depth - 1)
+    if {"a", "idxs", "preferred_shape"} <= state.keys():
+        source, chosen = (_dense(path, name, state[key], depth - 1) for key in ("a", "idxs"))
+        shape = state["preferred_shape"]
         count_values(shape, 8)
         return source.ravel()[chosen.astype(np.int64)].reshape(shape)
     if {"data", "indices", "indptr"} <= state.keys():
-        return _dense_matrix(path, name, state)
+        return _dense_matrix(path, name, state, depth - 1)
     if isinstance(value, list | tuple):
         count_values(value, 4 * MOST_VERTICES)
         return np.asarray(value)
@@ -80,11 +83,11 @@ def _dense(path: Path, name: str, value: Any, depth: int = _CHOICES) -> NDArray[
     raise BadInput(path, name, "an array", found)
 
 
-def _dense_matrix(path: Path, name: str, state: dict[Any, Any]) -> NDArray[Any]:
+def _dense_matrix(path: Path, name: str, state: dict[Any, Any], depth: int) -> NDArray[Any]:
     """A matrix that scipy keeps by columns (csc) or rows (csr): the longer axis has the most entries."""
     shape = state.get("_shape", state.get("shape"))
     data, indices, pointers = (
-        _dense(path, name, state[key]).ravel() for key in ("data", "indices", "indptr")
+        _dense(path, name, state[key], depth).ravel() for key in ("data", "indices", "indptr")
     )
     if type(shape) is not tuple or len(shape) != 2 or not all(isinstance(n, int | np.integer) for n in shape):
         raise BadInput(path, name, "a sparse matrix of two axes", "others")
@@ -123,7 +126,7 @@ def _fields(path: Path) -> dict[str, Any]:
             return fields
     if path.stat().st_size == 0:
         raise BadInput(path, "file", expected, "an empty file")
-    content = read_pickle(path, extra=_NAMES, warn=False)
+    content = read_pickle(path, LARGEST_MODEL, _NAMES, warn=False)
     if not isinstance(content, dict):
         raise BadInput(path, "pickle", "a dict", type(content).__name__)
     try:

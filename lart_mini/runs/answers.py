@@ -147,4 +147,5 @@ def _html(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     """A number stays on its line."""
-    return f'<td class="number">{text}</td>' if NUMBER.match(text) else f"<td>{escape(text)}</td>"
+    number = ' class="number"' if NUMBER.match(text) else ""
+    return f"<td{number}>{escape(text)}</td>"

@@ -32,6 +32,7 @@ VERSIONS = (
     "torch",
 )
 MADE = ("parts/*.json", "*.safetensors", "*.state", "*.csv", "[0-9][0-9]_*.ipynb")  # by notebooks
+CONCLUDED = ("results.json", "report.html")  # made once all have run
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,14 @@ def notebook_digests(plan: Plan, code: str) -> dict[str, str]:
     return digests
 
 
+def check_own(run_dir: Path) -> None:
+    """Raise BadInput for a folder in which `clear` would remove files though no run has left a word there."""
+    found = [file for pattern in (*MADE, *CONCLUDED) for file in sorted(run_dir.glob(pattern))]
+    if found and not (run_dir / "ran.json").exists():
+        expected = "an empty folder, a new one, or one of an earlier run"
+        raise BadInput(run_dir, "files", expected, found[0].relative_to(run_dir))
+
+
 def clear(run_dir: Path, code: str, digests: dict[str, str], fresh: bool = False) -> Kept:
     """Take from the folder what must not find its way into this run, and say what stays.
 
@@ -93,7 +102,7 @@ def clear(run_dir: Path, code: str, digests: dict[str, str], fresh: bool = False
     """
     for folder in (run_dir, run_dir / "parts"):
         sweep(folder)
-    for name in ("results.json", "report.html"):
+    for name in CONCLUDED:
         (run_dir / name).unlink(missing_ok=True)
     kept = _read(run_dir)
     if fresh or kept is None or kept.code != code:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from lart_mini.files import BadInput, atomic_path, locked, optional, process_count
 from lart_mini.progress import progress
-from lart_mini.runs.kept import Kept, Ran, clear, code_digest, notebook_digests, versions
+from lart_mini.runs.kept import Kept, Ran, check_own, clear, code_digest, notebook_digests, versions
 from lart_mini.runs.plan import (
     SILENCE,
     NotebookFailed,
@@ -56,7 +56,7 @@ def reproduce(
     for). One that has run with the same code, source and parameters is not run again; with `fresh` all that
     has run is removed first. `only` names some, as "05,07". Once all have run, results.json is written, and
     report.html last. `silence`: seconds without computing and output after which a notebook counts as
-    hanging. A folder has one run at a time.
+    hanging. A folder has one run at a time, and `out` no files of others that a run would remove.
 
     Raises BadInput before anything runs; NotebookFailed at the end, when all have run that do not need one
     that failed.
@@ -72,6 +72,8 @@ def reproduce(
         expected = "another folder than the notebooks', which a run would clear"
         raise BadInput(run_dir, "output", expected, "the notebooks'")
     with locked(run_dir, "run"):
+        if out:  # runs/<profile> is the kit's own: notebooks run by hand record there
+            check_own(run_dir)
         kept = clear(run_dir, code, digests, fresh)
         waiting = [stem for stem in chosen if stem not in kept.notebooks]
         for stem in chosen:

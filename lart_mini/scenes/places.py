@@ -31,7 +31,7 @@ class Place:
     walls: list[Array]  # four, (192,768,3) of twelve metres
     ceiling: Array  # (3,) RGB
     sky: Array  # (2,3) RGB at the horizon and overhead
-    hills: Array  # (4,3): height, waves, phase of the skyline, and 0
+    hills: Array  # (4,3): height, number and phase of the waves that make the skyline
     clouds: Array  # (128,256) cover over the sky
     sun: Array  # (3,) the way that light goes, down
     ambient: float

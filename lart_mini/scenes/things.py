@@ -20,7 +20,6 @@ HELD = ("bag", "case", "box", "umbrella", "guitar", "racket", "book")  # in one 
 HANGING = ("bag", "case", "box", "guitar")  # upright whatever the arm does; the others turn with the hand
 INDOORS = ("table", "chair", "shelf", "sofa", "lamp", "plant", "stool")
 OUTDOORS = ("tree", "tree", "bush", "bench", "rock", "lamp post")
-FURNITURE_KINDS = tuple(dict.fromkeys((*INDOORS, *OUTDOORS)))
 CARDBOARD = np.array([0.66, 0.5, 0.33])
 _CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) / 2
 

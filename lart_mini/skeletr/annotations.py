@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lart_mini.files import BadInput, whole_number
+from lart_mini.files import BadInput, finite_number, whole_number
 from lart_mini.reading.budget import MIB
 from lart_mini.reading.pickles import read_pickle
 
@@ -35,6 +35,17 @@ class Skeleton:
     label: int
     keypoint: NDArray[np.float16]  # (M,T,V,3): x, y, score, or x, y, z
     place: NDArray[np.float64]  # (4,3): what to subtract, then a matrix (3,3)
+    flat: bool  # is the third number a score
+
+    @property
+    def kind(self) -> str:
+        """As of `kind_of`."""
+        return kind_of(self.keypoint.shape[2], self.flat)
+
+
+def kind_of(joints: int, flat: bool) -> str:
+    """What joints there are, to be compared and told: "17 joints in 2D"."""
+    return f"{joints} joints in {2 if flat else 3}D"
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -99,6 +110,9 @@ def read_annotations(
     of the frame, as pyskl has it; -1 leaves all where they are, as MMAction2 has it.
     Raises BadInput that names file, frame_dir and field for what is not of the published form.
     """
+    if classes is not None:
+        whole_number("--classes", "classes", classes, 1)
+    finite_number("--least-score", "score", least_score, -1)
     path = Path(path)
     content = read_pickle(path, LARGEST_ANNOTATIONS, warn=False)
     content = content if isinstance(content, dict) else {}
@@ -120,7 +134,7 @@ def _skeletons(
     path: Path, listed: list[Any], classes: int | None, files: _KeypointFiles, least_score: float
 ) -> Iterator[Skeleton]:
     seen: dict[str, int] = {}
-    joints = 0
+    kind = ""
     for number, content in enumerate(listed):
         name = content.get("frame_dir") if isinstance(content, dict) else None
         if not isinstance(name, str) or not name:
@@ -129,21 +143,21 @@ def _skeletons(
         if seen.setdefault(name, number) != number:
             raise entry.bad("frame_dir", "one annotation of a name", f"another, number {seen[name]}")
         label = entry.whole("label", 0, None if classes is None else classes - 1)
-        keypoint, place = _prepared(entry, files, least_score)
-        joints = joints or keypoint.shape[2]
-        if keypoint.shape[2] != joints:
-            raise entry.bad("keypoint", f"{joints} joints as in the annotations before", keypoint.shape[2])
-        yield Skeleton(name, label, keypoint, place)
+        skeleton = Skeleton(name, label, *_prepared(entry, files, least_score))
+        kind = kind or skeleton.kind
+        if skeleton.kind != kind:
+            raise entry.bad("keypoint", f"{kind} as in the annotations before", skeleton.kind)
+        yield skeleton
         listed[number] = None  # its memory can go
 
 
 def _prepared(
     entry: _Entry, files: _KeypointFiles, least_score: float
-) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
-    """Keypoint (M,T,V,3) and place of one annotation."""
+) -> tuple[NDArray[np.float16], NDArray[np.float64], bool]:
+    """Keypoint (M,T,V,3) and place of one annotation, and whether it is flat."""
     if "keypoint" not in entry.content and "raw_file" in entry.content:
         points = _unfolded(entry, files.keypoint(entry))
-        return _placed(entry, points[..., :2], points[..., 2], least_score)
+        return *_placed(entry, points[..., :2], points[..., 2], least_score), True
     frames = entry.whole("total_frames", 1)
     keypoint = entry.get("keypoint")
     shape: tuple[int, ...] = keypoint.shape if isinstance(keypoint, np.ndarray) else ()
@@ -154,10 +168,10 @@ def _prepared(
         if len(keypoint) > 2:
             raise entry.bad("keypoint", "one or two people, as 3D files have", f"{len(keypoint)} people")
         keypoint, turn = upright(keypoint)
-        return _half(entry, keypoint), np.concatenate([np.zeros((1, 3)), turn])
+        return _half(entry, keypoint), np.concatenate([np.zeros((1, 3)), turn]), False
     keypoint = entry.numbers("keypoint", ("M", frames, "V", 2))
     score = entry.numbers("keypoint_score", keypoint.shape[:3])
-    return _placed(entry, keypoint, score, least_score)
+    return *_placed(entry, keypoint, score, least_score), True
 
 
 def _half(entry: _Entry, keypoint: NDArray[Any]) -> NDArray[np.float16]:
@@ -247,7 +261,8 @@ class _KeypointFiles:
         """The file of an annotation: its bare name in the folder, and nowhere else."""
         told = entry.content["raw_file"]
         if self.folder is None:
-            raise entry.bad("raw_file", "the folder of these files to be given (--keypoint-files)", told)
+            expected = "the folder of these files given (lart-mini skeletons convert --keypoint-files)"
+            raise entry.bad("raw_file", expected, told)
         name = PurePosixPath(told).name if isinstance(told, str) else ""
         file = self.folder / name
         outside = "\0" in name or file.resolve().parent != self.folder.resolve()

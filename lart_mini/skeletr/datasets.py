@@ -6,6 +6,7 @@ others are context (section 4.2). A video or a group has one label and gives all
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -76,6 +77,13 @@ class Clip:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def digest(self) -> str:
+        """Of all that a training reads of it."""
+        own, found = self.skeletons, self.found
+        arrays = (own.keypoint, own.score, own.box, own.frame_size, found.index, found.centre, self.frame)
+        told = b"".join(array.tobytes() for array in (*arrays, self.labels, self.known))
+        return hashlib.sha256(told).hexdigest()[:12]
 
 
 def clip_of(
@@ -197,10 +205,10 @@ class SkeletonDataset:
         """All alike: batch norm wants its batches mixed, and empty slots cost nothing."""
         return 1
 
-    def draw(self, index: int) -> Drawn:
-        """Sample `index` of this epoch."""
+    def draw(self, index: int, again: int = 0) -> Drawn:
+        """Sample `index` of this epoch, or another draw of it."""
         clip, own = self.clips[index], self.sampling
-        rng = np.random.default_rng((self.seed, self.epoch, index))
+        rng = np.random.default_rng((self.seed, self.epoch, index, again))  # a last 0 changes nothing
         if clip.target == NO_TARGET:
             keys = np.unique(clip.frame[clip.known])
             centre = int(rng.choice(keys))
@@ -234,7 +242,8 @@ class SkeletonDataset:
 class JointDataset(SkeletonDataset):
     """Two tasks at once: every item is a sample of each, so that both have equal shares of all batches (3.4).
 
-    An epoch is one of the first; of the second every clip comes before any comes again.
+    An epoch is one of the first. The second goes on where the last epoch left it, through all of its clips,
+    then again in another order. Where it has fewer than the first, what an epoch shows again is drawn anew.
     """
 
     def __init__(self, first: SkeletonDataset, second: SkeletonDataset) -> None:
@@ -248,10 +257,11 @@ class JointDataset(SkeletonDataset):
 
     def samples(self, index: int) -> list[Drawn]:
         """One of each task."""
-        count = len(self.second)
-        turn, place = divmod(self.epoch * len(self) + index, count)
+        count, begun = len(self.second), self.epoch * len(self)
+        turn, place = divmod(begun + index, count)
         order = np.random.default_rng((self.seed, turn)).permutation(count)
-        return [self.draw(index), self.second.draw(int(order[place]))]
+        again = turn - begun // count if count < len(self) else 0
+        return [self.draw(index), self.second.draw(int(order[place]), again)]
 
 
 # ---------------------------------------------------------------------------------------------------- streams

@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,11 +22,12 @@ from torch import Tensor, nn
 from lart_mini.files import BadInput, finite_number
 from lart_mini.progress import progress as progress_bar
 from lart_mini.reading.torch_files import load_torch
+from lart_mini.skeletr.annotations import Skeleton, read_annotations
 from lart_mini.skeletr.stgcnpp import LAYOUTS, STGCNPP, Layout, STGCNConfig
-from lart_mini.skeletr.store import SkeletonStore, convert_annotations
-from lart_mini.skeletr.streams import FRAMES, FUSION, PEOPLE, STREAMS, Stream, evaluation_input
+from lart_mini.skeletr.store import SkeletonStore, split_of, write_store
+from lart_mini.skeletr.streams import FRAMES, FUSION, PEOPLE, STREAMS, Stream, check_layout, evaluation_input
 
-V = TypeVar("V")
+Model = tuple[STGCNPP, nn.Linear, Layout]
 # Our names of weights, and the published ones behind `backbone.`, where they stand behind it.
 RENAMED = (
     (r"^norm\.", "data_bn."),
@@ -50,7 +50,7 @@ WEIGHTS_ALONE = (
 )
 
 
-def load_pyskl(path: str | Path, strides: Sequence[int] | None = None) -> tuple[STGCNPP, nn.Linear, Layout]:
+def load_pyskl(path: str | Path, strides: Sequence[int] | None = None) -> Model:
     """A published checkpoint as (backbone, head, layout), in eval mode; nothing in the file runs.
 
     Its forms: {meta, state_dict, …} of pyskl or of MMAction2, and the names alone. Widths, channels and
@@ -201,13 +201,13 @@ def class_scores(
     return torch.cat(found).double().cpu().numpy()
 
 
-def named_streams(values: Sequence[V], names: Sequence[str]) -> dict[Stream, V]:
-    """Values, as checkpoints, by the name of their stream. Raises BadInput for other names or numbers."""
+def named_streams(checkpoints: Sequence[Path], names: Sequence[str]) -> dict[Stream, Path]:
+    """Checkpoints by the name of their stream. Raises BadInput for other names or numbers."""
     known: dict[str, Stream] = {name: name for name in STREAMS}
-    if len(values) != len(names) or len(set(names)) != len(names) or not set(names) <= set(known):
-        expected = f"one of {', '.join(known)} for each, none twice"
-        raise BadInput("--stream", "streams", expected, f"{', '.join(names)} for {len(values)}")
-    return {known[name]: value for name, value in zip(names, values, strict=True)}
+    if len(checkpoints) != len(names) or len(set(names)) != len(names) or not set(names) <= set(known):
+        expected = f"one of {', '.join(known)} for each checkpoint, none twice"
+        raise BadInput("--stream", "streams", expected, f"{', '.join(names)} for {len(checkpoints)}")
+    return {known[name]: path for name, path in zip(names, checkpoints, strict=True)}
 
 
 def evaluate_pyskl(
@@ -221,24 +221,31 @@ def evaluate_pyskl(
     """Accuracy of published weights on a split, for each stream; for several also `fused`.
 
     annotations: a store, or an annotation file, which is converted for this time alone. Fused: each stream's
-    scores times its weight, added up. Raises BadInput as `load_pyskl` and `convert_annotations`, and where
-    checkpoint and annotations have other joints, or a label has no class.
+    scores times its weight, added up. Raises BadInput as `load_pyskl` and `convert_annotations`, for weights
+    that add up to 0, and where checkpoint and annotations have other joints, or a label has no class.
     """
     for weight in weights.values():
         finite_number("--weights", "weight", weight, 0)
+    if sum(weights[stream] for stream in checkpoints) == 0:
+        raise BadInput("--weights", "weights", "one above 0", tuple(weights.values()))
     models = {stream: load_pyskl(path) for stream, path in checkpoints.items()}
     with ExitStack() as stack:
         if Path(annotations).is_file():
             folder = Path(stack.enter_context(TemporaryDirectory())) / "store"
             classes = min(head.out_features for _, head, _ in models.values())
-            store = convert_annotations(annotations, folder, classes=classes, progress=progress)
+            splits, skeletons = read_annotations(annotations, classes=classes)
+            split_of(annotations, splits, split)
+            first = next(skeletons)
+            _fit(checkpoints, models, first, annotations)
+            store = write_store(folder, splits, chain([first], skeletons), progress)
             store.source = Path(annotations)
         else:
             store = SkeletonStore(annotations)
+            _fit(checkpoints, models, store, annotations)
         which = store.split(split)
         found, fused = dict[str, Accuracy](), np.zeros(1)
-        for stream, (backbone, head, layout) in models.items():
-            _fit(checkpoints[stream], backbone, head, layout, store, which)
+        for stream, (backbone, head, _) in models.items():
+            _check_labels(checkpoints[stream], head, store, which)
             backbone.to(device), head.to(device)
             scores = class_scores(backbone, head, store, which, stream, progress=progress)
             found[stream] = accuracy(scores, store.label[which])
@@ -247,15 +254,18 @@ def evaluate_pyskl(
 
 
 def _fit(
-    path: str | Path, backbone: STGCNPP, head: nn.Linear, layout: Layout, store: SkeletonStore,
-    which: NDArray[np.int64],
+    checkpoints: Mapping[Stream, str | Path], models: Mapping[Stream, Model], shown: Skeleton | SkeletonStore,
+    source: str | Path,
 ) -> None:  # fmt: skip
-    """Raise BadInput where a checkpoint and annotations do not belong together."""
-    if store.joints != layout.joints:
-        expected = f"{store.joints} joints as the annotations in {store.source}"
-        raise BadInput(path, "layout", expected, f"{layout.joints} ({layout.name})")
-    if backbone.config.channels != 3:
-        raise BadInput(path, "channels", "3, of a joint", backbone.config.channels)
+    """Raise BadInput where what annotations show is not what a checkpoint reads."""
+    for stream, (backbone, _, layout) in models.items():
+        check_layout(checkpoints[stream], layout, shown, source)
+        if backbone.config.channels != 3:
+            raise BadInput(checkpoints[stream], "channels", "3, of a joint", backbone.config.channels)
+
+
+def _check_labels(path: str | Path, head: nn.Linear, store: SkeletonStore, which: NDArray[np.int64]) -> None:
+    """Raise BadInput where a checkpoint has no class of an annotation's label."""
     over = which[store.label[which] >= head.out_features]
     if len(over):
         name, label = store.frame_dir[over[0]], store.label[over[0]]

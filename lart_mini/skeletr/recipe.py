@@ -240,7 +240,12 @@ class SkeletonRecipe:
             raise BadInput("recipe", "preset", " | ".join(PRESETS), self.preset)
         if self.keypoints not in KINDS:
             raise BadInput("recipe", "keypoints", " | ".join(KINDS), self.keypoints)
-        self.config(), self.sampling(), self.training()  # raise BadInput
+        self.config(), self.training()  # raise BadInput
+        stride = self.sampling().stride
+        if ava.FRAMES_PER_SECOND % stride:  # AVA's key frames, which have the labels, would be left out
+            expected = f"half of their product to divide a second's {ava.FRAMES_PER_SECOND} frames"
+            found = f"{self.frames} x {self.step}, a stride of {stride}"
+            raise BadInput("recipe", "frames and step", expected, found)
 
     def config(self, **heads: int) -> SkeleTRConfig:
         """The model's; `heads`: classes, video_classes and group_classes."""
@@ -336,7 +341,7 @@ def trained(
         "recipe": asdict(recipe),
         "data": recipe.data().path.name,
         "model": asdict(config),
-        "beside": [[clip.skeletons.video, *clip.target] for clip in beside],
+        "beside": [[clip.skeletons.video, *clip.target, clip.digest()] for clip in beside],
     }
     kept = Kept.of(run_dir, f"skeletr-seed{recipe.seed}", decisive)
     if kept.finished:
@@ -369,16 +374,23 @@ def scores(
     return box_scores(model, held_out, tracklets, key_boxes(tracklets), sampling)
 
 
-def task_scores(recipe: SkeletonRecipe, data: LabelledVideos, task: Literal["video", "group"]) -> Scores:
+def task_scores(
+    data: LabelledVideos,
+    labels: Sequence[int] | NDArray[np.int64],
+    task: Literal["video", "group"],
+    config: SkeleTRConfig,
+    sampling: Sampling,
+    training: TrainConfig,
+) -> Scores:
     """Scores (N,classes) in 0–1 of the validation videos of a task with one label a video (3.4).
 
-    `recipe` says how the model is, reads and learns (not what: that is `data`'s training videos).
+    The model of `config`, which has a head for the task, reads 2D skeletons, and learns that the training
+    videos show `labels` (N,).
     """
-    sampling, heads = recipe.sampling(), {f"{task}_classes": len(data.classes), "classes": 0}
-    torch.manual_seed(recipe.seed)
-    model = SkeleTR(recipe.config(**heads))
-    learnt = labelled_clips(data.skeletons("train", recipe.keypoints), data.labels("train"), sampling, task)
-    train(model, SkeletonDataset(learnt, sampling, seed=recipe.seed), recipe.training(), progress=False)
+    torch.manual_seed(training.seed)
+    model = SkeleTR(config)
+    learnt = labelled_clips(data.skeletons("train"), labels, sampling, task)
+    train(model, SkeletonDataset(learnt, sampling, config.layout, training.seed), training, progress=False)
     plain = replace(sampling, speed=0.0, mirror=False)
-    held_out = labelled_clips(data.skeletons("val", recipe.keypoints), data.labels("val"), plain, task)
+    held_out = labelled_clips(data.skeletons("val"), data.labels("val"), plain, task)
     return video_scores(model, held_out, plain, task)

@@ -7,6 +7,7 @@ the frames that are drawn. Whole batches at once, straight from the memory maps.
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lart_mini.files import BadInput
+from lart_mini.skeletr.annotations import Skeleton, kind_of
 from lart_mini.skeletr.stgcnpp import Layout
 from lart_mini.skeletr.store import SkeletonStore
 
@@ -35,6 +37,13 @@ def bone_starts(layout: Layout) -> tuple[int, ...]:
     """The joint that each joint's bone begins at, (V,); its own where it has none."""
     elsewhere = BONES_ELSEWHERE.get(layout.name, {})
     return tuple(elsewhere.get(joint, parent) for joint, parent in enumerate(layout.parents))
+
+
+def check_layout(file: object, layout: Layout, shown: Skeleton | SkeletonStore, source: str | Path) -> None:
+    """Raise BadInput, naming `file`, where what `source` shows has other joints than the layout."""
+    kind = kind_of(layout.joints, layout.name != THREE_D)
+    if shown.kind != kind:
+        raise BadInput(file, "layout", f"{shown.kind} as in {source}", f"{kind} ({layout.name})")
 
 
 # --------------------------------------------------------------------------------------------------- frames
@@ -119,7 +128,9 @@ def clips(
 
     Pixels run from −1 to 1 over the frame, beside the score; NTU's 3D joints stand upright about the first
     frame's centre. A person who is missing is zeros. Section 3 of pyskl's report (its GenSkeFeat).
+    Raises BadInput for a store of other joints than the layout's, or of 2D ones where those are 3D.
     """
+    check_layout(f"layout {layout.name}", layout, store, store.source)
     batch, count, length = frames.shape
     people = np.minimum(store.people[which], PEOPLE)
     sample = np.repeat(np.arange(batch), people)  # (P,): each person's

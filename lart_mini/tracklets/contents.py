@@ -58,6 +58,8 @@ def survey(path: str | Path, *, jobs: int = 1, progress: bool = True) -> Survey:
 def _of_file(file: Path) -> Row | str:
     try:
         tracklet = read_released(file)
+    except FileNotFoundError as problem:  # a link that leads nowhere
+        return str(BadInput(file, "file", "a file that can be read", problem.strerror))
     except BadInput as problem:
         return str(problem)
     return index_row(tracklet) | {"length": len(tracklet)}

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from lart_mini import ava
 from lart_mini.files import BadInput
+from lart_mini.reading.parquet import read_parquet
 from lart_mini.tracklets.tracklet import GROUND_TRUTH, PSEUDO_LABEL, Tracklet, parse_name, tables
 
 HalfArray = NDArray[np.float16]
@@ -183,14 +184,7 @@ INDEX_SCHEMA: dict[str, Any] = {
 
 def read_index(path: Path, advice: str = "") -> pl.DataFrame:
     """The list of a store's tracklets, or of a part's. Raises BadInput for a damaged one, with `advice`."""
-    try:
-        index = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadInput(path, "file", f"a parquet table{advice}", type(error).__name__) from None
-    if dict(index.schema) != INDEX_SCHEMA or index.null_count().sum_horizontal().sum():
-        wanted = f"those that convert writes{advice}"
-        raise BadInput(path, "columns", wanted, ", ".join(index.columns)[:80])
-    return index
+    return read_parquet(path, INDEX_SCHEMA, advice)
 
 
 def part_name(number: int) -> str:

@@ -52,7 +52,7 @@ def _tracklet(path: Path, name: str) -> Tracklet:
     identity = parse_name(name, path)
     file = ReleasedFile.read(path)
     vector = file.rows("pose_shape", VECTOR_WIDTH)
-    detected = file.rows("has_detection") > 0
+    detected = file.whole_numbers("has_detection") > 0
     index = file.whole_numbers("apperance_index")
     labels, source = _labels(file, index)
     camera, depth_unit = file.camera(vector, detected)

@@ -56,7 +56,7 @@ def choose_fabric(
         if not torch.cuda.is_bf16_supported():
             wanted = "a GPU and a torch that have bf16, or --precision 32-true"
             raise BadInput("training", "precision", wanted, torch.cuda.get_device_name())
-    if devices == "auto" and "LOCAL_WORLD_SIZE" in os.environ:  # torchrun says how many it has started
+    if devices == "auto" and {"LOCAL_WORLD_SIZE", "WORLD_SIZE"} <= os.environ.keys():  # torchrun sets both
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     refusals = (RuntimeError, TypeError, ValueError, LookupError, ImportError, MisconfigurationException)

@@ -25,7 +25,8 @@ class Metrics:
         if self.path is None:
             return
         path = self.path
-        rows = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() and first else []
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() and first else ""
+        rows = text.splitlines()[1:]
         kept = [row for row in rows if row.split(",")[0].isdigit() and int(row.split(",")[0]) < first]
         with atomic_path(path) as temporary:
             temporary.write_text("\n".join([",".join(COLUMNS), *kept]) + "\n", encoding="utf-8")

@@ -49,7 +49,7 @@ def fit_linear(
     x, y = torch.from_numpy((inputs - mean) / spread), torch.from_numpy(drawn.label)
     weight = torch.zeros(x.shape[1], int(source.label.max()) + 1, requires_grad=True)
     bias = torch.zeros(weight.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=1000, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()

@@ -7,7 +7,6 @@ without running what stands in them. The cameras are not in the files: 3D motion
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from lart_mini.files import BadInput, finite_number, whole_number
 from lart_mini.reading.objects import read_objects
+from lart_mini.scenes.camera import look_at
 from lart_mini.ups.tasks import FRAMES, JOINTS, SPAN, STEP, Views, Windows, normalised_2d
 
 Floats = NDArray[np.float32]
@@ -34,7 +34,7 @@ def read_positions(path: str | Path) -> dict[str, Floats]:
     no numbers.
     """
     found = {}
-    for name, array in _sequences(path, read_objects(path, ("positions_3d",))["positions_3d"]):
+    for name, array in _sequences(path, read_objects(path, ("positions_3d",))["positions_3d"]).items():
         joints = _checked(path, name, array, (32, len(JOINTS)), 3)
         kept = joints[:, OF_32] if joints.shape[1] == 32 else joints
         found[name] = np.stack([kept[..., 0], kept[..., 2], -kept[..., 1]], axis=-1)  # z up → y up
@@ -53,7 +53,7 @@ def read_detections_2d(path: str | Path) -> dict[str, list[Floats]]:
         layout = meta.get("layout_name") if type(meta) is dict else type(meta).__name__
         raise BadInput(path, "metadata: keypoints_symmetry", f"{LEFT} and {RIGHT} (layout h36m)", layout)
     found = {}
-    for name, cameras in _sequences(path, content["positions_2d"]):
+    for name, cameras in _sequences(path, content["positions_2d"]).items():
         if type(cameras) not in (list, tuple) or not cameras:
             raise BadInput(path, name, "a list of cameras' arrays", type(cameras).__name__)
         places = [f"{name}, camera {number}" for number in range(len(cameras))]
@@ -73,14 +73,22 @@ def _is_pair(sides: object) -> bool:
     )
 
 
-def _sequences(path: str | Path, content: Any) -> Iterator[tuple[str, Any]]:
-    """Each "subject/action", and what stands there."""
+def _sequences(path: str | Path, content: Any) -> dict[str, Any]:
+    """By "subject/action" what stands there."""
     if type(content) is not dict or not content:
         raise BadInput(path, "positions", "a dict of subjects", type(content).__name__)
+    found: dict[str, Any] = {}
     for subject, actions in content.items():
         if type(actions) is not dict:
             raise BadInput(path, str(subject), "a dict of actions", type(actions).__name__)
-        yield from ((f"{subject}/{action}", array) for action, array in actions.items())
+        for action, array in actions.items():
+            name = f"{subject}/{action}"
+            if name in found:
+                raise BadInput(path, name, "one subject and action of this name", "two")
+            found[name] = array
+    if not found:
+        raise BadInput(path, "positions", "actions of a subject", "none")
+    return found
 
 
 def _checked(path: str | Path, name: str, array: Any, joints: tuple[int, ...], axes: int) -> Floats:
@@ -119,17 +127,25 @@ def motion_windows(
 
 def detection_views(
     pixels: Floats, rate: float = RATE, focal: float = FOCAL, centre: tuple[float, float] = CENTRE
-) -> Views:
+) -> tuple[Views, Floats]:
     """Every frame of a clip's 2D joints (T, 17, 2) in pixels as lifting sees it: amid its window.
 
-    At the clip's ends frames are held. `focal` and `centre` are the camera's, in pixels. Raises BadInput.
+    At the clip's ends frames are held. `focal` and `centre` are the camera's, in pixels. Training's cameras
+    look at the hip, so each window is turned until the frame's own hip is in the middle; a camera that rolls
+    is not put upright. Gives the turns (T, 3, 3), too: an answer @ its turn is in the camera's frame. Raises
+    BadInput.
     """
     finite_number("lifting", "focal length", focal, 1)
     finite_number("lifting", "frames a second", rate, 1)
     count = whole_number("lifting", "frames of the clip", len(pixels), 1)
     offset = np.round((np.arange(FRAMES) - FRAMES // 2) * STEP * rate / KEPT_RATE).astype(int)
     at = (np.arange(count)[:, None] + offset).clip(0, count - 1)
-    flat = (np.asarray(pixels, np.float32)[at] - np.array(centre, np.float32)) / focal  # (T,N,17,2)
+    flat = (np.asarray(pixels, np.float64)[at] - centre) / focal
+    rays = np.pad(flat, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1)  # (T,N,17,3)
+    up = np.array([1, -1, -1], np.float32)  # y up, as look_at has it
+    turns = look_at(np.zeros(3, np.float32), up * rays[:, FRAMES // 2, 0]) * up
+    turned = np.einsum("tij,tnkj->tnki", turns, rays)
+    flat = turned[..., :2] / turned[..., 2:].clip(1e-3)  # nobody is behind the camera
     goal = np.zeros((count, len(JOINTS), 3), np.float32)
     seen, nobody = np.ones((count, FRAMES), bool), np.full(count, "")
-    return Views("lifting", normalised_2d(flat), seen, goal, np.full(count, -1), nobody)
+    return Views("lifting", normalised_2d(flat), seen, goal, np.full(count, -1), nobody), turns

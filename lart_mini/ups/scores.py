@@ -145,13 +145,19 @@ def draws_of(judged: Judged, count: int = 1000, seed: int = 0) -> Draws:
 
 
 def interval(by_seed: Sequence[Judged], name: str, draws: Draws, minus: Sequence[Judged] = ()) -> Estimate:
-    """A score's mean over seeds, 95 % interval over takes and seeds; `minus`: less another system's."""
+    """A score's mean over seeds, 95 % interval over takes and seeds; `minus`: less another system's.
+
+    Raises BadInput for windows of takes that are not drawn.
+    """
     own = draws.over_seeds(_under(by_seed, name, draws))
     return estimate(own - draws.over_seeds(_under(minus, name, draws)) if minus else own)
 
 
 def _under(by_seed: Sequence[Judged], name: str, draws: Draws) -> Floats:
     """A score (S, 1 + R) of each seed under each draw."""
+    unknown = np.setdiff1d(np.concatenate([judged.take for judged in by_seed]), draws.takes)
+    if len(unknown):
+        raise BadInput("ups", "take", f"one of the {len(draws.takes)} that are drawn", unknown[0])
     place = [np.searchsorted(draws.takes, judged.take) for judged in by_seed]
     return np.stack(
         [measured(one, draws.weights[:, at])[name] for one, at in zip(by_seed, place, strict=True)]

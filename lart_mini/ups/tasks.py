@@ -64,9 +64,17 @@ class Windows:
         return Windows(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @property
+    def labelled_rows(self) -> NDArray[np.int64]:
+        """Numbers of those that show a class. Raises BadInput where none does."""
+        rows = np.flatnonzero(self.label >= 0)
+        if not len(rows):
+            raise BadInput("ups", "windows", "one or more that show a class", f"none of {len(self)}")
+        return rows
+
+    @property
     def labelled(self) -> Windows:
-        """Those that show a class."""
-        return self[self.label >= 0]
+        """Those that show a class. Raises BadInput where none does."""
+        return self[self.labelled_rows]
 
 
 def human36m(clip: Clip, body: Body) -> Floats:
@@ -311,13 +319,13 @@ def training_views(
 ) -> Views:
     """A training batch: windows for lifting, classes by the root of their number for the others.
 
-    Early prediction draws a ratio a window where none is given.
+    Early prediction draws a ratio a window where none is given. Raises BadInput as `views` and `labelled` do.
     """
     if task == "lifting":
         rows = rng.integers(0, len(source), count)
     else:
-        labelled = np.flatnonzero(source.label >= 0)
+        labelled = source.labelled_rows
         rare = np.bincount(source.label[labelled])[source.label[labelled]] ** -0.5
         rows = labelled[rng.choice(len(labelled), count, p=rare / rare.sum())]
-    share = rng.choice(RATIOS, count) if task == "early" and ratio is None else ratio or 1.0
+    share = ratio if ratio is not None else rng.choice(RATIOS, count) if task == "early" else 1.0
     return views(task, source[rows], rng, ratio=share, augment=True, filming=filming)

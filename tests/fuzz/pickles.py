@@ -19,7 +19,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from factories import assert_same, make_tracklet, published
+from factories import assert_same, make_tracklet, of_smpl_size, published
 from mutation import damaged, mutate, odd, odd_array, save_npz
 from runner import Case, command
 
@@ -415,7 +415,7 @@ def official(content: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     """An SMPL pickle's dict: some arrays as chumpy's, the regressor sparse, and fields nobody needs."""
     from scipy.sparse import csc_matrix
 
-    content = {name: content[name] for name in SMPL_FIELDS if name in content}
+    content = of_smpl_size({name: content[name] for name in SMPL_FIELDS if name in content})
     package = types.ModuleType("chumpy")
     module = types.ModuleType("chumpy.ch")
     sys.modules |= {"chumpy": package, "chumpy.ch": module}

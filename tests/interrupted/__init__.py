@@ -194,9 +194,12 @@ def kill(name: str, folder: Path, times: int, seed: int) -> Told:
     while told.kills < times and not faults:
         place = folder / f"round{told.ended}"
         place.mkdir()
-        for _ in range(min(chance.randint(1, MOST_IN_A_ROW), times - told.kills)):
-            told.kills += run(work.do, inputs, place, moment=chance.uniform(0, told.seconds)) != 0
-        if run(work.do, inputs, place) != 0:
+        codes = [
+            run(work.do, inputs, place, moment=chance.uniform(0, told.seconds))
+            for _ in range(min(chance.randint(1, MOST_IN_A_ROW), times - told.kills))
+        ]
+        told.kills += codes.count(-signal.SIGKILL)
+        if 1 in codes or run(work.do, inputs, place) != 0:
             faults.append(f"{place} did not go on")
             break
         found = work.outcome(place)

@@ -270,6 +270,13 @@ MUTANTS = [
         'pl.col("video")',
         (POOLED,),
     ),
+    Mutant(
+        "the weights of late fusion are exchanged",
+        ANSWERS,
+        "system.weights[0] / sum(system.weights)",
+        "system.weights[1] / sum(system.weights)",
+        (POOLED,),
+    ),
     Mutant("the first variant whatever was asked", ANSWERS, "variants.index(system.variant)", "0", (POOLED,)),
     Mutant(
         "averaged seeds are the first seed",

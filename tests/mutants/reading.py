@@ -30,6 +30,20 @@ MUTANTS = [
         (f"{HOSTILE}::test_pointers_in_an_smpl_file_are_not_followed",),
     ),
     Mutant(
+        "an SMPL file's object that holds itself is followed for ever",
+        "lart_mini/people/smpl_file.py",
+        'state["x"], depth - 1)',
+        'state["x"], depth)',
+        (f"{HOSTILE}::test_an_object_that_holds_itself_is_refused",),
+    ),
+    Mutant(
+        "a folder's name is a pattern",
+        f"{READING}/parquet.py",
+        "glob=False",
+        "glob=True",
+        ("tests/test_reading_tables.py::test_a_parquet_table_is_the_one_of_its_name",),
+    ),
+    Mutant(
         "entries are put into anything",
         f"{READING}/unpickler.py",
         "if type(target) is not dict:",

@@ -35,6 +35,13 @@ MUTANTS = [
         (f"{TESTS}::test_nothing_of_other_code_is_left",),
     ),
     Mutant(
+        "files of others go from the folder of a run",
+        REPRODUCE,
+        "            check_own(run_dir)\n",
+        "            pass\n",
+        ("tests/test_runs_trouble.py::test_files_of_others_are_refused_and_stay",),
+    ),
+    Mutant(
         "the code's digest passes over folders",
         KEPT,
         "folder.rglob(pattern)",
