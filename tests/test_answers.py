@@ -90,12 +90,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "line"),
     [
-        (TABLE.drop("paper"), "paper: expected a column of Float64, found none"),
-        (TABLE.with_columns(value=pl.lit("high")), "value: expected a column of Float64, found String"),
+        (TABLE.drop("paper"), "paper: expected a column of Float64, as lart-mini ablate"),
+        (
+            TABLE.with_columns(value=pl.lit("high")),
+            "value: expected a column of Float64, as lart-mini ablate",
+        ),
         (TABLE.clear(), "rows: expected one at least, found none"),
         (TABLE.with_columns(low=pl.col("value") + 1), "value: expected a number within its interval"),
         (TABLE.with_columns(high=pl.lit(float("nan"))), "value: expected a number within its interval"),
-        (TABLE.with_columns(value=pl.lit(None, pl.Float64)), "value: expected a number within its interval"),
+        *(
+            (
+                TABLE.with_columns(pl.lit(None, ANSWERS[name]).alias(name)),
+                f"{name}: expected a value in every row",
+            )
+            for name in ANSWERS
+            if name not in ("than", "paper", "clips")
+        ),
     ],
 )
 def test_what_is_no_table_of_answers_is_one_line(table: pl.DataFrame, line: str, tmp_path: Path) -> None:
@@ -107,10 +117,10 @@ def test_what_is_no_table_of_answers_is_one_line(table: pl.DataFrame, line: str,
 
 
 def test_a_file_of_another_kind_and_no_file_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="file: expected what lart-mini ablate wrote, found none"):
+    with pytest.raises(BadInput, match=r"file: expected a parquet table, as lart-mini ablate .* found none"):
         read_answers(tmp_path / "answers.parquet")
     (tmp_path / "answers.parquet").write_text("no parquet")
-    with pytest.raises(BadInput, match="file: expected what lart-mini ablate wrote"):
+    with pytest.raises(BadInput, match="file: expected a parquet table, as lart-mini ablate writes it"):
         read_answers(tmp_path / "answers.parquet")
 
 
@@ -139,8 +149,10 @@ def test_a_forest_has_every_row_with_its_ends_its_number_and_its_verdict() -> No
     left, right = ([tick.get_text() for tick in axes.get_yticklabels()] for axes in figure.axes)
     assert left == [
         "ladder", "time matters", "it is the labels", "people", "five over one (all classes)",
-        "five over one, person interaction", "one more (n = 2 over n = 1)", "one more (n = 5 over n = 2)",
+        "five over one, person interaction", "one more (n = 2 over n = 1, all classes)",
+        "one more (n = 5 over n = 2, all classes)",
     ]  # fmt: skip
+    assert figure.axes[0].get_xlabel().endswith("◇: the paper's, on AVA")
     assert [label.split(")")[1].strip() for label in right] == table["verdict"].to_list()
     assert right[1].startswith("+48.5 (+47.0 to +51.0)")
 
@@ -149,6 +161,7 @@ def test_a_forest_of_one_row_and_no_paper_is_drawn() -> None:
     table = asked(TABLE).drop("paper").with_columns(paper=pl.lit(None, pl.Float64)).head(1)
     figure = forest(table, title="t")
     assert len(lines(figure, "interval")) == 1 and not lines(figure, "paper")
+    assert figure.axes[0].get_xlabel() == "difference in mAP (points); line: 95 % interval"
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["time matters"]
     to_png(figure)
 
@@ -181,8 +194,11 @@ def test_scenes_stand_at_their_numbers() -> None:
     ]
     rows += [effect("scenes", "1,200 scenes", "60 scenes", 11.4, "more help"), row("scenes", "shuffled", 9.0)]
     figure = scenes_curve(pl.DataFrame(rows, schema=ANSWERS), title="t")
-    expected = [[n, 40 + n / 100 - 1.5, 40 + n / 100 + 2.5] for n in (60, 1200)]
-    assert bars(figure) == [expected * 2]
+    expected = [[40 + n / 100 - 1.5, 40 + n / 100 + 2.5] for n in (60, 1200)]
+    (drawn,) = bars(figure)
+    assert [bar[1:] for bar in drawn] == expected * 2
+    (first, last), (beside, _) = ([x for x, *_ in drawn[at : at + 2]] for at in (0, 2))
+    assert 58 < first < 60 < beside < 62 and 1160 < last < 1200, "no interval hides another"
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["60", "1,200"]
     to_png(figure)
 
@@ -248,6 +264,12 @@ def test_the_page_holds_every_number_with_what_is_behind_it() -> None:
     command = "lart-mini ablate ladder --size tiny"
     assert ["ladder", "12.8 (11.2 to 15.2)", command, "c0ffee", "da7a"] in found
     assert ["people", "–", "lart-mini ablate people --size tiny", "c0ffee", "da7a"] in found
+
+
+@pytest.mark.parametrize("text", ["<script>", "12.5 (<script>", "+1.0 (0.1 <script>"])
+def test_text_of_a_file_puts_nothing_into_the_page(text: str) -> None:
+    html = answers_page(TABLE.with_columns(commit=pl.lit(text)), "here")
+    assert "<script>" not in html and "&lt;script&gt;" in html
 
 
 @pytest.mark.parametrize("part", [PEOPLE[:1], LADDER[:2], LADDER[-1:], PEOPLE[-2:]])

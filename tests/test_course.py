@@ -18,9 +18,11 @@ import torch
 from mistakes import MISTAKES
 from notebook_kit import NOTEBOOKS, ROOT
 
+import lart_mini
 from lart_mini.cli import main
 from lart_mini.course import BLANKS, Blank, NotAttempted, Slip, Wrong, check, hold_against
 from lart_mini.course.editions import KEPT_BACK, is_blank, is_check, nbgrader_in, tags, write_course
+from lart_mini.course.form import write_new
 from lart_mini.course.grading import GRADING, imports_of
 from lart_mini.files import BadInput
 
@@ -407,3 +409,18 @@ def test_a_new_notebook_needs_a_free_name(
     said = capsys.readouterr().err
     assert left.value.code == 2 and expected in said and said.count("\n") == 1
     assert sorted(NOTEBOOKS[0].parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("there", ["lart_mini/course/blanks", "tests/mistakes"])
+def test_a_new_notebook_replaces_no_blanks_and_no_mistakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """Those of a notebook in another folder than --notebooks."""
+    monkeypatch.setattr(lart_mini, "__file__", str(tmp_path / "lart_mini" / "__init__.py"))
+    file = tmp_path / there / "topic.py"
+    for folder in (file.parent, tmp_path / "tests" / "mistakes"):
+        folder.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(BadInput, match=f"a number and a topic that are free, found {file}"):
+        list(write_new("20_topic", tmp_path / "notebooks"))
+    assert file.read_text() == "mine" and [file] == [path for path in tmp_path.rglob("*") if path.is_file()]

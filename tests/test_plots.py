@@ -151,9 +151,19 @@ def test_only_new_links_and_looks_above_an_even_share_have_arrows() -> None:
     (arrow,) = last.patches
     ends = [np.asarray(end).tolist() for end in arrow._posA_posB]
     assert ends == skeletr.FRONT[[9, 15]].tolist()
+    assert last.get_title().endswith("the three graphs added up")
+    sides = {text.get_text().strip(): text.get_position()[0] for text in last.texts}
+    assert sides["right"] < 0 < sides["left"], "the body faces us"
     looks = np.array([[0.0, 0.9, 0.1], [0.2, 0.4, 0.4], [1 / 3, 1 / 3, 1 / 3]])
     figure = skeletr.attention_from_above(np.eye(3)[:, :2], np.zeros(3), [looks], ["a"], title="t")
     assert len(figure.axes[0].patches) == 2  # 0 at 1, and 1 at 2; an even share is none
+
+
+def test_what_is_close_to_chance_can_be_read() -> None:
+    axes = attention.looked_bars({"a": {"x": 0.96, "y": 1.05}}, title="t").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["0.96", "1.05"]
+    chance = next(line for line in axes.lines if list(line.get_ydata()) == [1, 1])
+    assert all(text.get_zorder() > chance.get_zorder() and text.get_bbox_patch() for text in axes.texts)
 
 
 def test_left_and_right_have_their_own_colours() -> None:

@@ -95,7 +95,8 @@ def looked_bars(ratios: Mapping[str, Mapping[str, float]], *, title: str) -> Fig
         bars = axes.bar(
             places, [own[group] for group in groups], width, color=CYCLE[number], label=literal(name)
         )
-        axes.bar_label(bars, fmt="%.1f", fontsize=7, padding=1)
+        over = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # the line of chance runs behind
+        axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1, bbox=over, zorder=5)
     axes.axhline(1, color=MIDDLE, lw=1, ls="--")
     axes.set_xticks(np.arange(len(groups)), [literal(group) for group in groups], fontsize=9)
     axes.set_ylabel("share of attention\n÷ share of the picture")

@@ -73,7 +73,8 @@ def forest(table: pl.DataFrame, *, title: str, limit: float = 15, measure: str =
     highest = max(2.0, *(min(row["high"], limit) for row in rows))
     room = 0.05 * (highest - lowest)
     axes.set(xlim=(lowest - room, highest + room), ylim=(sum(heights), 0))
-    axes.set_xlabel(f"difference in {measure} (points); line: 95 % interval; ◇: the paper's, on AVA")
+    paper = "; ◇: the paper's, on AVA" if any(row["paper"] is not None for row in rows) else ""
+    axes.set_xlabel(f"difference in {measure} (points); line: 95 % interval{paper}")
     _told_at_the_right(
         axes, [(at, line) for line, at in zip(lines, middle, strict=True) if not isinstance(line, str)]
     )
@@ -92,13 +93,13 @@ def _with_headings(rows: Sequence[dict[str, Any]]) -> Iterator[str | dict[str, A
 
 
 def _claim(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """A claim as a label: where others say the same, with the two systems; else with its classes."""
-    label, scope = row["claim"], row["scope"]
+    """A claim as a label: where others say the same, with the two systems; and its classes."""
+    label, scope, more = row["claim"], row["scope"], []
     if sum((one["question"], one["claim"]) == (row["question"], label) for one in rows) > 1:
-        label += f" ({row['system']} over {row['than']})"
-    elif scope != "headline" and CATEGORY_NAMES.get(scope, scope) not in label:
-        label += f" ({SCOPES.get(scope, scope)})"
-    return textwrap.fill(label, 46)
+        more.append(f"{row['system']} over {row['than']}")
+    if scope != "headline" and CATEGORY_NAMES.get(scope, scope) not in label:
+        more.append(SCOPES.get(scope, scope))
+    return textwrap.fill(f"{label} ({', '.join(more)})" if more else label, 48)
 
 
 def _effect(axes: Axes, row: Mapping[str, Any], at: float, limit: float) -> None:
@@ -212,10 +213,11 @@ def scenes_curve(table: pl.DataFrame, *, title: str, scopes: Sequence[str] = ("h
     figure = new_figure(6.4, 4.0, title)
     axes = figure.subplots()
     axes.set_xscale("log")
-    for scope, colour in zip(scopes, CYCLE, strict=False):
+    for place, scope in enumerate(scopes):
         rows = _rows(table.filter(scope=scope), f"systems 60 scenes, … in scope {scope}")
-        label = SCOPES.get(scope, f"{scope} classes")
-        _with_bars(axes, [row["scenes"] for row in rows], rows, color=colour, label=label)
+        aside = 1.04 ** (place - (len(scopes) - 1) / 2)  # so that no interval hides another
+        colour, label = CYCLE[place % len(CYCLE)], SCOPES.get(scope, f"{scope} classes")
+        _with_bars(axes, [row["scenes"] * aside for row in rows], rows, color=colour, label=label)
     ticks = table["scenes"].unique().sort().to_list()
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_xticks([], minor=True)

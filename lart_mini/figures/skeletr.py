@@ -120,7 +120,7 @@ def learned_graph(graphs: NDArray, names: Sequence[str], *, title: str, stronges
 
 
 def _draw_links(axes: Axes, new: NDArray, layout: Layout, strongest: int) -> None:
-    """The largest of the new links (3,V,V) as arrows on a body whose own edges are grey."""
+    """The largest of the new links (3,V,V), added up, as arrows on a body whose own edges are grey."""
     axes.add_collection(
         LineCollection(list(FRONT[list(enumerate(layout.parents))]), colors="#C8C8C8", linewidths=4)
     )
@@ -135,10 +135,13 @@ def _draw_links(axes: Axes, new: NDArray, layout: Layout, strongest: int) -> Non
             )
         )  # fmt: skip
     axes.scatter(FRONT[:, 0], FRONT[:, 1], s=12, color=MIDDLE, zorder=4)
+    for joint, side, align in ((9, "  left", "left"), (10, "right  ", "right")):  # the wrists
+        x, y = FRONT[joint].tolist()
+        axes.text(x, y, side, ha=align, fontsize=7)
     for label, colour in (("adds", PALETTE["purple"]), ("takes away", PALETTE["orange"])):
         axes.plot([], [], color=colour, linewidth=1.6, label=label)
     axes.legend(fontsize=7, frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 0.02))
-    axes.set_title(f"the {strongest} largest new links", fontsize=10)
+    axes.set_title(f"the {strongest} largest new links,\nthe three graphs added up", fontsize=9)
     axes.set(aspect="equal", xticks=[], yticks=[])
     axes.invert_yaxis()
     axes.margins(0.12)

@@ -5,6 +5,9 @@ from __future__ import annotations
 MISTAKES: dict[str, list[tuple[str, str, str]]] = {
     "intersection_over_union": [
         ("both = max(width, 0) * max(height, 0)", "both = width * height", "cut both at 0"),
+        ("max(height, 0)", "height", "cut both at 0"),
+        ("max(width, 0)", "width", "cut both at 0"),
+        ("max(a[0], b[0])", "b[0]", "wrong in example 6"),
         (" - both)", ")", "counted twice in the union"),
         (
             "(a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])",
@@ -23,6 +26,11 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
             "best = max((c for c in range(len(true_boxes)) if c not in claimed), "
             "key=lambda c: overlaps[row, c], default=0)",
             "its second best",
+        ),
+        (
+            "            right[row] = True\n            claimed.add(best)",
+            "            right[row] = True\n        claimed.add(best)",
+            "leaves it free",
         ),
     ],
     "average_precision": [

@@ -14,6 +14,8 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("other_frame[-1] > window[-1]", "other_frame[-1] < window[-1] < window[0]", "as the paper would"),
         ("other_frame[-1] > window[-1]", "other_frame[-1] > ego_frame[-1]", "not at the ego's"),
         ("other_frame[0] < window[0]", "other_frame[0] <= window[0]", "both comparisons are strict"),
+        ("other_frame[-1] > window[-1]", "other_frame[-1] >= window[-1]", "both comparisons are strict"),
+        (" and other_frame[-1] > window[-1]", "", "wrong in example 5"),
         ("found[0]", "slot", "first at [2]"),
     ],
     "released_tokens": [

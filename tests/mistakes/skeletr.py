@@ -43,6 +43,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
             "changed places",
         ),
         (" / sum(weights)", "", "a sum instead of a mean"),
+        ("weights[1] * second", "second", "wrong in example 3"),
         ("first | second", "first.keys() & second.keys()", "only one model scores"),
     ],
 }

@@ -16,7 +16,8 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("np.exp(-logits)", "np.exp(logits)", "turned round"),
     ],
     "class_shares": [
-        ("labels[known]", "labels", "without ground truth"),
+        ("labels[known]", "labels", "without ground truth are counted"),
+        ("told.sum(axis=0) / len(told)", "labels.sum(axis=0) / len(told)", "are in the sum"),
         ("told.sum(axis=0) / len(told)", "told.sum(axis=0) / told.sum()", "made to add up to 1"),
         ("told.sum(axis=0) / len(told)", "told.mean(axis=1)", "over the boxes of a class"),
         (" / len(told)", "", "how often"),

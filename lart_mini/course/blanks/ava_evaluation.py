@@ -22,11 +22,15 @@ def _overlap(a: Array, b: Array) -> float:
 
 
 def _pairs() -> list[tuple[Array, Array]]:
-    """Boxes that share a half, two that lie apart across a corner, and one inside the other."""
+    """Boxes that share a half; two that lie apart across a corner; one inside the other; two that lie apart
+    sideways alone, and above each other alone; and the second of two further to the left."""
     boxes = [
         ((1, 1, 4, 7), (2, 1, 5, 7)),
         ((0, 0, 1, 1), (2, 3, 4, 5)),
         ((0.1, 0.2, 0.5, 0.9), (0.2, 0.3, 0.4, 0.5)),
+        ((0, 0, 2, 2), (3, 0.5, 5, 1.5)),
+        ((0, 0, 2, 2), (0.5, 3, 1.5, 5)),
+        ((2, 1, 5, 7), (1, 0, 4, 6)),
     ]
     return [(np.array(a, float), np.array(b, float)) for a, b in boxes]
 
@@ -73,7 +77,8 @@ def _largest(rows: Array, true_boxes: Array) -> Array:
 
 
 def _frames() -> list[tuple[Array, Array, Array]]:
-    """Rows by falling score; the best one last, and one at exactly 0.5; two true boxes side by side."""
+    """Rows by falling score; the best one last, and one at exactly 0.5; two true boxes side by side; and a
+    row that overlaps its box too little, before the one that is right."""
     spot, other = (0.1, 0.2, 0.3, 0.8), (0.6, 0.2, 0.8, 0.8)
     beside = (0.12, 0.2, 0.32, 0.8)
     half, moved = (0.0, 0.0, 0.75, 0.5), (0.25, 0.0, 1.0, 0.5)  # IoU 0.5 in floating point, too
@@ -81,6 +86,7 @@ def _frames() -> list[tuple[Array, Array, Array]]:
         ([spot, other, beside, (0.4, 0.2, 0.5, 0.4)], [0.9, 0.8, 0.7, 0.6], [spot, other]),
         ([beside, moved, spot], [0.3, 0.6, 0.9], [spot, half]),
         ([spot, (0.11, 0.2, 0.31, 0.8)], [0.9, 0.5], [(0.105, 0.2, 0.305, 0.8), (0.16, 0.2, 0.36, 0.8)]),
+        ([(0.2, 0.2, 0.4, 0.8), spot], [0.9, 0.5], [spot]),
     ]
     return [(np.array(rows), np.array(scores), np.array(boxes)) for rows, scores, boxes in frames]
 
@@ -123,7 +129,7 @@ BLANKS = (
         _pairs,
         (
             Slip(
-                "boxes that lie apart: a negative width times a negative height is positive; cut both at 0",
+                "boxes that lie apart: a negative side is no area, and two make a positive; cut both at 0",
                 gives(_unclipped),
             ),
             Slip(
@@ -168,6 +174,12 @@ BLANKS = (
                 "a row whose best box is taken is wrong; it does not get its second best",
                 lambda got, wanted, rows, scores, boxes: bool(
                     (got & ~wanted).any() and got.sum() <= len(boxes)
+                ),
+            ),
+            Slip(
+                "only a right row claims its box: one that overlaps it by less than half leaves it free",
+                lambda got, wanted, rows, scores, boxes: bool(
+                    (wanted & ~got).any() and not wanted[scores.argmax()]
                 ),
             ),
         ),

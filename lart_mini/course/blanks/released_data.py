@@ -88,13 +88,16 @@ def _by_row(ego_frame: Frames, other_frame: Frames, frames: int) -> Frames:
 
 
 def _windows() -> list[tuple[Frames, Frames, int]]:
-    """Someone later, with a gap; who spans the ego; who spans the window alone; who begins with it."""
+    """Someone later, with a gap; who spans the ego; who spans the window alone; who begins with it; who
+    begins before it and ends in it, or with it."""
     ego = np.arange(10, 20)
     return [
         (ego, np.array([12, 13, 15, 16, 40]), 8),
         (ego, np.arange(5, 25), 6),
         (ego, np.arange(5, 18), 6),
         (ego, np.arange(10, 30), 12),
+        (ego, np.arange(5, 13), 6),
+        (ego, np.arange(5, 16), 6),
     ]
 
 
@@ -167,7 +170,7 @@ BLANKS = (
                 gives(lambda ego, other, frames: _rows(ego, other, frames, "paper")),
             ),
             Slip(
-                "one who begins with the window does not begin before it: both comparisons are strict",
+                "one who begins or ends with the window does not span it: both comparisons are strict",
                 gives(_touching),
             ),
             Slip(

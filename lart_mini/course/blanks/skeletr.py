@@ -149,13 +149,6 @@ def _features() -> list[tuple[Tensor, tuple[tuple[int, ...], ...]]]:
     ]
 
 
-def _halves(x: Tensor, parts: Sequence[Sequence[int]], first: int, last: int) -> Tensor:
-    """The three streams (1, T', P features), two of them in each other's place."""
-    streams = list(_mix_pooling(x, parts).split([1, x.shape[1], len(parts)]))
-    streams[first], streams[last] = streams[last], streams[first]
-    return torch.cat(streams)
-
-
 @torch.no_grad()
 def _look_across(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, present: Tensor) -> Tensor:
     """One head of `Encoder`: features (M,L,d), three (d,d), present (M,) bool -> (M,L,d)."""
@@ -213,7 +206,7 @@ def _fuse(first: Scored, second: Scored, weights: tuple[float, float]) -> Scored
 def _rows() -> list[tuple[Scored, Scored, tuple[float, float]]]:
     both = {(0, 12): 0.9, (1, 12): 0.3}, {(0, 12): 0.3, (1, 12): 0.6}
     some = {(0, 12): 0.9, (0, 80): 0.5, (1, 14): 0.2}, {(0, 12): 0.6, (0, 14): 0.4, (1, 14): 0.8}
-    return [(*both, (2.0, 1.0)), (*some, (2.0, 1.0)), (*some, (1.0, 1.0))]
+    return [(*both, (2.0, 1.0)), (*some, (2.0, 1.0)), (*some, (1.0, 3.0))]
 
 
 def _common(first: Scored, second: Scored, weights: tuple[float, float]) -> Scored:

@@ -48,10 +48,10 @@ def _class_shares(labels: Array, known: Array) -> Array:
 
 
 def _boxes() -> list[tuple[Array, Array]]:
-    """Boxes of people who do one or two things at once; the second time some have no ground truth."""
+    """Boxes of people who do one or two things at once; the second time one has no ground truth."""
     labels = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0], [1, 0, 1], [0, 0, 0]], float)
-    everyone, some = np.ones(5, bool), np.array([1, 1, 0, 1, 0], bool)
-    return [(labels, everyone), (labels * some[:, None], some)]
+    everyone, some = np.ones(5, bool), np.array([1, 1, 0, 1, 1], bool)
+    return [(labels, everyone), (labels, some)]
 
 
 BLANKS = (
@@ -110,8 +110,12 @@ BLANKS = (
         _boxes,
         (
             Slip(
-                "boxes without ground truth are counted as if nobody did anything there",
+                "boxes without ground truth are counted: what stands there means nothing",
                 gives(lambda labels, known: labels.mean(axis=0)),
+            ),
+            Slip(
+                "the labels of boxes without ground truth are in the sum: what stands there means nothing",
+                gives(lambda labels, known: labels.sum(axis=0) / known.sum()),
             ),
             Slip(
                 "the shares are made to add up to 1; a person may do several things at once",
