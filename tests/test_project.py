@@ -210,6 +210,9 @@ CLAIMS = {
         "960 steps over 480, the graph network alone":
             ("GCN alone, 960 steps", "GCN alone, 480 steps", "all"),
         "960 steps over 480, Mix Pooling": ("Mix Pooling, 960 steps", "Mix Pooling, 480 steps", "all"),
+        "1,920 steps over 960, the graph network alone":
+            ("GCN alone, 1920 steps", "GCN alone, 960 steps", "all"),
+        "1,920 steps over 960, Mix Pooling": ("Mix Pooling, 1920 steps", "Mix Pooling, 960 steps", "all"),
     },
     "skeletr-parts": {
         "Mix Pooling over T × P, at less cost": (MIX, "SkeleTR, T×P", "all"),
