@@ -169,5 +169,5 @@ def _videos(pool: list[Segment], body: Body) -> Compose:
 
 
 # Of each size: videos to learn from, and to validate.
-VIDEO_SIZES = {"smoke": (30, 15), "laptop": (450, 180), "gpu": (4500, 1800), "many": (1800, 180)}
+VIDEO_SIZES = {"smoke": (30, 15), "laptop": (450, 180), "many": (1800, 180)}
 VIDEOS = Task("videos", COMPOSED, CLASSES, VIDEO_SIZES, _videos)
