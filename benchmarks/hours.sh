@@ -21,7 +21,7 @@ ablate() {
 ablate skeletr-steps --steps $steps >"$out/skeletr_steps.txt"
 ablate skeletr skeletr-parts skeletr-joint --steps $((2 * steps)) >"$out/skeletr.txt"
 systems="baselines,shared,lifting alone,separate,routed,routes by hand,random routes,random words"
-$python benchmarks/ups_tasks.py --systems "$systems,one layer,five layers,five blocks,fine-tuned" \
+$python benchmarks/ups_tasks.py --systems "$systems,half the steps,twice the steps,one layer,five layers,five blocks,fine-tuned" \
     --folds "$of_folds" --seeds "$of_seeds" --rotations $rotations --jobs "$jobs" \
     --runs "$out/ups" --json "$out/ups_folds.json" >"$out/ups.txt"
 $python benchmarks/labelled_videos.py group --size "$size" --folds $folds --seeds $seeds \

@@ -82,8 +82,9 @@ PAIRS = (
     ("fine-tuned", "shared"), ("fine-tuned", "shared, on a CPU"),
     ("routed", "shared"), ("routed", "random routes"), ("routed", "routes by hand"),
     ("routes by hand", "shared"), ("routes by hand", "residual MLP"), ("shared", "random words"),
-    ("shared", "one layer"), ("shared", "five layers"), ("five blocks", "routed"),
-    ("five blocks", "shared"),
+    ("shared", "half the steps"), ("twice the steps", "shared"), ("shared", "one layer"),
+    ("five layers", "shared"), ("five layers", "residual MLP"), ("five blocks", "routed"),
+    ("five blocks", "shared"), ("twice the steps", "residual MLP"),
 )  # fmt: skip
 
 
@@ -128,9 +129,13 @@ def words(embedding: str = "minilm") -> Vocabulary:
 
 
 def one_model(
-    learnt: Windows, recipe: Recipe, path: Path, embedding: str = "minilm", **changes: Any
+    learnt: Windows, recipe: Recipe, path: Path, embedding: str = "minilm", times: float = 1, **changes: Any
 ) -> Found:
-    """One model of four tasks, kept as `path`.safetensors, and where it led its tasks while it learnt."""
+    """One model of four tasks, kept as `path`.safetensors, and where it led its tasks while it learnt.
+
+    `times` as many steps as are asked for: to see whether they are enough.
+    """
+    recipe = replace(recipe, rotations=max(1, round(times * recipe.rotations)))
     vocabulary = words(embedding)
     model = new_model(UPSConfig.mini(vocabulary, **changes), vocabulary, recipe.seed)
     log, weights, state = (
@@ -176,6 +181,8 @@ SYSTEMS: dict[str, Callable[..., Found]] = {
     "separate": apart,
     "lifting alone": partial(apart, tasks=("lifting",)),  # for whom an hour a fold is too long
     "random words": partial(one_model, embedding="random"),
+    "half the steps": partial(one_model, times=1 / 2),
+    "twice the steps": partial(one_model, times=2),
     "one layer": partial(one_model, encoder_layers=1),
     "five layers": partial(one_model, encoder_layers=5),
     "five blocks": partial(one_model, blocks=5),
