@@ -20,7 +20,8 @@ ablate() {
 }
 ablate skeletr-steps --steps $steps >"$out/skeletr_steps.txt"
 ablate skeletr skeletr-parts skeletr-joint --steps $((2 * steps)) >"$out/skeletr.txt"
-systems="baselines,shared,lifting alone,separate,routed,routes by hand,random routes,random words"
+systems="baselines,long residual MLP,shared,lifting alone,separate,separate quarter steps"
+systems="$systems,routed,routes by hand,random routes,random words"
 $python benchmarks/ups_tasks.py --systems "$systems,half the steps,twice the steps,one layer,five layers,five blocks,fine-tuned" \
     --folds "$of_folds" --seeds "$of_seeds" --rotations $rotations --jobs "$jobs" \
     --runs "$out/ups" --json "$out/ups_folds.json" >"$out/ups.txt"

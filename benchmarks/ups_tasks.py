@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from scipy.special import softmax
 
 from lart_mini.ups import (
     CLASSES,
@@ -84,13 +85,14 @@ PAIRS = (
     ("routes by hand", "shared"), ("routes by hand", "residual MLP"), ("shared", "random words"),
     ("shared", "half the steps"), ("twice the steps", "shared"), ("shared", "one layer"),
     ("five layers", "shared"), ("five layers", "residual MLP"), ("five blocks", "routed"),
-    ("five blocks", "shared"), ("twice the steps", "residual MLP"),
+    ("five blocks", "shared"), ("twice the steps", "residual MLP"), ("shared", "separate quarter steps"),
+    ("lifting alone", "long residual MLP"), ("shared", "long residual MLP"),
 )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--systems", default="", help="of baselines, " + ", ".join(SYSTEMS))
+    parser.add_argument("--systems", default="", help="of " + ", ".join((*METHODS, *SYSTEMS)))
     parser.add_argument("--folds", default="0,1,2,3")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--rotations", type=int, default=2000)
@@ -146,21 +148,26 @@ def one_model(
     train(model, vocabulary, learnt, recipe, watch=log, state=state, log=path.with_suffix(".csv"))
     save_ups(weights, model, vocabulary)
     state.unlink()
-    learnt = model.config.blocks > 1 and model.config.routes is None
-    routes = {"steps": log.steps, "routes": log.routes} if learnt else None
+    routed = model.config.blocks > 1 and model.config.routes is None
+    sure = [np.round(softmax(score, axis=-1).max(axis=-1), 2).tolist() for score in log.scores]
+    routes = {"steps": log.steps, "routes": log.routes, "sure": sure} if routed else None
     return dict.fromkeys(TASKS, model), routes
 
 
-def of_two(routes: Callable[[UPSConfig], tuple[int, ...]] | None = None) -> Callable[..., Found]:
-    """One model of two blocks a layer, whose routes are learnt or given."""
-    given = routes(UPSConfig.mini(words(), blocks=2)) if routes else None
-    return partial(one_model, blocks=2, routes=given)
+def of_two(
+    learnt: Windows, recipe: Recipe, path: Path, routes: Callable[[UPSConfig, int], tuple[int, ...]]
+) -> Found:
+    """One model of two blocks a layer whose routes are given, or drawn from the run's seed."""
+    given = routes(UPSConfig.mini(words(), blocks=2), recipe.seed)
+    return one_model(learnt, recipe, path, blocks=2, routes=given)
 
 
-def apart(learnt: Windows, recipe: Recipe, path: Path, tasks: tuple[str, ...] = TASKS) -> Found:
-    """UPS_separate: a model for each of these tasks, with as many steps of it as the one model took."""
+def apart(
+    learnt: Windows, recipe: Recipe, path: Path, tasks: tuple[str, ...] = TASKS, equal: str = "task"
+) -> Found:
+    """UPS_separate: a model for each of these tasks, with as many steps of it, or of all, as the one took."""
     config, folder = UPSConfig.mini(words()), path.with_suffix(".models")
-    found = separate(config, words(), learnt, replace(recipe, tasks=tasks), "task", run_dir=folder)
+    found = separate(config, words(), learnt, replace(recipe, tasks=tasks), equal, run_dir=folder)
     return found.models, None
 
 
@@ -175,10 +182,11 @@ def further(learnt: Windows, recipe: Recipe, path: Path) -> Found:
 SYSTEMS: dict[str, Callable[..., Found]] = {
     "shared": one_model,
     "fine-tuned": further,
-    "routed": of_two(),
-    "random routes": of_two(partial(random_routes, seed=0)),
-    "routes by hand": of_two(routes_by_hand),
+    "routed": partial(one_model, blocks=2),
+    "random routes": partial(of_two, routes=random_routes),
+    "routes by hand": partial(of_two, routes=lambda config, seed: routes_by_hand(config)),
     "separate": apart,
+    "separate quarter steps": partial(apart, equal="all"),
     "lifting alone": partial(apart, tasks=("lifting",)),  # for whom an hour a fold is too long
     "random words": partial(one_model, embedding="random"),
     "half the steps": partial(one_model, times=1 / 2),
@@ -196,10 +204,10 @@ def run(name: str, fold: int, recipe: Recipe, path: Path) -> dict[str, Any]:
     asked = {told: scored_views(task, held_out, ratio) for told, (task, ratio) in QUESTIONS.items()}
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     about = {"fold": fold, "seed": recipe.seed, "rotations": recipe.rotations, "device": device}
-    if name == "baselines":
+    if name in METHODS:
         answered = {
             system: {told: kept(judge(asked[told], method(asked[told]))) for told, method in methods.items()}
-            for system, methods in baselines(learnt, recipe).items()
+            for system, methods in METHODS[name](learnt, recipe).items()
         }
         return about | {"answered": answered, "cpu_seconds": round(time.process_time() - began)}
     models, routes = SYSTEMS[name](learnt, recipe, path)
@@ -225,6 +233,20 @@ def baselines(learnt: Windows, recipe: Recipe) -> dict[str, dict[str, Any]]:
     linear = {told: fit_linear(task, learnt, ratio) for told, (task, ratio) in asked.items()}
     most = dict.fromkeys(asked, fit_majority(learnt))
     return {"most frequent class": most, "linear": linear} | {k: {"lifting": v} for k, v in lifting.items()}
+
+
+def long_mlp(learnt: Windows, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The residual MLP as wide as published, with as many steps as the one model takes of all four tasks."""
+    torch.manual_seed(recipe.seed)
+    long, model = replace(recipe, rotations=recipe.steps), ResidualMLP(width=1024)
+    method = fit_network(model, squared_loss, learnt, words(), long)
+    return {"long residual MLP": {"lifting": method}}
+
+
+METHODS: dict[str, Callable[..., dict[str, dict[str, Any]]]] = {
+    "baselines": baselines,
+    "long residual MLP": long_mlp,
+}
 
 
 # -------------------------------------------------------------------------------------------- what is kept
@@ -276,8 +298,15 @@ def table(folder: Path, folds: list[int]) -> dict[str, Any]:
 
 
 def written(routes: dict[str, Any]) -> dict[str, Any]:
-    """Each step's blocks as one word: task by task, layer by layer."""
-    return {"steps": routes["steps"], "routes": ["".join(map(str, chain(*one))) for one in routes["routes"]]}
+    """Each step's blocks as one word: task by task, layer by layer.
+
+    As one word, too, how sure these are to be drawn, two digits of percent each; runs before had not kept it.
+    """
+    told = {"steps": routes["steps"], "routes": ["".join(map(str, chain(*one))) for one in routes["routes"]]}
+    if "sure" in routes:
+        percent = [[min(round(100 * share), 99) for share in chain(*one)] for one in routes["sure"]]
+        told["sure"] = ["".join(f"{share:02d}" for share in one) for one in percent]
+    return told
 
 
 def scores(
