@@ -85,8 +85,12 @@ PAIRS = (
     ("routes by hand", "shared"), ("routes by hand", "residual MLP"), ("shared", "random words"),
     ("shared", "half the steps"), ("twice the steps", "shared"), ("shared", "one layer"),
     ("five layers", "shared"), ("five layers", "residual MLP"), ("five blocks", "routed"),
-    ("five blocks", "shared"), ("twice the steps", "residual MLP"), ("shared", "separate quarter steps"),
-    ("lifting alone", "long residual MLP"), ("shared", "long residual MLP"),
+    ("five blocks", "shared"), ("twice the steps", "residual MLP"), ("lifting alone", "long residual MLP"),
+    ("shared", "long residual MLP"), ("one layer", "residual MLP"), ("one layer", "lifting alone"),
+    ("one layer twice as long", "one layer"), ("one layer twice as long", "shared"),
+    ("one layer twice as long", "residual MLP"), ("one layer twice as long", "lifting alone"),
+    ("one layer twice as long", "ridge, window"), ("one layer twice as long", "linear"),
+    ("one layer twice as long", "long residual MLP"), ("shared", "separate four times the steps"),
 )  # fmt: skip
 
 
@@ -186,12 +190,13 @@ SYSTEMS: dict[str, Callable[..., Found]] = {
     "random routes": partial(of_two, routes=random_routes),
     "routes by hand": partial(of_two, routes=lambda config, seed: routes_by_hand(config)),
     "separate": apart,
-    "separate quarter steps": partial(apart, equal="all"),
+    "separate four times the steps": partial(apart, equal="all"),
     "lifting alone": partial(apart, tasks=("lifting",)),  # for whom an hour a fold is too long
     "random words": partial(one_model, embedding="random"),
     "half the steps": partial(one_model, times=1 / 2),
     "twice the steps": partial(one_model, times=2),
     "one layer": partial(one_model, encoder_layers=1),
+    "one layer twice as long": partial(one_model, encoder_layers=1, times=2),  # takes the time of `shared`
     "five layers": partial(one_model, encoder_layers=5),
     "five blocks": partial(one_model, blocks=5),
 }
