@@ -1,8 +1,6 @@
-"""AVA v2.2: its 80 classes, its clock, and its CSV files.
+"""AVA v2.2: its 80 classes and its clock.
 
-A ground truth row is `video,second,x1,y1,x2,y2,action[,person]`, a detection row ends in a score instead of a
-person; corners are fractions of the frame's width and height. A row of `video,second` alone marks a key frame
-without boxes. (Gu et al., "AVA: A Video Dataset of Spatio-temporally Localized Atomic Visual Actions".)
+Gu et al., "AVA: A Video Dataset of Spatio-temporally Localized Atomic Visual Actions".
 """
 
 from __future__ import annotations

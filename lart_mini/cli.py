@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lart_mini import __version__
-from lart_mini.files import BadInput, atomic_path, printable, process_count, whole_number, writable
+from lart_mini.files import BadInput, atomic_path, printable, whole_number, writable
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -47,7 +47,7 @@ def common(
 @app.command()
 def reproduce(
     profile: Annotated[
-        str, typer.Option(help="smoke (5 minutes), laptop (25 minutes), gpu or gpu-long.")
+        str, typer.Option(help="smoke (5 minutes), laptop (21 minutes), gpu or gpu-long.")
     ] = "laptop",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; ./runs/<profile> if not given.")
@@ -153,7 +153,7 @@ def validate(
     """Read tracklets safely, print what is in them, and name everything that breaks the format."""
     from lart_mini.tracklets.contents import summary, survey
 
-    found = survey(path, jobs=process_count(jobs))
+    found = survey(path, jobs=jobs)
     for line in found.problems:
         typer.echo(line, err=True)
     typer.echo(summary(found))
@@ -200,7 +200,11 @@ def train(
     if stage not in ("pretrain", "finetune", "both"):
         raise BadInput("--stage", "stage", "pretrain | finetune | both", stage)
     stages = ("pretrain", "finetune") if stage == "both" else (stage,)
-    _refuse_the_other_datas_options(context, store is not None)
+    # Options that would do nothing are refused: some are for a store, some for mini_ava.
+    if store is None:
+        _refuse(context, ("profile", "stats", "start", "pose_only"), "--store", "none")
+    else:
+        _refuse(context, ("size",), "no --store", "--store")
     if store is not None and (start is not None or stage == "finetune"):
         begun_with = "--start" if start is not None else "--stage finetune"
         _refuse(context, NEW_MODEL_ALONE if start is None else NEW_MODEL_ALONE[:2], "new weights", begun_with)
@@ -236,15 +240,7 @@ def train(
         _tell(fabric, trained)
 
 
-MINI_AVA_ALONE = ("size",)
-STORE_ALONE = ("profile", "stats", "start", "pose_only")
 NEW_MODEL_ALONE = ("preset", "pose_only", "stats")  # the last stands in for a checkpoint's own, too
-
-
-def _refuse_the_other_datas_options(context: typer.Context, has_store: bool) -> None:
-    """Options that would do nothing are refused: some are for a store, some for mini_ava."""
-    others, wanted = (MINI_AVA_ALONE, "no --store") if has_store else (STORE_ALONE, "--store")
-    _refuse(context, others, wanted, "--store" if has_store else "none")
 
 
 def _refuse(context: typer.Context, names: tuple[str, ...], wanted: str, found: str) -> None:
@@ -420,8 +416,7 @@ def appearance(
     for path in [path for path in (fit, out if packed else out / "tracklets.pkl") if path]:
         writable(path)
     known = load_projection(projection) if projection else (pooling, dims)
-    found = _read_tracklets(tracklets)
-    members = found if isinstance(found, list) else [found.tracklet(i) for i in range(len(found))]
+    members = list(_read_tracklets(tracklets))
     if not packed:
         named_apart(members, out)
     looks, vectors, used = vectors_of(members, find_videos(members, videos, rate, start), load_trunk(), known)
@@ -577,28 +572,32 @@ def lift(
     clips = read_detections_2d(detections)
     if clip is not None and clip not in clips:
         raise BadInput(detections, "clip", " | ".join(clips), clip)
-    poses = {}
+    poses, malformed = {}, 0
     for name in clips if clip is None else [clip]:
         for camera, pixels in enumerate(clips[name]):
             seen, turns = detection_views(pixels, rate, focal, centre)
-            poses[f"{name}/{camera}"] = answers(model, vocabulary, seen).mean_pose @ turns
+            said = answers(model, vocabulary, seen)
+            poses[f"{name}/{camera}"] = said.mean_pose @ turns
+            malformed += int(said.malformed.sum())
+    count = sum(map(len, poses.values()))
+    share = f"{malformed / count:.1%} of its sentences malformed"
+    if 2 * malformed > count:
+        raise BadInput(checkpoint, "lifting", "a UPS that learnt it", share)
     write_npz(out, poses, compress=True)
-    typer.echo(f"{sum(map(len, poses.values())):,} poses of {len(poses):,} clips: {out}")
+    told = f", {share}" if malformed else ""
+    typer.echo(f"{count:,} poses of {len(poses):,} clips{told}: {out}")
 
 
 def _read_tracklets(path: Path) -> Store | list[Tracklet]:
     from lart_mini.tracklets.npz import load_tracklets
-    from lart_mini.tracklets.released import read_released
+    from lart_mini.tracklets.released import read_released, released_files
     from lart_mini.tracklets.store import Store, is_store
 
     if is_store(path):
         return Store(path)
     if not path.is_dir():
         return load_tracklets(path)
-    files = sorted(path.rglob("*.pkl"))
-    if not files:
-        raise BadInput(path, "folder", "tracklet files *.pkl, or a store", "neither")
-    return [read_released(file) for file in files]
+    return [read_released(file) for file in released_files(path)]
 
 
 UsageError: Any = typer.BadParameter.__base__  # typer brings a click of its own, or not, by its version

@@ -41,6 +41,12 @@ def workplace() -> Path:
     return Path.cwd() if INSTALLED.is_dir() else PACKAGE.parent
 
 
+def sha256(path: Path) -> str:
+    """Digest of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 class BadInput(ValueError):
     """Input that cannot be used. Its text is one line: file, field, what was expected, what was found."""
 
@@ -110,14 +116,14 @@ def finite_number(file: object, field: str, value: object, least: float, most: f
     raise BadInput(file, field, f"a finite number from {least:g} {end}", value)
 
 
-def process_count(jobs: int, option: str = "--jobs") -> int:
+def process_count(jobs: int) -> int:
     """`jobs` itself, as joblib counts: -1 for one a core; at most PER_CORE for each, since more do harm.
 
     For every place that starts processes, so that all refuse the same numbers with the same line. Raises
     BadInput for all but -1 and whole numbers from 1 on.
     """
     if type(jobs) is not int or not (jobs >= 1 or jobs == -1):
-        raise BadInput(option, "processes", "a whole number from 1 on, or -1 for one a core", jobs)
+        raise BadInput("--jobs", "processes", "a whole number from 1 on, or -1 for one a core", jobs)
     return min(jobs, PER_CORE * (os.cpu_count() or 1))
 
 
@@ -129,10 +135,9 @@ def optional(module: str, needed: str, use: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        why = " ".join(str(error).split())
         package = module.split(".")[0]
         command = needed if " " in needed else f'"{needed}"'
-        raise BadInput(use, package, f"installed (pip install {command})", why) from None
+        raise BadInput(use, package, f"installed (pip install {command})", error) from None
 
 
 # Cures a missing OpenCV, and one that asks for libGL: trackeval brings `opencv-python`, whose files stand
@@ -274,6 +279,18 @@ def _open_stream(path: str | Path) -> IO[bytes]:
     return os.fdopen(os.dup({"out": 1, "err": 2}.get(own["name"]) or int(own["number"])), "wb")
 
 
+def write_npz(path: str | Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
+    """Write arrays as an .npz that is the same on every run (numpy would store the time of writing)."""
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", method, compresslevel=9) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type, entry.external_attr = method, 0o644 << 16
+            entry.file_size = array.nbytes  # so that it knows of arrays that need another header
+            with archive.open(entry, "w") as member:
+                np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+
+
 # ----------------------------------------------------------------------------------- one process at a time
 
 
@@ -349,21 +366,3 @@ def _same_file(handle: int, path: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(handle), os.stat(path))
     return False
-
-
-def write_npz(path: str | Path, arrays: dict[str, np.ndarray], compress: bool = False) -> None:
-    """Write arrays as an .npz that is the same on every run (numpy would store the time of writing)."""
-    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", method, compresslevel=9) as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type, entry.external_attr = method, 0o644 << 16
-            entry.file_size = array.nbytes  # so that it knows of arrays that need another header
-            with archive.open(entry, "w") as member:
-                np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -216,8 +216,7 @@ def make_weights(
         name = f"transformer.layers.{layer}"
         norm(f"{name}.0.norm")
         put(f"{name}.0.fn.to_qkv.weight", 3 * inner, width)
-        if not (heads == 1 and head_width == width):
-            linear(f"{name}.0.fn.to_out.0", inner, width)
+        linear(f"{name}.0.fn.to_out.0", inner, width)
         norm(f"{name}.1.norm")
         linear(f"{name}.1.fn.net.0", width, 12)
         linear(f"{name}.1.fn.net.3", 12, width)

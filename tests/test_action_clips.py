@@ -198,7 +198,6 @@ def test_boxes_by_class_are_each_class_s_own() -> None:
         rows = nms(own, sure[:, column], recipe.SAME, 10)
         mine = found.scores[:, column] > 0
         np.testing.assert_allclose(found.box[mine], on_picture(own[rows].numpy(), WATCHED), atol=1e-5)
-        np.testing.assert_allclose(found.proposal[mine], on_picture(boxes[rows].numpy(), WATCHED), atol=1e-5)
         np.testing.assert_allclose(found.scores[mine, column], sure[rows, column].numpy(), rtol=1e-4)
     with pytest.raises(BadInput, match="heads"):
         ActionRecipe(heads=0)

@@ -317,10 +317,9 @@ def test_matched_says_who_nobody_and_undecided() -> None:
             [0.55, 0.55, 0.75, 0.75],  # a quarter, but the second's best
         ]
     )
-    who, best = matched(anchors, people)
-    assert who.tolist() == [0, -2, -1, 1]
-    assert best[3] == pytest.approx(0.25)
-    assert matched(anchors, people[:0])[0].tolist() == [-1] * 4
+    assert overlaps(anchors[3:], people[1:]).item() == pytest.approx(0.25)
+    assert matched(anchors, people).tolist() == [0, -2, -1, 1]
+    assert matched(anchors, people[:0]).tolist() == [-1] * 4
 
 
 def test_rpn_learns_from_people_alone_and_proposals_are_the_best() -> None:

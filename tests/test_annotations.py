@@ -255,18 +255,16 @@ def flat_25(count: int = 3) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["told", "an older store"])
-def test_2d_and_3d_skeletons_are_told_apart(tmp_path: Path, told: bool) -> None:
+def test_2d_and_3d_skeletons_are_told_apart(tmp_path: Path) -> None:
     for kind, content in (("2d", flat_25()), ("3d", annotations("3d", 3))):
         convert_annotations(dump(content, tmp_path / f"{kind}.pkl"), tmp_path / kind)
-        file = tmp_path / kind / "splits.json"
-        splits = json.loads(file.read_text())
-        assert splits.pop("flat") == (kind == "2d")
-        if not told:
-            file.write_text(json.dumps(splits))
     evaluation_input(SkeletonStore(tmp_path / "3d"), np.arange(3), KINDS["3d"])
     with pytest.raises(BadInput, match=r"layout: expected 25 joints in 2D as in .*2d, found 25 joints in 3D"):
         evaluation_input(SkeletonStore(tmp_path / "2d"), np.arange(3), KINDS["3d"])
+    file = tmp_path / "2d" / "splits.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"flat": None}))
+    with pytest.raises(BadInput, match="flat: expected true or false, found None"):
+        SkeletonStore(tmp_path / "2d")
 
 
 def test_a_file_is_of_2d_or_of_3d_skeletons(tmp_path: Path) -> None:

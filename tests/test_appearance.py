@@ -81,19 +81,13 @@ def person(x: float, z: float, seed: int = 0, track: int = 0, first: int = 106, 
 # --------------------------------------------------------------------------------------------- inside the box
 
 
-def test_samples_are_those_of_a_literal_loop_whatever_the_order_of_boxes() -> None:
+def test_samples_are_those_of_a_literal_loop() -> None:
     rng = np.random.default_rng(0)
-    maps = rng.normal(size=(3, 4, 6, 9)).astype(np.float32)
+    maps = rng.normal(size=(4, 6, 9)).astype(np.float32)
     boxes = np.sort(rng.uniform(-10, 80, (7, 2, 2)), axis=1).reshape(7, 4).astype(np.float32)
-    owner = np.array([2, 0, 1, 1, 0, 2, 0])
-    found = roi_samples(torch.from_numpy(maps), torch.from_numpy(boxes), torch.from_numpy(owner), 8, 5)
-    for one, box, number in zip(found.numpy(), boxes, owner, strict=True):
-        np.testing.assert_allclose(one, literal_samples(maps[number], box, 8, 5), atol=1e-4)
-    order = torch.from_numpy(rng.permutation(7))
-    again = roi_samples(
-        torch.from_numpy(maps), torch.from_numpy(boxes)[order], torch.from_numpy(owner)[order], 8, 5
-    )
-    torch.testing.assert_close(again, found[order])
+    found = roi_samples(torch.from_numpy(maps), torch.from_numpy(boxes), 8, 5)
+    for one, box in zip(found.numpy(), boxes, strict=True):
+        np.testing.assert_allclose(one, literal_samples(maps, box, 8, 5), atol=1e-4)
 
 
 def test_a_box_sees_what_is_in_it(trunk: EfficientNetLite0) -> None:

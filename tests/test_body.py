@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from factories import of_smpl_size
-from scipy.sparse import csc_matrix
 from scipy.spatial.transform import Rotation
 
 from lart_mini.files import BadInput
@@ -245,35 +244,6 @@ def test_a_body_without_ids_has_the_vertices_of_smplx_table(body: Body, tmp_path
     )
     with pytest.raises(BadInput, match=r"bad.npz: vertex_ids: expected more than 6787 vert.* found 6787$"):
         load_body(save_npz(tmp_path / "bad.npz", body, **smpl_fields(body, 6787)))
-
-
-class Ch:
-    """A stand-in for chumpy.ch.Ch: its pickles name that module and class."""
-
-    def __init__(self, x: np.ndarray) -> None:
-        self.x = x
-
-
-def test_official_pickle(body: Body, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = type(sys)("chumpy.ch")
-    monkeypatch.setitem(sys.modules, "chumpy", type(sys)("chumpy"))
-    monkeypatch.setitem(sys.modules, "chumpy.ch", module)
-    monkeypatch.setattr(Ch, "__module__", "chumpy.ch")
-    module.Ch = Ch  # type: ignore[attr-defined]
-    fields = smpl_fields(body)
-    content = fields | {
-        "v_template": Ch(fields["v_template"]),
-        "shapedirs": Ch(np.pad(fields["shapedirs"], ((0, 0), (0, 0), (0, 290)))),
-        "J_regressor": csc_matrix(fields["J_regressor"]),
-        "weights": Ch(fields["weights"]),
-        "bs_style": "lbs",
-    }
-    path = tmp_path / "SMPL_NEUTRAL.pkl"
-    path.write_bytes(pickle.dumps(content, protocol=2))
-    monkeypatch.delitem(sys.modules, "chumpy.ch")
-    loaded = load_body(path)
-    np.testing.assert_array_equal(loaded.shapedirs, fields["shapedirs"])
-    np.testing.assert_allclose(loaded.joint_regressor, fields["J_regressor"], atol=1e-7)
 
 
 class Runs:

@@ -133,7 +133,7 @@ def spoil(folder: Path) -> dict[str, str]:
     other = made | {"apperance_dict": {k: np.ones((1, 5), np.float32) for k in made["apperance_dict"]}}
     paths = {}
     for track, (kind, bad) in enumerate({"nan": nan, "wide": wide, "far": far, "other": other}.items(), 20):
-        paths[kind] = write_published(bad, folder, track).name
+        paths[kind] = f"published/{write_published(bad, folder / 'published', track).name}"
     raw = {"short": data[:-100], "text": b"not a pickle", "code": b"cos\nsystem\n(S'touch ran'\ntR."}
     for track, (kind, bytes_) in enumerate(raw.items(), 40):
         paths[kind] = f"ava-train_a_b-cdefghi_000150_{track}_12.pkl"

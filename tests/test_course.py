@@ -21,7 +21,7 @@ from notebook_kit import NOTEBOOKS, ROOT
 import lart_mini
 from lart_mini.cli import main
 from lart_mini.course import BLANKS, Blank, NotAttempted, Slip, Wrong, check, hold_against
-from lart_mini.course.editions import KEPT_BACK, is_blank, is_check, nbgrader_in, tags, write_course
+from lart_mini.course.editions import KEPT_BACK, is_blank, nbgrader_in, tags, write_course
 from lart_mini.course.form import write_new
 from lart_mini.course.grading import GRADING, imports_of
 from lart_mini.files import BadInput
@@ -30,6 +30,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 MASTERS = {path.stem: nbformat.read(path, as_version=4) for path in NOTEBOOKS}
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 FORMED = [stem for stem, master in MASTERS.items() if any(map(is_blank, master.cells))]
+
+
+def is_check(cell: nbformat.NotebookNode) -> bool:
+    """Does it hold a blank against the package?"""
+    return bool(cell.metadata.get("nbgrader", {}).get("grade"))
 
 
 def solutions() -> dict[str, tuple[str, str]]:
@@ -337,6 +342,14 @@ def test_a_bad_submission_harms_nothing(
     assert found == {f"check_{name}": name == "likeness" for name in BLANKS if BLANKS[name].notebook == stem}
     assert precious.read_text() == "marks of the others"
     assert set(before) <= {*course.rglob("*")}
+
+
+def test_a_guarded_kernel_writes_in_its_own_folder_and_not_beside_it() -> None:
+    """In a child, since nothing undoes the guard."""
+    code = "import tempfile; from lart_mini.course import guard; guard.guard(); own = tempfile.gettempdir()\n"
+    code += "open(own + '/mine', 'w').close()\nopen(own + '2', 'w')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and re.search(r"writes no files: \S+2$", done.stderr.strip())
 
 
 @pytest.mark.parametrize("handed_in", ["mine.ipynb", None])

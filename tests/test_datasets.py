@@ -74,20 +74,17 @@ def test_egos_without_labels_are_left_out_of_training_only() -> None:
     np.testing.assert_array_equal(test[0].pose[0, 0], plain.vector() * plain.detected[:, None])
 
 
-def test_long_tracklets_need_starts_at_test() -> None:
+def test_long_tracklets_show_their_first_rows_at_test() -> None:
     tracklets = scene([(100, 30)])
-    with pytest.raises(ValueError, match="need `starts`"):
-        TrackletDataset(tracklets, frames=8, people=1, stats=IDENTITY, train=False)
-    data = TrackletDataset(tracklets, frames=8, people=1, stats=IDENTITY, train=False, starts=[11])
-    assert torch.equal(
-        data[0].pose, assemble(tracklets[0], [], frames=8, people=1, stats=IDENTITY, start=11).pose
-    )
+    data = TrackletDataset(tracklets, frames=8, people=1, stats=IDENTITY, train=False)
+    first = assemble(tracklets[0], [], frames=8, people=1, stats=IDENTITY, start=0)
+    assert torch.equal(data[0].pose, first.pose)
 
 
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=60), st.integers(1, 9), st.booleans())
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=60), st.integers(1, 9))
 @settings(derandomize=True, max_examples=50)
-def test_bucket_sampler_gives_everything_once(counts: list[int], size: int, shuffle: bool) -> None:
-    sampler = BucketSampler(counts, size, shuffle=shuffle)
+def test_bucket_sampler_gives_everything_once(counts: list[int], size: int) -> None:
+    sampler = BucketSampler(counts, size)
     batches = list(sampler)
     assert len(batches) == len(sampler) and sorted(chain(*batches)) == list(range(len(counts)))
     assert sum(len(batch) < size for batch in batches) <= 1
@@ -186,15 +183,15 @@ def test_collate_pads_appearance_to_the_most_vectors() -> None:
         TrackletDataset([narrow, tracklets[2]], frames=28, people=3, stats=IDENTITY, train=False)
 
 
-@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 4), st.integers(0, 5), st.booleans())
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 4), st.integers(0, 5))
 @settings(derandomize=True, max_examples=50)
 def test_ranks_share_every_batch_and_skipped_ones_are_skipped(
-    items: int, size: int, world: int, skip: int, shuffle: bool
+    items: int, size: int, world: int, skip: int
 ) -> None:
     counts = np.random.default_rng(items).integers(1, 6, items).tolist()
-    whole = BucketSampler(counts, size, shuffle=shuffle)
+    whole = BucketSampler(counts, size)
     whole.set_epoch(3)
-    ranks = [BucketSampler(counts, size, shuffle=shuffle, rank=rank, world=world) for rank in range(world)]
+    ranks = [BucketSampler(counts, size, rank=rank, world=world) for rank in range(world)]
     shares = []
     for sampler in ranks:
         sampler.set_epoch(3, skip=skip)

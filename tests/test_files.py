@@ -72,10 +72,6 @@ def test_what_is_short_is_told_as_it_is_printed() -> None:
 
 
 def test_bad_input_comes_out_of_another_process_as_it_was_raised() -> None:
-    problem = BadInput("pictures\n", "cv2", range(9), "x" * 999)
-    again = pickle.loads(pickle.dumps(problem))
-    assert type(again) is BadInput and str(again) == str(problem) and vars(again) == vars(problem)
-
     def refuse(number: int) -> None:
         raise BadInput("pictures", "cv2", "installed", number)
 

@@ -35,7 +35,7 @@ def pretended(shown: list[list[int]]) -> Library:
         labels[:, np.array(actions, int) - 1] = 1
         name = f"take{number}"
         pose, place = np.tile(np.eye(3, dtype=np.float32), (20, 24, 1, 1)), np.zeros((20, 3), np.float32)
-        clips[name] = Clip(name, "source", "somebody", name, "train", None, None, False, pose, place, labels)
+        clips[name] = Clip(name, "source", "somebody", name, "train", None, None, pose, place, labels)
     return clips
 
 

@@ -275,11 +275,12 @@ def test_smpl_files_of_every_protocol(tmp_path: Path, chumpy: type[Ch], protocol
     free, path = load_body(), tmp_path / "SMPL_NEUTRAL.pkl"
     fields = {"v_template": free.v_template, "shapedirs": free.shapedirs, "weights": free.weights}
     body = of_smpl_size(fields | {"J_regressor": free.joint_regressor})
-    flat = chumpy(x=body["shapedirs"].ravel())
+    more = np.pad(body["shapedirs"], ((0, 0), (0, 0), (0, 6)))  # SMPL has 300, of which ten are read
+    flat = chumpy(x=more.ravel())
     content = {
         "v_template": chumpy(x=body["v_template"]), "weights": body["weights"],
         "f": free.faces.astype(np.uint32),
-        "shapedirs": chumpy(a=flat, idxs=np.arange(flat.x.size), preferred_shape=body["shapedirs"].shape),
+        "shapedirs": chumpy(a=flat, idxs=np.arange(flat.x.size), preferred_shape=more.shape),
         "J_regressor": sparse(body["J_regressor"]), "bs_style": "lbs",
         "nobody needs it": np.array([{"a": 1}, None], object), "prior": csr_matrix(np.eye(3)),
     }  # fmt: skip

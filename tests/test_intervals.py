@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lart_mini import ava
 from lart_mini.evaluation import intervals
-from lart_mini.evaluation.frame_map import POLICIES, evaluate
+from lart_mini.evaluation.frame_map import evaluate
 from lart_mini.evaluation.intervals import Draws, Resampled, draw, estimate, resample, weighted_ap
 from lart_mini.files import BadInput
 
@@ -50,31 +50,29 @@ def made(seed: int, takes: int = 6, frames: int = 3, noise: float = 1.0) -> tupl
     )
 
 
-def packages(truth: pl.DataFrame, found: pl.DataFrame, policy: str = "activitynet") -> np.ndarray:
+def packages(truth: pl.DataFrame, found: pl.DataFrame) -> np.ndarray:
     """AP (60,) as the package's evaluator gives it."""
-    per_class = evaluate(truth, found, policy).per_class
+    per_class = evaluate(truth, found).per_class
     return np.array([per_class[action] for action in ava.EVALUATED])
 
 
-@pytest.mark.parametrize("policy", POLICIES)
 @given(seed=SEEDS)
 @settings(max_examples=20)
-def test_weight_one_is_the_evaluator(policy: str, seed: int) -> None:
+def test_weight_one_is_the_evaluator(seed: int) -> None:
     truth, found = made(seed)
     draws = draw(truth, 3)
-    ap = weighted_ap(truth, found, draws.takes, draws.weights, policy)
-    np.testing.assert_allclose(ap[0], packages(truth, found, policy), atol=1e-9, rtol=0)
+    ap = weighted_ap(truth, found, draws.takes, draws.weights)
+    np.testing.assert_allclose(ap[0], packages(truth, found), atol=1e-9, rtol=0)
     assert ap.shape == (4, 60) and np.isnan(ap[:, ava.EVALUATED.index(80)]).all()
 
 
-@pytest.mark.parametrize("policy", POLICIES)
 @given(seed=SEEDS, times=st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any))
 @settings(max_examples=20)
-def test_whole_weights_are_a_table_with_takes_so_many_times(policy: str, seed: int, times: list[int]) -> None:
+def test_whole_weights_are_a_table_with_takes_so_many_times(seed: int, times: list[int]) -> None:
     truth, found = made(seed, takes=4)
     # Boxes of nobody stand once, whatever is drawn: they are left out, as are scores that two rows share.
     found = found.drop_nulls("take")
-    # Scores as a network's, in (0, 1), some below the 0.002 that a policy asks for; one class has none.
+    # Scores as a network's, in (0, 1); one class has none.
     found = found.with_columns(score=1 / (1 + (-4 * pl.col("score")).exp())).filter(pl.col("action") != 14)
 
     def repeated(table: pl.DataFrame) -> pl.DataFrame:
@@ -88,8 +86,8 @@ def test_whole_weights_are_a_table_with_takes_so_many_times(policy: str, seed: i
     many = repeated(found)
     if many.is_empty():
         return
-    weighted = weighted_ap(truth, found, [f"take {i}" for i in range(4)], np.array([times], float), policy)[0]
-    expected = packages(repeated(truth), many, policy)
+    weighted = weighted_ap(truth, found, [f"take {i}" for i in range(4)], np.array([times], float))[0]
+    expected = packages(repeated(truth), many)
     shown = ~np.isnan(expected)
     if all(times):
         np.testing.assert_array_equal(np.isnan(weighted), ~shown)

@@ -260,12 +260,6 @@ def test_no_shadow_of_people_falls_on_things(scenes: list[Scene]) -> None:
     assert shares[0] > 0.01 and shares[1] < 0.1 * shares[0], "but for the mat's edge"
 
 
-def test_smooth_pictures_are_the_same_scene(scenes: list[Scene]) -> None:
-    world = World(scenes[0], NO_CONTACTS)
-    plain, smooth = Renderer(world, SMALL).frame(60), Renderer(world, SMALL, smooth=2).frame(60)
-    assert np.abs(plain.astype(int) - smooth).mean() < 6
-
-
 @pytest.mark.parametrize("size", [(0, 384), (216, 0), (-1, 5), (216, 10**6), (216.0, 384), (True, 384)])
 def test_a_size_that_is_none_is_told_in_a_line(scenes: list[Scene], size: tuple) -> None:
     with pytest.raises(

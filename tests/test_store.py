@@ -75,7 +75,6 @@ def test_items_and_batches_are_those_of_a_data_set_in_memory(
 ) -> None:
     options: dict[str, Any] = {"frames": frames, "people": people, "stats": STATS, "labels": labels}
     options |= {"train": train, "profile": PROFILES[profile], "seed": 4, "mask_ratio": 0.4}
-    options |= {} if train else {"starts": [len(t) // 3 for t in members]}
     stored, in_memory = StoreDataset(Store(whole), **options), TrackletDataset(members, **options)
     assert stored.egos == in_memory.egos and len(stored) > 3
     for epoch in range(3):

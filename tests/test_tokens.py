@@ -298,9 +298,9 @@ def test_profiles_and_switches_with_typos_are_refused() -> None:
     assert assembly_of("paper", train=True) == assembly_of("paper") == Assembly()
     own = Assembly(slots="drawn")
     assert assembly_of(own, train=True) is own
-    with pytest.raises(ValueError, match="profile must be"):
+    with pytest.raises(BadInput, match=r"^samples: profile: expected paper \| released, found realesed$"):
         assembly_of("realesed")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="start must be one of"):
+    with pytest.raises(BadInput, match=r"^samples: start: expected random \| first, found frist$"):
         Assembly(start="frist")  # type: ignore[arg-type]
 
 

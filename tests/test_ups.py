@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -205,7 +206,11 @@ def test_fixed_routes_run_one_block_and_stay() -> None:
     used = [[any(p.grad is not None for p in block.parameters()) for block in layer] for layer in layers]
     assert used == [[True, False], [True, False]] and model.encoder.task.grad is None
     assert random_routes(SMALL, 0) == random_routes(SMALL, 0) != random_routes(SMALL, 1)
-    assert set(random_routes(SMALL, 0)) <= {0, 1} and len(random_routes(SMALL, 0)) == 8
+    for seed in range(40):
+        drawn = np.reshape(random_routes(SMALL, seed), (4, 2))
+        assert set(drawn.ravel()) == {0, 1} and (drawn[:, 0] != drawn[:, 1]).any(), "two whole encoders"
+    for changes, count in (({"encoder_layers": 1}, 4), ({"blocks": 1}, 8)):
+        assert len(random_routes(replace(SMALL, **changes), 0)) == count
 
 
 def test_one_block_is_no_routing() -> None:
@@ -329,6 +334,9 @@ def test_bad_input() -> None:
         model.decode(pose[:, :, 1:], seen, "early")
     with refused("ups: pose: expected finite coordinates"):
         model.decode(pose * math.nan, seen, "early")
+    for words in (0, 60):
+        with refused(f"ups: words: expected a whole number from 1 to 52, found {words}"):
+            model.decode(pose, seen, "lifting", words)
     with refused("ups: seen: expected an observed frame"):
         model.decode(pose, seen & False, "early")
     with refused("ups: seen: expected booleans"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
+import runpy
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from notebook_kit import ROOT
 from scipy.spatial.transform import Rotation as Rotation3D
 from scipy.special import softmax
 
@@ -30,7 +34,8 @@ from lart_mini.ups.human36m import (
     read_positions,
 )
 from lart_mini.ups.model import sentence_loss
-from lart_mini.ups.recipe import Recipe, Rotation, load_ups, new_model, save_ups
+from lart_mini.ups.recipe import Recipe, Rotation, new_model, random_routes, save_ups
+from lart_mini.ups.shipped import load_shipped
 from lart_mini.ups.vocabulary import TASKS, action_names, load_vocabulary
 
 WORDS = load_vocabulary(action_names(tasks.CLASSES), 8)
@@ -133,6 +138,22 @@ def test_routes_are_logged_over_training(source: tasks.Windows) -> None:
     assert not np.array_equal(*log.scores)  # a copy of each time
 
 
+def test_the_benchmarks_routes(source: tasks.Windows, tmp_path: Path) -> None:
+    """Random ones are drawn from the run's seed; of learnt ones is kept how sure they were."""
+    script = runpy.run_path(str(ROOT / "benchmarks" / "ups_tasks.py"))
+    once = replace(SHORT, rotations=1, seed=2)
+    models, none = script["SYSTEMS"]["random routes"](source, once, tmp_path / "random")
+    config = models["lifting"].config
+    assert none is None and config.routes == random_routes(config, 2) != random_routes(config, 0)
+    _, routes = script["SYSTEMS"]["routed"](source, once, tmp_path / "routed")
+    sure = np.array(routes["sure"])
+    assert sure.shape == np.shape(routes["routes"]) == (1, 4, 3) and (0.5 <= sure).all() and (sure < 1).all()
+    told = script["written"](routes)
+    assert told["sure"] == ["".join(f"{100 * share:02.0f}" for share in sure.ravel())]
+    del routes["sure"]  # runs before had not kept it
+    assert script["written"](routes) == {name: told[name] for name in ("steps", "routes")}
+
+
 def test_steps_are_counted(source: tasks.Windows) -> None:
     one = replace(SHORT, tasks=("early", "action3d"), rotations=1)
     parted = recipe.separate(TINY, WORDS, source, one, progress=False)
@@ -146,6 +167,23 @@ def test_steps_are_counted(source: tasks.Windows) -> None:
     assert tuned.steps == {"early": 5, "action3d": 5}
     assert torch.equal(whole.models["early"].write[1].weight, before)  # a copy was trained
     assert not torch.equal(tuned.models["early"].write[1].weight, before)
+
+
+def test_no_batch_of_fine_tuning_was_one_of_the_joint_training(
+    source: tasks.Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[bytes] = []
+
+    def noted(*given: Any) -> tasks.Views:
+        found = tasks.training_views(*given)
+        drawn.append(found.pose.tobytes())
+        return found
+
+    monkeypatch.setattr(recipe, "training_views", noted)
+    whole = recipe.unified(TINY, WORDS, source, SHORT, progress=False)
+    joint = set(drawn)
+    recipe.finetuned(whole, WORDS, source, SHORT, SHORT.steps, progress=False)
+    assert len(joint) == 8 and len(drawn) == 40 and not joint & set(drawn[8:])
 
 
 def test_a_tiny_model_learns_its_batch(source: tasks.Windows) -> None:
@@ -304,8 +342,15 @@ def test_positions_become_windows_of_the_kit(tmp_path: Path) -> None:
     assert windows.joints.shape[1:] == (60, 17, 3) and set(windows.take) == {"S1/Walking 1"}
     assert np.array_equal(windows.joints[1, 30], joints[25 + 50])  # a second into the window
     assert tasks.scored_views("lifting", windows).pose.shape[1:] == (10, 17, 3)
-    with pytest.raises(BadInput, match="windows: sequences: expected one of 99 frames or more"):
-        motion_windows({"short": joints[:98]})
+    for wrong, match in (
+        ({"short": joints[:98]}, "sequences: expected one of 99 frames or more"),
+        ({"a": joints, "b": joints * np.nan}, "b: expected finite coordinates .* found nan"),
+        ({"a": joints, "b": joints[:, :16]}, r"b: expected numbers \(T, 17, 3\), found shape \(230, 16, 3\)"),
+    ):
+        with pytest.raises(BadInput, match=f"windows: {match}"):
+            motion_windows(wrong)
+    with pytest.raises(BadInput, match="windows: rate: expected a finite number from 1 to 1000"):
+        motion_windows(found, rate=1e300)
     for unlabelled in (
         lambda: baselines.fit_majority(windows),
         lambda: baselines.fit_linear("action2d", windows),
@@ -339,6 +384,9 @@ def test_detections_are_seen_as_the_kits_own(tmp_path: Path, pan: float, tilt: f
     about_hip = camera[0] - camera[0, :, :1]
     assert np.allclose(about_hip @ turns[tasks.MIDDLE], about_hip @ away.T, atol=1e-5)
     assert len(seen.pose) == 10 and (seen.pose[0, 0] == seen.pose[0, 5]).all()  # held before the beginning
+    for wrong in (read[0] * np.nan, read[0][:, 1:], read[0][:0]):
+        with pytest.raises(BadInput, match="lifting: pixels: expected"):
+            detection_views(wrong)
 
 
 class Harm:
@@ -379,34 +427,38 @@ def test_bad_files_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps({"positions_3d": 1}))
     with pytest.raises(BadInput, match=r"file: expected an \.npz of poses"):
         read_positions(tmp_path / "pickle.npz")
-    coco = metadata(layout_name="coco", keypoints_symmetry=[[1, 3, 5], [2, 4, 6]])
-    human36m_file(tmp_path / "coco.npz", positions_2d={"S1": {"a": [good[..., :2]]}}, metadata=coco)
-    with pytest.raises(BadInput, match=r"keypoints_symmetry: expected .* found coco"):
-        read_detections_2d(tmp_path / "coco.npz")
+    for layout, sides in (("coco", [[1, 3, 5], [2, 4, 6]]), ("h36m", [RIGHT, LEFT]), ("h36m", None)):
+        other = metadata(layout_name=layout, keypoints_symmetry=sides)
+        human36m_file(tmp_path / "other.npz", positions_2d={"S1": {"a": [good[..., :2]]}}, metadata=other)
+        expected = f"keypoints_symmetry: expected h36m: {[LEFT, RIGHT]}, found {layout}: {sides}"
+        with pytest.raises(BadInput, match=re.escape(expected)):
+            read_detections_2d(tmp_path / "other.npz")
 
 
-def test_lift_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_ups(tmp_path / "ups.safetensors", new_model(TINY, WORDS), WORDS)
+def lift(folder: Path, *more: str, model: str = "ups", joints: str = "2d") -> int:
+    """The command's code on files of a folder; it writes o.npz there."""
+    files = {"checkpoint": f"{model}.safetensors", "detections": f"{joints}.npz", "out": "o.npz"}
+    options = [word for name, file in files.items() for word in (f"--{name}", str(folder / file))]
+    return cli._run(["lift", *options, *more])
+
+
+@pytest.fixture
+def lifted(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    """A folder with the model that ships, and pixels (12,17,2) of one clip by two cameras."""
+    model, words, _ = load_shipped()
+    save_ups(tmp_path / "ups.safetensors", model, words)
     pixels = np.random.default_rng(0).uniform(300, 700, (12, 17, 2)).astype(np.float32)
     human36m_file(tmp_path / "2d.npz", positions_2d={"S9": {"Walk": [pixels] * 2}}, metadata=metadata())
-    human36m_file(tmp_path / "none.npz", positions_2d={"S9": {}}, metadata=metadata())
+    return tmp_path, pixels
 
-    def lift(*more: str, model: str = "ups.safetensors", joints: str = "2d.npz") -> tuple[int, str]:
-        files = {"checkpoint": model, "detections": joints, "out": "o.npz"}
-        options = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
-        code = cli._run(["lift", *options, *more])
-        return code, capsys.readouterr().err
 
-    code, told = lift("--clip", "S9/Run")
-    assert code == 2 and "clip: expected S9/Walk, found S9/Run" in told and told.count("\n") == 1
-    code, told = lift(joints="none.npz")
-    assert code == 2 and "none.npz: positions: expected actions of a subject, found none" in told
-    save_checkpoint(tmp_path / "other.safetensors", new_model(TINY, WORDS), TINY, meta={"actions": ["a"]})
-    code, told = lift(model="other.safetensors")
-    assert code == 2 and told.count("\n") == 1 and "vocabulary" in told
-    assert not (tmp_path / "o.npz").exists()
-    assert lift() == (0, "")
-    with np.load(tmp_path / "o.npz") as poses:
+def test_lift_from_the_command_line(
+    lifted: tuple[Path, np.ndarray], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, pixels = lifted
+    assert lift(folder) == 0
+    assert capsys.readouterr() == (f"24 poses of 2 clips: {folder / 'o.npz'}\n", "")
+    with np.load(folder / "o.npz") as poses:
         assert {name: poses[name].shape for name in poses.files} == dict.fromkeys(
             ("S9/Walk/0", "S9/Walk/1"), (12, 17, 3)
         )
@@ -415,13 +467,46 @@ def test_lift_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     turn = Rotation3D.from_euler("Y", 20, degrees=True).as_matrix()
     rays = np.pad((pixels - [513, 509]) / 1145, ((0, 0), (0, 0), (0, 1)), constant_values=1) @ turn.T
     cameras = [1145 * rays[..., :2] / rays[..., 2:] + [513, 509], pixels + np.array([100, 50])]
-    human36m_file(tmp_path / "2d.npz", positions_2d={"S9": {"Walk": cameras}}, metadata=metadata())
+    human36m_file(folder / "2d.npz", positions_2d={"S9": {"Walk": cameras}}, metadata=metadata())
     for options, same in (((), 0), (("--centre", "613", "559"), 1)):
-        assert lift(*options) == (0, "")
-        with np.load(tmp_path / "o.npz") as poses:
+        assert lift(folder, *options) == 0
+        with np.load(folder / "o.npz") as poses:
             gaps = [np.abs(poses[f"S9/Walk/{k}"] - straight @ [turn.T, np.eye(3)][k]).max() for k in (0, 1)]
         assert gaps[same] < 1e-4 and gaps[1 - same] > 1e-3
-    assert load_ups(tmp_path / "ups.safetensors")[1].digest == WORDS.digest
+    capsys.readouterr()
+    half = scores.Answers(np.full(12, -1), straight, straight, np.arange(12) < 6)
+    monkeypatch.setattr(scores, "answers", lambda *given: half)
+    assert lift(folder) == 0
+    assert "24 poses of 2 clips, 50.0% of its sentences malformed: " in capsys.readouterr().out
+
+
+def test_what_cannot_be_lifted_is_one_line(
+    lifted: tuple[Path, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, pixels = lifted
+    human36m_file(folder / "none.npz", positions_2d={"S9": {}}, metadata=metadata())
+    far = {"S9": {"Walk": [pixels, pixels.astype(np.float64) * 1e300]}}
+    human36m_file(folder / "far.npz", positions_2d=far, metadata=metadata())
+    save_ups(folder / "new.safetensors", new_model(TINY, WORDS), WORDS)
+    save_checkpoint(folder / "other.safetensors", new_model(TINY, WORDS), TINY, meta={"actions": ["a"]})
+    place = "centre: expected a finite number from -1e+06 to 1e+06"
+    cases: tuple[tuple[tuple[str, ...], dict[str, str], str], ...] = (
+        (("--clip", "S9/Run"), {}, "2d.npz: clip: expected S9/Walk, found S9/Run"),
+        (("--rate", "1e300"), {}, "lifting: rate: expected a finite number from 1 to 1000, found 1e+300"),
+        (("--centre", "1e300", "3"), {}, f"lifting: {place}, found 1e+300"),
+        (("--centre", "3", "nan"), {}, f"lifting: {place}, found nan"),
+        ((), {"joints": "none"}, "none.npz: positions: expected actions of a subject, found none"),
+        ((), {"joints": "far"}, "far.npz: S9/Walk, camera 1: expected finite coordinates up to 1,000,000"),
+        ((), {"model": "other"}, "vocabulary"),
+        ((), {"model": "new"}, "new.safetensors: lifting: expected a UPS that learnt it, found 100.0% of"),
+    )
+    for options, files, expected in cases:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # numpy's of overflow, which would be lines more
+            assert lift(folder, *options, **files) == 2
+        told = capsys.readouterr().err
+        assert expected in told and told.count("\n") == 1
+    assert not (folder / "o.npz").exists()
 
 
 def test_bad_recipes() -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skeleton_files import annotations, dump
 
 from lart_mini.files import BadInput
 from lart_mini.people.body import load_body
 from lart_mini.people.clips import load_library, mirror
+from lart_mini.skeletr.annotations import read_annotations
 from lart_mini.ups import tasks
 from lart_mini.ups.tasks import Filming, Windows, load_windows
 from lart_mini.ups.vocabulary import TASKS
@@ -201,13 +205,49 @@ def test_a_users_skeletons_are_seen_as_the_kits() -> None:
     assert (early.pose[:, :4] == whole.pose[:, :4]).all() and not early.pose[:, 4:].any()
     moved = tasks.skeleton_views("early", [clip + 9 for clip in clips], [3, 1, 0], ["a", "b", "c"], ratio=0.4)
     assert np.allclose(moved.pose, early.pose, atol=1e-5)
-    for task, own, names in (
-        ("lifting", clips, ["a", "b", "c"]), ("early", clips, ["a"]), ("early", [], []),
-        ("early", [*clips[:2], clips[2][:, :24]], ["a", "b", "c"]),
-        ("early", [*clips[:2], clips[2] * np.nan], ["a", "b", "c"]),
-    ):  # fmt: skip
-        with pytest.raises(BadInput, match="ups: "):
-            tasks.skeleton_views(task, own, [0] * len(own), names)
+    gaps = clips[0].copy()
+    gaps[[0, 5, 63]] = 0  # nobody
+    without = np.delete(clips[0], [0, 5, 63], axis=0)
+    shown = tasks.skeleton_views("action3d", [gaps, without], [0, 0], ["a", "b"])
+    assert (shown.pose[0] == shown.pose[1]).all()
+    whole = {"task": "early", "clips": clips, "labels": [0, 0, 0], "takes": ["a", "b", "c"]}
+    changes: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"task": "lifting"}, "task: expected early"),
+        ({"takes": ["a"]}, "clips, labels, takes: expected as many of each"),
+        ({"clips": [], "labels": [], "takes": []}, "clips, labels, takes"),
+        ({"clips": [*clips[:2], clips[2][:, :17]]}, r"clip c: expected numbers \(T, 25, 3\), found shape"),
+        ({"clips": [clip[:, :24] for clip in clips]}, r"clip a: expected numbers \(T, 17 or 18 or 25, 3\)"),
+        ({"clips": [*clips[:2], clips[2] * np.nan]}, "clip c: expected finite coordinates .* found nan"),
+        ({"clips": [clip.tolist() for clip in clips]}, "clip a: expected numbers .* found list"),
+        ({"clips": [clips[0], clips[1] * 0, clips[2]]}, "clip b: expected a frame in which somebody is seen"),
+        ({"labels": [0, 0, np.nan]}, "labels: expected whole numbers, found float64"),
+        ({"frames": 0}, "frames: expected a whole number from 1 on, found 0"),
+        ({"frames": -1}, "frames: expected a whole number from 1 on, found -1"),
+    )
+    for change, match in changes:
+        with pytest.raises(BadInput, match=f"ups: {match}"):
+            tasks.skeleton_views(**whole | change)
+
+
+def test_published_skeletons_are_seen_as_they_were_captured(tmp_path: Path) -> None:
+    """pyskl's file of NTU: the main person, wherever listed, in the camera's axes, without empty frames."""
+    content = annotations("3d", 4)
+    listed = content["annotations"]
+    alone = listed[0]["keypoint"][0]
+    late = alone.copy()
+    late[:9] = 0
+    listed[0]["keypoint"] = np.stack([alone * 0, late])
+    listed[1]["keypoint"][:] = 0
+    _, found = read_annotations(dump(content, tmp_path / "ntu.pkl"), classes=60)
+    shown = [(one.keypoint[0], one.label, one.frame_dir) for one in found if one.keypoint.any()]
+    seen = tasks.skeleton_views("action3d", *zip(*shown, strict=True))
+    assert seen.take.tolist() == [listed[i]["frame_dir"] for i in (0, 2, 3)]
+    assert seen.label.tolist() == [0, 2, 3] and seen.pose.shape == (3, 10, 25, 3)
+    at = np.linspace(9, len(alone) - 1, 10).round().astype(int)
+    assert np.abs(seen.pose[0] - (alone[at] - alone[9, 0].astype(np.float32))).max() < 4e-3  # half precision
+    everybody = [one.keypoint[0] for one in read_annotations(tmp_path / "ntu.pkl")[1]]
+    with pytest.raises(BadInput, match="ups: clip b: expected a frame in which somebody is seen, found none"):
+        tasks.skeleton_views("action3d", everybody, range(4), "abcd")
 
 
 def test_bad_input(split: dict[str, Windows]) -> None:

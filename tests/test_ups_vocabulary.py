@@ -75,8 +75,9 @@ def test_a_pose_is_its_sentence(seed: int, bins: int, reach: float) -> None:
 
 
 def test_beyond_the_reach_is_the_outermost_bin(words: Vocabulary) -> None:
-    far = words.pose_of(words.pose_words(np.array([[[-5.0, 5, 0]]])))
-    assert np.allclose(far[0, 0], [-1 + 1 / 16, 1 - 1 / 16, 1 / 16])
+    for beyond in (5, 1e30, np.finfo(np.float32).max):
+        far = words.pose_of(words.pose_words(np.array([[[-beyond, beyond, 0]]], np.float32)))
+        assert np.allclose(far[0, 0], [-1 + 1 / 16, 1 - 1 / 16, 1 / 16])
 
 
 def test_what_bins_cost_is_the_mean_distance_to_a_cubes_centre() -> None:
@@ -185,6 +186,9 @@ def test_bad_input(words: Vocabulary, tmp_path: Path) -> None:
         load_vocabulary(["walk"], 130)
     with refused("embedding: expected minilm"):
         load_vocabulary(["walk"], embedding="bert")
+    for name, least in (("width", 1), ("seed", 0)):
+        with refused(f"vocabulary: {name}: expected a whole number from {least} .*, found -3"):
+            load_vocabulary(["walk"], 4, "random", **{name: -3})
     with refused("pose: expected finite coordinates"):
         words.pose_words(np.array([[[0, np.nan, 0]]]))
     with refused("words: expected a bin of x"):

@@ -141,14 +141,14 @@ class Location(nn.Module):
         return torch.cat([x, where.expand(len(x), -1, -1, -1, -1)], dim=1)
 
 
-def roi_pool(x: Tensor, boxes: Tensor, cells: int = ROI) -> Tensor:
-    """Each box's part of a map: x (B,C,H',W'), boxes (B,N,4) -> (B,N,C,cells,cells).
+def roi_pool(x: Tensor, boxes: Tensor) -> Tensor:
+    """Each box's part of a map: x (B,C,H',W'), boxes (B,N,4) -> (B,N,C,7,7).
 
-    2·cells x 2·cells bilinear samples, the middles of equal parts of the box, and the largest of each four:
+    14 x 14 bilinear samples, the middles of equal parts of the box, and the largest of each four:
     "a 14 x 14 output, followed by a max pool to get a 7 x 7 feature map" (3.4). The API's
     crop has its outermost samples on the box's edges; the middle of a part leaves the neighbours out.
     """
-    count = 2 * cells
+    count = 2 * ROI
     share = (torch.arange(count, device=x.device, dtype=boxes.dtype) + 0.5) / count
     across = boxes[..., 0:1] + share * (boxes[..., 2:3] - boxes[..., 0:1])  # (B,N,count)
     down = boxes[..., 1:2] + share * (boxes[..., 3:4] - boxes[..., 1:2])
@@ -157,7 +157,7 @@ def roi_pool(x: Tensor, boxes: Tensor, cells: int = ROI) -> Tensor:
     )  # (B,N,count,count,2)
     rows = 2 * grid.flatten(1, 2) - 1  # a picture from −1 to 1
     found = F.grid_sample(x, rows.to(x.dtype), padding_mode="border", align_corners=False)
-    by_box = F.max_pool2d(found.flatten(0, 1).unflatten(1, (-1, count)), 2)  # (B·C,N,cells,cells)
+    by_box = F.max_pool2d(found.flatten(0, 1).unflatten(1, (-1, count)), 2)  # (B·C,N,7,7)
     return by_box.unflatten(0, x.shape[:2]).transpose(1, 2)
 
 

@@ -132,19 +132,19 @@ def propose(regions: Regions, count: int, threshold: float) -> tuple[Tensor, Ten
     return boxes, objectness
 
 
-def matched(anchors: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
+def matched(anchors: Tensor, people: Tensor) -> Tensor:
     """Who an anchor (A,4) is for among people (P,4): their number (A,), −1 for nobody, −2 for undecided.
 
-    Also the overlap (A,). An anchor is somebody's with an overlap of POSITIVE, nobody's below NEGATIVE; each
-    person gets the anchors that overlap it best, however little that is.
+    An anchor is somebody's with an overlap of POSITIVE, nobody's below NEGATIVE; each person gets the anchors
+    that overlap it best, however little that is.
     """
     if not len(people):
-        return anchors.new_full((len(anchors),), -1, dtype=torch.int64), anchors.new_zeros(len(anchors))
+        return anchors.new_full((len(anchors),), -1, dtype=torch.int64)
     over = overlaps(anchors, people)
     best, who = over.max(1)
     who = torch.where(best >= POSITIVE, who, torch.where(best < NEGATIVE, -1, -2))
     own = (over == over.amax(0)) & (over > 0)  # (A,P)
-    return torch.where(own.any(1), own.float().argmax(1), who), best
+    return torch.where(own.any(1), own.float().argmax(1), who)
 
 
 def rpn_loss(regions: Regions, people: Tensor, present: Tensor, samples: int = 64) -> Tensor:
@@ -155,7 +155,7 @@ def rpn_loss(regions: Regions, people: Tensor, present: Tensor, samples: int = 6
     """
     losses = []
     for objectness, code, boxes, there in zip(regions.objectness, regions.code, people, present, strict=True):
-        who, _ = matched(regions.anchors, boxes[there])
+        who = matched(regions.anchors, boxes[there])
         positive, negative = (who >= 0).nonzero()[:, 0], (who == -1).nonzero()[:, 0]
         positive = positive[torch.randperm(len(positive), device=who.device)[: samples // 2]]
         negative = negative[torch.randperm(len(negative), device=who.device)[: samples - len(positive)]]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -180,7 +179,6 @@ class Detected:
 
     clip: NDArray[np.int64]  # (K,) number of the clip
     box: NDArray[np.float32]  # (K,4) corners, fractions of the picture
-    proposal: NDArray[np.float32]  # (K,4) the proposal that it was made of
     objectness: NDArray[np.float32]  # (K,)
     scores: Scores  # (K,C) classes x objectness
 
@@ -202,12 +200,7 @@ class Detected:
 
 @torch.no_grad()
 def detect(
-    model: ActionTransformer,
-    clips: Sequence[KeyClip],
-    sampling: Sampling,
-    proposals: int,
-    batch_size: int = 8,
-    progress: bool = False,
+    model: ActionTransformer, clips: Sequence[KeyClip], sampling: Sampling, proposals: int
 ) -> Detected:
     """Who is where and does what: R proposals, tightened by the head, then one NMS for all classes.
 
@@ -215,9 +208,9 @@ def detect(
     class alone. A score is the class's times the objectness; the paper does not say.
     """
     model.eval()
-    parts: list[list[Any]] = [[] for _ in range(5)]
+    parts: list[list[Any]] = [[] for _ in range(4)]
     number = 0
-    for some, batch in _batches(clips, sampling, batch_size, progress):
+    for some, batch in _batches(clips, sampling, 8, False):
         output = model.look(batch.video.to(model.device), None, proposals)
         boxes = decode(output.code, output.boxes[:, :, None])  # (B,N,1 or classes,4)
         scores = output.logits[..., :-1].sigmoid() * output.objectness[..., None]
@@ -229,10 +222,9 @@ def detect(
                 own = scores[place] * told[column].to(scores)
                 rows = there[nms(boxes[place, there, column], own[there].amax(-1), SAME, proposals)]
                 parts[0].append(np.full(len(rows), number))
-                for part, one in zip(parts[1:3], (boxes[:, :, column], output.boxes), strict=True):
-                    part.append(on_picture(one[place, rows].cpu().numpy(), clip.watched))
-                parts[3].append(output.objectness[place, rows].cpu().numpy())
-                parts[4].append(own[rows].cpu().numpy())
+                parts[1].append(on_picture(boxes[place, rows, column].cpu().numpy(), clip.watched))
+                parts[2].append(output.objectness[place, rows].cpu().numpy())
+                parts[3].append(own[rows].cpu().numpy())
             number += 1
     return Detected(*(np.concatenate(part) for part in parts))
 
@@ -367,7 +359,7 @@ def trained(recipe: ActionRecipe, run_dir: str | Path | None = None, progress: b
     dataset = ClipDataset(recipe.clips("ava-train"), recipe.sampling(), recipe.seed)
     history = train(model, dataset, recipe.training(), progress, state=kept.state, log=kept.log)
     if kept.checkpoint is not None:
-        meta = json.loads(json.dumps(kept.decisive)) | {"history": asdict(history)}
+        meta = kept.decisive | {"history": asdict(history)}
         save_checkpoint(kept.checkpoint, model, config, meta=meta)
         kept.done()
     return Trained(model, history)

@@ -26,7 +26,7 @@ MIXED: dict[str, Widths] = {
     "5b": (256, 160, 320, 32, 128, 128),
     "5c": (384, 192, 384, 48, 128, 128),
 }
-TIME_STRIDE, SPACE_STRIDE = 4, 16  # of I3D to Mixed_4f
+TIME_STRIDE = 4  # of I3D to Mixed_4f
 GROUPS = 8
 
 
@@ -53,8 +53,8 @@ class Conv(nn.Sequential):
         given: int,
         made: int,
         kernel: tuple[int, int, int],
+        norm: Norm,
         stride: tuple[int, int, int] = (1, 1, 1),
-        norm: Norm = "group",
     ) -> None:
         padding = kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
         super().__init__(
@@ -74,16 +74,16 @@ class Conv(nn.Sequential):
 class Mixed(nn.Module):
     """Four branches side by side: a point, two of 3x3x3 behind a narrow point, and a maximum."""
 
-    def __init__(self, given: int, block: str, scale: float = 1.0, norm: Norm = "group") -> None:
+    def __init__(self, given: int, block: str, scale: float, norm: Norm) -> None:
         super().__init__()
         a, b, bb, c, cc, d = (scaled(one, scale) for one in MIXED[block])
         one, three = (1, 1, 1), (3, 3, 3)
         self.branches = nn.ModuleList(
             [
-                Conv(given, a, one, norm=norm),
-                nn.Sequential(Conv(given, b, one, norm=norm), Conv(b, bb, three, norm=norm)),
-                nn.Sequential(Conv(given, c, one, norm=norm), Conv(c, cc, three, norm=norm)),
-                nn.Sequential(nn.MaxPool3d(3, 1, 1), Conv(given, d, one, norm=norm)),
+                Conv(given, a, one, norm),
+                nn.Sequential(Conv(given, b, one, norm), Conv(b, bb, three, norm)),
+                nn.Sequential(Conv(given, c, one, norm), Conv(c, cc, three, norm)),
+                nn.Sequential(nn.MaxPool3d(3, 1, 1), Conv(given, d, one, norm)),
             ]
         )
 
@@ -100,14 +100,14 @@ def pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.MaxPo
 class I3D(nn.Module):
     """I3D up to Mixed_4f: frames (B,T,3,H,W) uint8 -> (B,832,T/4,H/16,W/16), 832 where `scale` is 1 (3.1)."""
 
-    def __init__(self, scale: float = 1.0, norm: Norm = "batch") -> None:
+    def __init__(self, scale: float, norm: Norm) -> None:
         super().__init__()
         first, third = scaled(64, scale), scaled(192, scale)
         layers: list[nn.Module] = [
-            Conv(3, first, (7, 7, 7), (2, 2, 2), norm),
+            Conv(3, first, (7, 7, 7), norm, (2, 2, 2)),
             pool((1, 3, 3), (1, 2, 2)),
-            Conv(first, first, (1, 1, 1), norm=norm),
-            Conv(first, third, (3, 3, 3), norm=norm),
+            Conv(first, first, (1, 1, 1), norm),
+            Conv(first, third, (3, 3, 3), norm),
             pool((1, 3, 3), (1, 2, 2)),
         ]
         channels = third
@@ -151,7 +151,7 @@ class TubeLayers(nn.Module):
     our choice, where the paper is silent.
     """
 
-    def __init__(self, given: int, scale: float = 1.0, norm: Norm = "batch") -> None:
+    def __init__(self, given: int, scale: float, norm: Norm) -> None:
         super().__init__()
         middle = out_channels("5b", scale)
         self.channels = out_channels("5c", scale)

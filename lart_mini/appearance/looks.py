@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -72,7 +73,7 @@ class Looks:
 
 def feature_width(pooling: str, file: object = "appearance") -> int:
     """Numbers of a pooling's features, before they are projected. Raises BadInput for one that is none."""
-    widths = {"box": 608, "hands": 2 * 776, "head": 776}
+    widths = {name: math.prod(shape) for name, shape in WIDTHS.items()}
     names = pooling.split("+")
     if not set(names) <= set(widths) or len(set(names)) < len(names):
         raise BadInput(file, "pooling", f"{' | '.join(widths)}, or several with +", pooling)

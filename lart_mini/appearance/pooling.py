@@ -31,25 +31,21 @@ GRID, CELLS = 8, 2  # samples along a box's side, of which means stand in CELLS 
 BATCH = 32  # crops
 
 
-def roi_samples(maps: Tensor, boxes: Tensor, owner: Tensor, stride: int, grid: int) -> Tensor:
+def roi_samples(maps: Tensor, boxes: Tensor, stride: int, grid: int) -> Tensor:
     """Maps sampled bilinearly at the middles of grid × grid equal cells of each box, (N,C,grid,grid).
 
-    maps (B,C,h,w) of one stride; boxes (N,4) x1, y1, x2, y2 in pixels of the picture; owner (N,) the row of
-    `maps` that each box lies in. What lies outside of a map has the value of its edge. The mean of such
-    samples is RoIAlign (He et al. 2017), their maximum the RoIPool of the Action Transformer.
+    maps (C,h,w) of one stride; boxes (N,4) x1, y1, x2, y2 in pixels of the picture. What lies outside of the
+    maps has the value of their edge. The mean of such samples is RoIAlign (He et al. 2017), their maximum the
+    RoIPool of the Action Transformer.
     """
     high, wide = maps.shape[-2:]
     at = (torch.arange(grid, device=boxes.device) + 0.5) / grid
     x, y = (boxes[:, k, None] + at * (boxes[:, k + 2] - boxes[:, k])[:, None] for k in (0, 1))  # (N,grid)
     x, y = x / (wide * stride) * 2 - 1, y / (high * stride) * 2 - 1
     where = torch.stack([x[:, None].expand(-1, grid, -1), y[:, :, None].expand(-1, -1, grid)], dim=-1)
-    found = maps.new_empty(len(boxes), maps.shape[1], grid, grid)
-    for number in owner.unique().tolist():  # not maps[owner], a copy for each box
-        own = owner == number
-        cells = where[own].to(maps.dtype).reshape(1, -1, grid, 2)
-        sampled = F.grid_sample(maps[number, None], cells, align_corners=False, padding_mode="border")
-        found[own] = sampled[0].unflatten(1, (-1, grid)).movedim(1, 0)
-    return found
+    rows = where.to(maps.dtype).flatten(0, 1)[None]  # (1,N·grid,grid,2)
+    sampled = F.grid_sample(maps[None], rows, align_corners=False, padding_mode="border")
+    return sampled[0].unflatten(1, (-1, grid)).movedim(1, 0)
 
 
 @torch.inference_mode()
@@ -65,10 +61,9 @@ def box_features(trunk: EfficientNetLite0, picture: Tensor, boxes: Floats, names
     if len(empty):
         first = int(empty[0])
         raise BadInput(names[first], "box", f"inside {wide} x {high} pixels", boxes[first].tolist())
-    where, owner = torch.from_numpy(inside).float(), torch.zeros(len(boxes), dtype=torch.int64)
-    found = []
+    where, found = torch.from_numpy(inside).float(), []
     for stride, maps in zip((8, 16), trunk.maps(padded(picture[None], 16), (8, 16)), strict=True):
-        samples = roi_samples(maps, where, owner, stride, GRID)
+        samples = roi_samples(maps[0], where, stride, GRID)
         found.append(F.avg_pool2d(samples, GRID // CELLS).flatten(1))
     return torch.cat(found, dim=1).numpy()
 

@@ -11,7 +11,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -83,18 +83,6 @@ SOURCES = {
         GAZEBO, "./usr/share/gazebo-11/media/models", CMU, "Apache-2.0 and free to use (CMU)", "gazebo.txt",
         "Open Source Robotics Foundation (Gazebo); motion: CMU Graphics Lab Motion Capture Database"),
 }  # fmt: skip
-TAKE_COLUMNS = (
-    "clip",
-    "source",
-    "file",
-    "performer",
-    "take",
-    "split",
-    "split_frame",
-    "partner",
-    "gesture",
-    "floor",
-)
 
 
 @dataclass(frozen=True)
@@ -111,6 +99,9 @@ class Take:
     partner: str | None
     gesture: bool
     floor: str
+
+
+TAKE_COLUMNS = tuple(column.name for column in fields(Take))
 
 
 def read_takes(path: Path) -> list[Take]:
@@ -255,9 +246,9 @@ def manifest(takes: list[Take], frames: dict[str, int], folder: Path) -> dict[st
     return {"frames_per_second": FRAMES_PER_SECOND, "sources": sources, "clips": clips}
 
 
-def build(folder: Path = LIBRARY, downloads: Path | None = None, tables: Path = LIBRARY) -> dict[str, int]:
-    """Make the library's npz files and manifest in `folder` from `tables`/takes.csv; frames per clip."""
-    takes = read_takes(tables / "takes.csv")
+def build(folder: Path = LIBRARY, downloads: Path | None = None) -> dict[str, int]:
+    """Make the library's npz files and manifest in `folder` from its takes.csv; frames per clip."""
+    takes = read_takes(LIBRARY / "takes.csv")
     motions = convert(takes, downloads)
     for name in SOURCES:
         arrays = {}

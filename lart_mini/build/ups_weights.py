@@ -19,10 +19,9 @@ from lart_mini.data.folds import split_by_fold
 from lart_mini.files import atomic_path, sha256, workplace
 from lart_mini.people.clips import load_library
 from lart_mini.runs.reproduce import commit
-from lart_mini.training.checkpoints import save_checkpoint
 from lart_mini.ups.config import UPSConfig
 from lart_mini.ups.model import UPS
-from lart_mini.ups.recipe import Recipe, load_ups, new_model, train
+from lart_mini.ups.recipe import Recipe, load_ups, new_model, save_ups, train
 from lart_mini.ups.scores import judge_model, summary
 from lart_mini.ups.shipped import NAME
 from lart_mini.ups.tasks import CLASSES, load_windows, scored_views
@@ -41,23 +40,22 @@ LIMITS = (
 )
 
 
-def train_shipped(recipe: Recipe = RECIPE) -> tuple[UPS, Vocabulary]:
+def train_shipped() -> tuple[UPS, Vocabulary]:
     """The model, trained in one thread on the CPU."""
     vocabulary = load_vocabulary(action_names(CLASSES))
-    model = new_model(UPSConfig.mini(vocabulary), vocabulary, recipe.seed)
+    model = new_model(UPSConfig.mini(vocabulary), vocabulary, RECIPE.seed)
     with threadpool_limits(1):
-        train(model, vocabulary, load_windows(FOLD)["train"], recipe)
+        train(model, vocabulary, load_windows(FOLD)["train"], RECIPE)
     return model, vocabulary
 
 
 def write_shipped(folder: Path, model: UPS, vocabulary: Vocabulary, recipe: Recipe = RECIPE) -> Card:
     """Write a model in half precision, and its card, which is given: its scores are of what was written."""
-    told = {"actions": list(vocabulary.actions), "reach": vocabulary.reach, "vocabulary": vocabulary.digest}
     halved = copy.deepcopy(model).half()
     halved.table = model.table  # whose digest is kept beside
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{NAME}.safetensors"
-    save_checkpoint(path, halved, model.config, meta=told)
+    save_ups(path, halved, vocabulary)
     written, _, _ = load_ups(path, vocabulary)
     card: Card = {"name": NAME, "learnt": f"the takes of all folds but number {FOLD[0]} of {FOLD[1]}"}
     card |= {"config": asdict(model.config), "recipe": asdict(recipe), "fold": FOLD, "sha256": sha256(path)}

@@ -132,10 +132,8 @@ class Judge:
         keys, common = [*FRAME, *CORNERS], None
         for system in question.systems.values():
             if system.changes.get("tracker") != PERFECT:
-                experiments = [
-                    system.experiment(replace(self.base, fold=fold)) for fold in range(self.base.folds)
-                ]
-                own = pl.concat(_of_fold(one.boxes().table.select(keys), one.fold) for one in experiments)
+                boxes = self._boxes(system)
+                own = pl.concat(_of_fold(one.table.select(keys), fold) for fold, one in enumerate(boxes))
                 common = own if common is None else common.join(own, on=keys, how="semi")
         assert common is not None
         return common
@@ -311,9 +309,7 @@ def data_digest(kept: Iterable[Kept]) -> str:
 
 
 def _told(one: Estimate, sign: str = "") -> str:
-    return " ".join(
-        [f"{100 * one.value:{sign}.1f}", f"({100 * one.low:{sign}.1f} to {100 * one.high:{sign}.1f})"]
-    )
+    return f"{100 * one.value:{sign}.1f} ({100 * one.low:{sign}.1f} to {100 * one.high:{sign}.1f})"
 
 
 def ask(
@@ -335,9 +331,9 @@ def ask(
     if size not in STEPS:
         raise BadInput("ablate", "size", " | ".join(STEPS), size)
     whole_number("ablate", "seeds", seeds, 1, MOST_SEEDS)
-    whole_number("ablate", "steps", STEPS[size] if steps is None else steps, 1)
+    steps = whole_number("ablate", "steps", STEPS[size] if steps is None else steps, 1)
     assign(load_library(), folds)
-    base = Experiment(size=size, folds=folds, steps=STEPS[size] if steps is None else steps)
+    base = Experiment(size=size, folds=folds, steps=steps)
     wanted = dict.fromkeys(
         one for question in questions.values() for one in question.experiments(base, seeds)
     )

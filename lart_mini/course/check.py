@@ -48,6 +48,11 @@ def gives(other: Callable[..., Any], tolerance: float = 1e-5) -> Callable[..., b
     return lambda got, wanted, *arguments: difference(got, other(*arguments), tolerance) is None
 
 
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers to try a blank with, the same every time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
 @dataclass(frozen=True)
 class Blank:
     """A function that the reader of a notebook writes."""

@@ -50,11 +50,6 @@ def is_blank(cell: NotebookNode) -> bool:
     return bool(cell.metadata.get("nbgrader", {}).get("solution"))
 
 
-def is_check(cell: NotebookNode) -> bool:
-    """Does it hold a blank against the package?"""
-    return bool(cell.metadata.get("nbgrader", {}).get("grade"))
-
-
 def source_edition(master: NotebookNode) -> NotebookNode:
     """What nbgrader takes: no solutions of exercises, no notes; what a student should come to see."""
     made = deepcopy(master)

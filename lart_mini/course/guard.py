@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 REMOVING = {"os.remove", "os.rmdir", "os.rename", "os.truncate", "os.link", "os.symlink", "os.mkdir",
@@ -22,13 +23,13 @@ def guard() -> None:
 
     What it tries all the same raises PermissionError.
     """
-    allowed = (os.path.realpath(tempfile.mkdtemp(prefix="lart_mini-graded-")), os.path.realpath(os.devnull))
+    folder, nowhere = Path(tempfile.mkdtemp(prefix="lart_mini-graded-")).resolve(), Path(os.devnull).resolve()
 
     def outside(path: Any) -> bool:
         if isinstance(path, int):  # an open file
             return False
-        real = os.path.realpath(os.fsdecode(path))
-        return not real.startswith(allowed)
+        real = Path(os.path.realpath(os.fsdecode(path)))
+        return not real.is_relative_to(folder) and real != nowhere
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in STARTING:
@@ -41,5 +42,5 @@ def guard() -> None:
         ):
             raise PermissionError(f"a graded notebook changes no files ({event} of {arguments[0]})")
 
-    tempfile.tempdir = allowed[0]
+    tempfile.tempdir = str(folder)
     sys.addaudithook(hook)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from lart_mini.files import BadInput
 from lart_mini.people.body import Body
 from lart_mini.people.clips import mirror
 from lart_mini.scenes.camera import film, shoot
-from lart_mini.scenes.scene import Scene, dress, mirrored, stream
+from lart_mini.scenes.scene import Scene, dress, stream
 from lart_mini.scenes.staging import Performance, closest, heading, random_betas, shaped, turned
 from lart_mini.scenes.takes import RUN, STAND, TALK_TO, WALK, WAVE, Segment
 
@@ -61,21 +59,21 @@ WALKS = Wanted(frozenset({WALK}), 1.5, 9.0)
 RUNS = Wanted(frozenset({RUN}), 1.5, 9.0)
 
 
-def stretches(pool: list[Segment], wanted: Wanted, frames: int = FRAMES) -> list[Segment]:
-    """The segments of `frames` frames that fit, one for every frame that one may begin with."""
+def stretches(pool: list[Segment], wanted: Wanted) -> list[Segment]:
+    """The segments of FRAMES frames that fit, one for every frame that one may begin with."""
     found = []
     for segment in pool:
-        starts = np.arange(segment.first, segment.last - frames + 1)
+        starts = np.arange(segment.first, segment.last - FRAMES + 1)
         if not segment.actions <= wanted.actions or not len(starts):
             continue
         floor = segment.clip.translation[:, [0, 2]]
-        way = np.linalg.norm(floor[starts + frames - 1] - floor[starts], axis=1)
+        way = np.linalg.norm(floor[starts + FRAMES - 1] - floor[starts], axis=1)
         gesture = segment.clip.labels[:, [TALK_TO - 1, WAVE - 1]].any(axis=1)
         counted = np.concatenate([[0], np.cumsum(gesture)])
-        share = (counted[starts + frames] - counted[starts]) / frames
+        share = (counted[starts + FRAMES] - counted[starts]) / FRAMES
         fits = (way >= wanted.shortest) & (way <= wanted.longest)
         fits &= share > 0.5 if wanted.gestures else share == 0
-        found += [Segment(segment.clip, first, first + frames) for first in starts[fits].tolist()]
+        found += [Segment(segment.clip, first, first + FRAMES) for first in starts[fits].tolist()]
     return found
 
 
@@ -259,29 +257,24 @@ def group_activity(
     cache: str | Path | None = None,
     jobs: int = -1,
     fold: tuple[int, int] | None = None,
-    mirrors: bool = False,
 ) -> LabelledVideos:
     """The data set of group activities of a size (one of GROUP_SIZES) and seed; arguments as
     `labelled_videos`.
 
-    A unit is a troupe: four videos of the same people, and with `mirrors` their mirror images behind them.
+    A unit is a troupe: four videos of the same people.
     """
-    task = (
-        replace(GROUPS, name="mirroredgroups", prepare=partial(_groups, mirrors=True)) if mirrors else GROUPS
-    )
-    return labelled_videos(task, size, seed, cache, jobs, fold)
+    return labelled_videos(GROUPS, size, seed, cache, jobs, fold)
 
 
-def _groups(pool: list[Segment], body: Body, mirrors: bool = False) -> Compose:
+def _groups(pool: list[Segment], body: Body) -> Compose:
     troupes = Troupes(pool)
 
     def troupe(unit: int, seed: tuple[int, ...]) -> list[Staged]:
         moving = unit % 2 == 1
         scenes = group_scenes(troupes, seed, moving, body)
         labels = [ACTIVITIES.index(name) for name in (MOVING if moving else STANDING)]
-        shown = [*scenes, *(mirrored(scene) for scene in scenes)] if mirrors else scenes
         clips = tuple(name for actor in scenes[0].actors for name in actor.takes)
-        return [Staged(scene, label, clips) for scene, label in zip(shown, cycle(labels))]
+        return [Staged(scene, label, clips) for scene, label in zip(scenes, labels, strict=True)]
 
     return troupe
 

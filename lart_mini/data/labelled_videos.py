@@ -22,15 +22,7 @@ from threadpoolctl import threadpool_limits
 from lart_mini.data.cache import cache_root, keep
 from lart_mini.data.folds import split_by_fold
 from lart_mini.data.mini_ava import SIZES, recipe_digest
-from lart_mini.data.skeletons import (
-    KINDS,
-    Kind,
-    Skeletons,
-    load_skeletons,
-    save_skeletons,
-    skeletons_2d,
-    skeletons_3d,
-)
+from lart_mini.data.skeletons import Skeletons, load_skeletons, save_skeletons, skeletons_2d
 from lart_mini.data.videos import FEWEST
 from lart_mini.files import LARGEST_SEED, BadInput, process_count, whole_number, write_npz
 from lart_mini.people.body import Body, load_body
@@ -52,7 +44,7 @@ BENT = 21  # SMPL joints, from the hips to the wrists, whose local rotations a m
 MOTION = 6 * BENT + 6  # numbers of Actors.motion
 TABLE = "videos.json"
 FILES = sorted(
-    [TABLE, *(f"{split}-{part}.npz" for split in SPLITS for part in ("tracklets", "actors", *KINDS))]
+    [TABLE, *(f"{split}-{part}.npz" for split in SPLITS for part in ("tracklets", "actors", "2d"))]
 )
 VERSION = 1  # raised with every change of what is made: caches of another version are made anew
 
@@ -132,10 +124,10 @@ class LabelledVideos:
             found[tracklet.video].append(tracklet)
         return list(found.values())
 
-    def skeletons(self, split: str, kind: Kind = "2d") -> list[Skeletons]:
-        """Of each video the skeletons of all who were detected."""
+    def skeletons(self, split: str) -> list[Skeletons]:
+        """Of each video the 2D skeletons of all who were detected."""
         self.videos(split)
-        return load_skeletons(self.path / f"{split}-{kind}.npz")
+        return load_skeletons(self.path / f"{split}-2d.npz")
 
     def actors(self, split: str) -> Actors:
         """What is true of everybody: for controls and judging only."""
@@ -198,8 +190,7 @@ class Video:
 
     about: dict
     tracklets: list[Tracklet]
-    flat: Skeletons  # 2D
-    solid: Skeletons  # 3D
+    skeletons: Skeletons  # 2D
     actors: list[Performance]
 
 
@@ -215,8 +206,7 @@ def _compose(
     for number, (split, count, pool) in enumerate(zip(SPLITS, units, pools, strict=True)):
         videos = composed(task, split, pool, count, (*seed, number), jobs)
         npz.save_tracklets([t for v in videos for t in v.tracklets], out / f"{split}-tracklets.npz")
-        save_skeletons([v.flat for v in videos], out / f"{split}-2d.npz")
-        save_skeletons([v.solid for v in videos], out / f"{split}-3d.npz")
+        save_skeletons([v.skeletons for v in videos], out / f"{split}-2d.npz")
         actors = actors_of([v.actors for v in videos])
         write_npz(out / f"{split}-actors.npz", vars(actors))
         about += [v.about for v in videos]
@@ -259,8 +249,8 @@ def video_of(
         "takes": sorted({take_of[clip.removesuffix("_mirrored")] for clip in staged.clips}),
     }
     detections = detect(scene)
-    flat, solid = skeletons_2d(scene, detections, name), skeletons_3d(scene, detections, name)
-    return Video(about, tracklets_of(scene, detections, task.name, name, body), flat, solid, scene.actors)
+    tracklets = tracklets_of(scene, detections, task.name, name, body)
+    return Video(about, tracklets, skeletons_2d(scene, detections, name), scene.actors)
 
 
 def tracklets_of(scene: Scene, detections: Detections, task: str, video: str, body: Body) -> list[Tracklet]:

@@ -21,6 +21,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from lart_mini import ava
 from lart_mini.boxes import overlap
 from lart_mini.data.cache import cache_root
 from lart_mini.data.mini_ava import SIZES, SPLITS, plan, recipe_digest
@@ -49,6 +50,7 @@ NOISE = 0.4  # of 2σ_k √area along each axis: a mean object keypoint similari
 UNSEEN_NOISE = 4  # times as much for joints out of the frame, behind somebody, or lost
 LOST, FOUND = 0.01, 0.3  # chance a frame that a joint is lost, and found again
 BODY_SHARE = 0.5  # of a box: a person's area
+FARTHEST = 3.0  # of what a network reads of 2D joints
 VERSION = 1  # raised with every change of what is made: caches of another version are made anew
 KINDS = ("2d", "3d")
 Kind = Literal["2d", "3d"]
@@ -333,14 +335,12 @@ def _by_frame(frame: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     return at, first
 
 
-def normalised(
-    skeletons: Skeletons, found: Sequences, unit: Literal["box", "frame"] = "box", farthest: float = 3.0
-) -> Array:
+def normalised(skeletons: Skeletons, found: Sequences, unit: Literal["box", "frame"] = "box") -> Array:
     """What a network reads of sequences: (S,T,V,3), zeros where nobody was found.
 
     2D: x, y, score; x and y about the middle of the centre's box in halves of its height ("box": where in the
     picture somebody is, and how large, changes nothing), or from −1 to 1 across the frame ("frame", pyskl's);
-    at most `farthest`, 0 where the score is 0.01 or less. 3D: metres about the middle of the centre's hips.
+    at most FARTHEST, 0 where the score is 0.01 or less. 3D: metres about the middle of the centre's hips.
     """
     index, centre = found.index, found.centre
     there = (index >= 0)[..., None, None]
@@ -354,13 +354,11 @@ def normalised(
     else:
         about = scale = skeletons.frame_size[::-1] / 2
     score = skeletons.score[index][..., None]
-    place = ((keypoint - about) / scale).clip(-farthest, farthest) * (score > 0.01)
+    place = ((keypoint - about) / scale).clip(-FARTHEST, FARTHEST) * (score > 0.01)
     return (np.concatenate([place, score], axis=-1) * there).astype(np.float32)
 
 
-def mixed_identities(
-    videos: Sequence[Skeletons], seconds: Sequence[float] = (1, 2, 4, 10), rate: int = 30, stride: int = 15
-) -> pl.DataFrame:
+def mixed_identities(videos: Sequence[Skeletons], seconds: Sequence[float] = (1, 2, 4, 10)) -> pl.DataFrame:
     """Why short: what boxes' overlap alone makes of longer sequences; one row for each length.
 
     Columns: seconds; sequences, those about somebody real; mixed, the share that holds somebody else too;
@@ -371,7 +369,7 @@ def mixed_identities(
     for length in seconds:
         mixed, crowd, filled = [], [], []
         for video in videos:
-            found = sequences(video, round(length * rate), 1, stride=stride)
+            found = sequences(video, round(length * ava.FRAMES_PER_SECOND), 1, stride=15)
             real = video.person[found.centre] >= 0
             index, own = found.index[real], video.person[found.centre[real]]
             shown = np.where(index >= 0, video.person[index], -1)

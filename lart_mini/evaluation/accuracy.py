@@ -1,5 +1,4 @@
-"""Accuracy of videos with one label each: top-1, and the mean over classes, with intervals over takes and
-seeds.
+"""Top-1 accuracy of videos with one label each, with intervals over takes and seeds.
 
 The unit of resampling is the take, as in intervals.py; a video weighs what its takes weigh in the mean, since
 one person may be cast from one take and the next from another.
@@ -31,36 +30,16 @@ class Accuracy:
 
     draws: Draws
     top1: Floats  # (S, 1 + R) share of all videos
-    by_class: Floats  # (S, 1 + R, C) share of each class's videos; nan where there is none
 
-    def mean_class(self, classes: Sequence[int] | None = None) -> Floats:
-        """Mean (1 + R,) over those of `classes` (default: all) that have videos, mean over seeds.
+    def estimate(self) -> Estimate:
+        """Top-1 with its interval."""
+        return estimate(self.draws.over_seeds(self.top1))
 
-        Raises BadInput where none has any.
-        """
-        columns = range(self.by_class.shape[2]) if classes is None else classes
-        known = [column for column in columns if not np.isnan(self.by_class[0, 0, column])]
-        if not known:
-            raise BadInput("accuracy", "classes", "one with videos", "none")
-        # Where all of a class's takes are drawn with weight 0, the mean is over the others.
-        return self.draws.over_seeds(np.nanmean(self.by_class[:, :, known], axis=2))
-
-    def estimate(self, classes: Sequence[int] | None = None, mean_class: bool = False) -> Estimate:
-        """Top-1 with its interval; with `mean_class` or `classes` the mean class accuracy."""
-        return estimate(self._asked(classes, mean_class))
-
-    def minus(
-        self, other: Accuracy, classes: Sequence[int] | None = None, mean_class: bool = False
-    ) -> Estimate:
+    def minus(self, other: Accuracy) -> Estimate:
         """The difference of two systems, paired: both under the same draws, which BadInput insists on."""
         if self.draws is not other.draws:
             raise BadInput("accuracy", "draws", "the same for both systems", "others")
-        return estimate(self._asked(classes, mean_class) - other._asked(classes, mean_class))
-
-    def _asked(self, classes: Sequence[int] | None, mean_class: bool) -> Floats:
-        if mean_class or classes is not None:
-            return self.mean_class(classes)
-        return self.draws.over_seeds(self.top1)
+        return estimate(self.draws.over_seeds(self.top1) - self.draws.over_seeds(other.top1))
 
 
 def accuracy(
@@ -81,13 +60,7 @@ def accuracy(
     weights = draws.weights @ _shares(takes, draws.takes)  # (1 + R, N)
     right = (guessed == truth).astype(np.float64)  # (S, N)
     top1 = np.stack([(weights * one).sum(axis=1) / weights.sum(axis=1) for one in right])
-    by_class = np.full((len(right), len(weights), classes), np.nan)
-    for label in np.unique(truth).tolist():
-        own = truth == label
-        total = weights[:, own].sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            by_class[:, :, label] = (right[:, own] @ weights[:, own].T) / total
-    return Accuracy(draws, top1, by_class)
+    return Accuracy(draws, top1)
 
 
 def _shares(takes: Sequence[Sequence[str]], known: Sequence[str]) -> NDArray[np.float64]:

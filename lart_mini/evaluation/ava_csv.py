@@ -1,4 +1,9 @@
-"""AVA's CSV files of ground truth, detections and excluded key frames, read and written."""
+"""AVA's CSV files of ground truth, detections and excluded key frames, read and written.
+
+A ground truth row is `video,second,x1,y1,x2,y2,action[,person]`, a detection row ends in a score instead of a
+person; corners are fractions of the frame's width and height. A row of `video,second` alone marks a key frame
+without boxes.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Evaluation:
     counts: dict[str, int]
     groundtruth: pl.DataFrame = field(repr=False, compare=False)
     detections: pl.DataFrame = field(repr=False, compare=False)
-    classes: dict[int, str] = field(default_factory=AVA_60.copy)  # id -> name, of the classes that are scored
+    classes: dict[int, str]  # id -> name, of the classes that are scored
 
     @property
     def mean_ap(self) -> float:

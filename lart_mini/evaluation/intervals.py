@@ -68,20 +68,16 @@ def draw(groundtruth: pl.DataFrame, count: int = 1000, seed: int = 0) -> Draws:
 
 
 def weighted_ap(
-    groundtruth: pl.DataFrame,
-    detections: pl.DataFrame,
-    takes: Sequence[str],
-    weights: Floats,
-    policy: str = "activitynet",
+    groundtruth: pl.DataFrame, detections: pl.DataFrame, takes: Sequence[str], weights: Floats
 ) -> Floats:
     """AP (W, 60) of the evaluated classes for each row of weights (W, takes); nan without ground truth.
 
     Both tables name their boxes' takes in a column `take`; a detection of nobody has none, and weight 1. With
-    weight 1 throughout this is `frame_map.evaluate`; with whole weights it is that of a table in which a take
-    stands so many times.
+    weight 1 throughout this is `frame_map.evaluate` under its default policy; with whole weights it is that
+    of a table in which a take stands so many times.
     """
     number = {take: i for i, take in enumerate(takes)}
-    rules = POLICIES[policy]
+    rules = POLICIES["activitynet"]
     counts = pl.col("action").is_in(ava.EVALUATED) & (pl.col("score").fill_null(1) > rules.above)
     detections = detections.filter(counts)  # as Scored counts its rows
     unit, true_unit = _numbers(detections, number), _numbers(groundtruth, number)
@@ -92,8 +88,7 @@ def weighted_ap(
     for column, action in enumerate(ava.EVALUATED):
         counted = np.bincount(true_unit[true_action == action], minlength=len(takes) + 1)
         rows, truths = slice(*np.searchsorted(scored.action, [action, action + 1])), padded @ counted
-        if rows.start < rows.stop or rules.undetected_classes:
-            np.divide(_area(scored, rows, unit, padded), truths, out=found[:, column], where=truths > 0)
+        np.divide(_area(scored, rows, unit, padded), truths, out=found[:, column], where=truths > 0)
     return found
 
 

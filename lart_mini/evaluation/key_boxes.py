@@ -88,7 +88,7 @@ def at_key_boxes(scores: list, boxes: KeyBoxes) -> NDArray[np.float32]:
 
 
 def ava_rows(boxes: KeyBoxes, scores: NDArray[np.float32]) -> pl.DataFrame:
-    """AVA detections: a row for each box and evaluated class, columns as `ava.read_detections` gives them."""
+    """AVA detections: a row for each box and evaluated class, columns as of `ava_csv.read_detections`."""
     classes = len(ava.EVALUATED)
     repeated = boxes.table[np.repeat(np.arange(len(boxes.table)), classes)]
     return repeated.with_columns(

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from lart_mini import ava
 from lart_mini.evaluation.answers import FAILS, HOLDS, NEVER, OPEN
 from lart_mini.figures.base import CYCLE, MIDDLE, PALETTE, literal, new_figure
-from lart_mini.figures.model import CATEGORY_COLOURS, CATEGORY_NAMES
+from lart_mini.figures.model import CATEGORY_COLOURS
 from lart_mini.files import BadInput
 
 VERDICT_COLOURS = {
@@ -28,7 +28,7 @@ VERDICT_COLOURS = {
     OPEN: PALETTE["grey"],
     NEVER: PALETTE["grey"],
 }
-SCOPES = {"all": "all classes", **CATEGORY_NAMES}
+SCOPES = {"all": "all classes", **ava.CATEGORIES}
 # LART-pose on AVA, Table 2: mAP by n. Figure 6 shows the steps between them without numbers.
 PAPER_PEOPLE: dict[str, dict[int, float]] = {"all": {1: 22.9, 5: 24.1}, "PI": {1: 22.0, 5: 25.9}}
 
@@ -97,7 +97,7 @@ def _claim(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     label, scope, more = row["claim"], row["scope"], []
     if sum((one["question"], one["claim"]) == (row["question"], label) for one in rows) > 1:
         more.append(f"{row['system']} over {row['than']}")
-    if scope != "headline" and CATEGORY_NAMES.get(scope, scope) not in label:
+    if scope != "headline" and ava.CATEGORIES.get(scope, scope) not in label:
         more.append(SCOPES.get(scope, scope))
     return textwrap.fill(f"{label} ({', '.join(more)})" if more else label, 48)
 
@@ -287,7 +287,7 @@ def class_gains(table: pl.DataFrame, system: str, than: str, *, title: str) -> F
     shown = {_category(scope) for scope in gains["scope"]}
     handles = [
         Line2D([], [], color=CATEGORY_COLOURS[kind], linewidth=6, label=name)
-        for kind, name in CATEGORY_NAMES.items()
+        for kind, name in ava.CATEGORIES.items()
         if kind in shown
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
+from lart_mini import ava
 from lart_mini.figures.base import (
     BELOW_TO_ABOVE,
     CYCLE,
@@ -23,7 +24,6 @@ from lart_mini.figures.base import (
 )
 
 CATEGORY_COLOURS = {"PM": PALETTE["blue"], "OM": PALETTE["orange"], "PI": PALETTE["green"]}
-CATEGORY_NAMES = {"PM": "person movement", "OM": "object manipulation", "PI": "person interaction"}
 
 
 def positional_encoding(encoding: NDArray, *, title: str = "Positional encoding") -> Figure:
@@ -182,7 +182,7 @@ def class_bars(
             label=literal(method),
         )
     for category in dict.fromkeys(categories[i] for i in keep):
-        label = literal(f"{methods[-1]}: {CATEGORY_NAMES[category]}")
+        label = literal(f"{methods[-1]}: {ava.CATEGORIES[category]}")
         axes.barh(np.nan, 0, color=CATEGORY_COLOURS[category], label=label)
     axes.set_yticks(range(len(keep)), [literal(names[i]) for i in keep], fontsize=9)
     axes.set(xlabel="average precision (%)", xlim=(0, 102), ylim=(-0.6, len(keep) - 0.4))
@@ -221,10 +221,8 @@ def ladder(
     return figure
 
 
-def class_counts(
-    counts: Mapping[str, NDArray], names: Sequence[str], *, title: str, unit: str = "boxes"
-) -> Figure:
-    """How often each class occurs: split → (C,) counts, a dot each, on a logarithmic axis; none for 0."""
+def class_counts(counts: Mapping[str, NDArray], names: Sequence[str], *, title: str) -> Figure:
+    """How many boxes each class has: split → (C,) counts, a dot each, on a logarithmic axis; none for 0."""
     figure = new_figure(7, 1.3 + 0.24 * len(names), title)
     axes = figure.subplots()
     rows, most = np.arange(len(names)), max(int(np.max(values)) for values in counts.values())
@@ -241,7 +239,7 @@ def class_counts(
         )
         shift += 0.22
     ticks = [one * 10**power for power in range(7) for one in (1, 2, 5) if one * 10**power <= 1.5 * most]
-    axes.set(xlabel=literal(f"{unit} (logarithmic)"), xscale="log", ylim=(len(names) - 0.4, -0.6))
+    axes.set(xlabel="boxes (logarithmic)", xscale="log", ylim=(len(names) - 0.4, -0.6))
     axes.set_xlim(left=0.85)
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.set_xticks([], minor=True)

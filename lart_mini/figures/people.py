@@ -1,7 +1,7 @@
-"""Pictures of people: skeletons, meshes, boxes, scenes; and how a figure enters a notebook with its alt text.
+"""Pictures of people: skeletons, meshes, boxes, scenes; and tracklets that move.
 
-Every function takes arrays and returns a matplotlib `Figure`; none touches pyplot's global state. Pictures of
-models and of results stand in `plots_model`.
+Arrays go in, and a matplotlib `Figure` comes out; `draw_*` put them on axes that are there. None touches
+pyplot's global state.
 """
 
 from __future__ import annotations
@@ -86,16 +86,15 @@ def skeleton_strip(
     yaw: float = 25,
     fps: float = 30,
     detected: NDArray | None = None,
-    count: int = 8,
 ) -> Figure:
     """A filmstrip of one person.
 
-    joints: (T, 24, 3) metres, y up, floor at 0. frames: which to draw (default `count`, evenly spread).
+    joints: (T, 24, 3) metres, y up, floor at 0. frames: which to draw (by default eight, evenly spread).
     detected: (T,) bool; frames without a detection are drawn pale. yaw: degrees to turn about the vertical.
     """
     joints = np.asarray(joints)
     if frames is None:
-        frames = np.linspace(0, len(joints) - 1, min(count, len(joints))).round().astype(int).tolist()
+        frames = np.linspace(0, len(joints) - 1, min(8, len(joints))).round().astype(int).tolist()
     step = 1.3
     figure = new_figure(1.35 * len(frames) + 0.4, 2.9, title)
     axes = figure.subplots()
@@ -145,7 +144,6 @@ def mesh_strip(
     title: str,
     yaw: float | Sequence[float] = 25,
     step: float = 1.2,
-    colour: ArrayLike = SKIN,
 ) -> Figure:
     """A row of meshes (N, V, 3), metres, y up, floor at 0, over their labels; `yaw` for all or for each."""
     meshes = np.asarray(meshes)
@@ -155,7 +153,7 @@ def mesh_strip(
     for place, (mesh, label) in enumerate(zip(meshes, labels, strict=True)):
         middle = (mesh.max(axis=0) + mesh.min(axis=0)) / 2 * [1, 0, 1]
         place_of_mesh = np.array([place * step, 0, 0])
-        draw_mesh(axes, rotate_y(mesh - middle, yaws[place]) + place_of_mesh, faces, colour)
+        draw_mesh(axes, rotate_y(mesh - middle, yaws[place]) + place_of_mesh, faces)
         axes.text(place * step, -0.1, literal(label), ha="center", va="top", fontsize=9, color=MIDDLE)
     top = max(1.9, float(meshes[..., 1].max()) + 0.1)
     axes.axhline(0, color=FLOOR, linewidth=1.5, zorder=0)

@@ -17,6 +17,7 @@ from lart_mini.people.body import JOINT_NAMES
 
 IDS = [*CYCLE, PALETTE["black"], PALETTE["grey"], PALETTE["yellow"]]
 HEAD = JOINT_NAMES.index("head")
+DEAREST = 40  # cost at which colours end
 
 
 def draw_detections(
@@ -42,19 +43,18 @@ def cost_tables(
     pairs: Sequence[tuple[int, int]],
     *,
     title: str,
-    most: float = 40,
 ) -> Figure:
     """What each pair of a track and a detection costs: a table a term, and their sum with the pairs framed.
 
-    terms: name → (K, n) · pairs: (track, detection) rows that were made · most: where the colours end.
+    terms: name → (K, n) · pairs: (track, detection) rows that were made.
     """
     tables = {**terms, "sum": np.sum(list(terms.values()), axis=0)}
     figure = new_figure(2.2 * len(tables), 1.8 + 0.42 * len(tracks), title)
     panels = figure.subplots(1, len(tables), sharey=True)
     for axes, (name, cost) in zip(panels, tables.items(), strict=True):
-        image = axes.imshow(cost, cmap=f"{BELOW_TO_ABOVE}_r", vmin=-most, vmax=most, aspect="auto")
+        image = axes.imshow(cost, cmap=f"{BELOW_TO_ABOVE}_r", vmin=-DEAREST, vmax=DEAREST, aspect="auto")
         for k, n in np.ndindex(cost.shape):
-            colour = "white" if abs(cost[k, n]) > 0.6 * most else MIDDLE
+            colour = "white" if abs(cost[k, n]) > 0.6 * DEAREST else MIDDLE
             axes.text(n, k, f"{cost[k, n]:.0f}", ha="center", va="center", fontsize=8, color=colour)
         axes.set_title(literal(name), fontsize=10)
         axes.set_xticks(range(len(detections)), list(map(literal, detections)), fontsize=8)

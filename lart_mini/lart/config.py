@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 from lart_mini.files import BadInput
 from lart_mini.tracklets.tracklet import VECTOR_WIDTH
@@ -180,9 +180,7 @@ class Assembly:
     joints: bool = False  # are joints + camera part of the batch
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            if get_args(hint) and getattr(self, name) not in get_args(hint):
-                raise ValueError(f"{name} must be one of {get_args(hint)}, not {getattr(self, name)!r}")
+        check_fields("samples", self, {})
 
 
 Profile = Literal["paper", "released"] | Assembly
@@ -196,21 +194,22 @@ ASSEMBLIES = {
 
 
 def assembly_of(profile: Profile, train: bool = False) -> Assembly:
-    """The Assembly itself, or the one of that name; `released` drops the last frame in training only."""
+    """The Assembly itself, or the one of that name; `released` drops the last frame in training only.
+
+    Raises BadInput for another name.
+    """
     if isinstance(profile, Assembly):
         return profile
     if profile not in ASSEMBLIES:
-        raise ValueError(f"profile must be an Assembly or one of {tuple(ASSEMBLIES)}, not {profile!r}")
+        raise BadInput("samples", "profile", " | ".join(ASSEMBLIES), profile)
     dropped = train and profile == "released"
     return replace(ASSEMBLIES[profile], last_frame="dropped") if dropped else ASSEMBLIES[profile]
 
 
 def assembly_for(config: LARTConfig, profile: str | None = None, train: bool = False) -> Assembly:
     """How the samples of a model are put together, by default as its own profile does. Raises BadInput."""
-    name = profile or config.profile
-    if name not in ASSEMBLIES:
-        raise BadInput("--profile", "profile", " | ".join(ASSEMBLIES), name)
-    return replace(assembly_of(name, train), joints=config.joints_width > 0)  # type: ignore[arg-type]
+    own = assembly_of(profile or config.profile, train)  # type: ignore[arg-type]
+    return replace(own, joints=config.joints_width > 0)
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,11 @@ class EgoDataset(Dataset[TokenBatch], ABC):
 
     Training: the others come in random order and, where the profile wants it, the window starts at random;
     this and the masked tokens are drawn anew each epoch from (seed, epoch, index). Tracklets without any
-    label of the wanted source are no egos. Test: every tracklet, in order, the window starting at
-    `starts[index]` (0 where all fit into `frames`, and where the profile starts at the first row), others in
-    order, nothing masked. `mask_ratio`: the share of a training item's detected tokens that is masked.
+    label of the wanted source are no egos. Test: every tracklet, in order, its first rows, others in order,
+    nothing masked. `mask_ratio`: the share of a training item's detected tokens that is masked.
     """
+
+    appearance_width: int  # of the tracklets' vectors, 0 where there are none
 
     def __init__(
         self,
@@ -68,7 +69,6 @@ class EgoDataset(Dataset[TokenBatch], ABC):
         people: int,
         train: bool,
         assembly: Assembly,
-        starts: Sequence[int] | None = None,
         seed: int = 0,
         mask_ratio: float = 0.0,
     ) -> None:
@@ -78,10 +78,6 @@ class EgoDataset(Dataset[TokenBatch], ABC):
         self.assembly, self.mask_ratio = assembly, mask_ratio
         self.lengths, self.others = list(lengths), _together(scenes)
         self.egos = [i for i, wanted in enumerate(labelled) if not train or wanted]
-        long = any(length > frames for length in lengths)
-        if starts is None and not train and long and assembly.start == "random":
-            raise ValueError(f"tracklets of more than {frames} frames need `starts` at test")
-        self.starts = list(starts) if starts is not None else [0] * len(self.lengths)
 
     @abstractmethod
     def assemble(self, draws: Sequence[Draw], people: int | None = None) -> TokenBatch:
@@ -121,7 +117,7 @@ class EgoDataset(Dataset[TokenBatch], ABC):
         """What item `index` is made of."""
         ego = self.egos[index]
         if not self.train:
-            return Draw(ego, self.others[ego], self.starts[ego], None)
+            return Draw(ego, self.others[ego], 0, None)
         generator = self.chance.of(index)
         start = int(generator.integers(window_starts(self.lengths[ego], self.frames, self.assembly)))
         others = generator.permutation(self.others[ego]).tolist()
@@ -152,7 +148,7 @@ class TrackletDataset(EgoDataset):
         profile: Profile = "paper",
         **settings: Any,
     ) -> None:
-        """`settings`: frames, people, starts, seed and mask_ratio of EgoDataset."""
+        """`settings`: frames, people, seed and mask_ratio of EgoDataset."""
         assembly, self.appearance_width = assembly_of(profile, train), appearance_width(tracklets)
         chosen: Any = {"width": self.appearance_width, "labels": labels, "assembly": assembly}
         prepared = [prepare(tracklet, stats, **chosen) for tracklet in tracklets]

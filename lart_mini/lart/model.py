@@ -56,12 +56,13 @@ def roles(batch: TokenBatch, gaps_attended: bool = True) -> tuple[Tensor, Tensor
     return present, present if gaps_attended else present & batch.detected
 
 
-def attention_mask(batch: TokenBatch, gaps_attended: bool = True) -> Tensor:
+def attention_mask(batch: TokenBatch) -> Tensor:
     """(B, N, N) bool, True where row may attend to column; N = P * T, token t of person i at t + i * T.
 
-    Whoever may attend to nothing attends to itself, so that every row has a softmax.
+    As in the paper, where gaps are attended to at test. Whoever may attend to nothing attends to itself, so
+    that every row has a softmax.
     """
-    return pairs(*(role.flatten(1) for role in roles(batch, gaps_attended)))
+    return pairs(*(role.flatten(1) for role in roles(batch)))
 
 
 def pairs(attends: Tensor, attended: Tensor) -> Tensor:
@@ -352,9 +353,7 @@ class LART(nn.Module):
         Raises BadInput for a batch that does not fit the config.
         """
         self.check(batch)
-        # Where the plan comes with the batch, nothing here has to wait for a GPU to say a size.
-        ahead = batch.computed is not None
-        plan = Plan(batch.computed, batch.real, batch.attended) if ahead else self.plan(batch)
+        plan = self.plan(batch)
         x = self.tokens(batch, plan)
         for block in self.blocks:
             x = block(x, plan.mask, plan.uniform)
@@ -370,6 +369,8 @@ class LART(nn.Module):
 
     def plan(self, batch: TokenBatch, every: bool = False) -> Plan:
         """What forward computes: `every` token, or only those of which something can be read."""
+        if batch.computed is not None and not every:  # so that nothing waits for a GPU to say a size
+            return Plan(batch.computed, batch.real, batch.attended)
         attends, attended = (self.flat(role) for role in roles(batch, self.config.gaps_attended))
         if self.config.undetected == "skipped":
             return every_token(attends, attended) if every else pack(attends, attended)

@@ -17,7 +17,7 @@ from lart_mini import ava
 from lart_mini.evaluation.key_boxes import KeyBoxes, pooled
 from lart_mini.files import BadInput
 from lart_mini.lart.config import Assembly, LARTConfig, Profile
-from lart_mini.lart.datasets import TrackletDataset
+from lart_mini.lart.datasets import EgoDataset, TrackletDataset
 from lart_mini.lart.model import LART
 from lart_mini.lart.rows import Draw
 from lart_mini.lart.store_dataset import StoreDataset
@@ -27,12 +27,11 @@ from lart_mini.tracklets.store import Store
 from lart_mini.tracklets.tracklet import Tracklet
 
 AT_ONCE = 256  # tracklets whose dense scores are in memory together, in box_scores
-Samples = TrackletDataset | StoreDataset
 
 
 def samples_of(
     members: Store | Sequence[Tracklet], config: LARTConfig, stats: Stats, profile: Profile
-) -> Samples:
+) -> EgoDataset:
     """The data set to score tracklets with, each as ego, in their order.
 
     Raises BadInput where the tracklets have no appearance, or another, than the model reads.
@@ -45,7 +44,6 @@ def samples_of(
         stats=stats,
         train=False,
         profile=profile,
-        starts=[0] * len(members),
     )
     width = samples.appearance_width
     if config.appearance and width != config.appearance:
@@ -72,7 +70,7 @@ def windows(length: int, frames: int, assembly: Assembly) -> tuple[list[int], ND
 @torch.no_grad()
 def dense_scores(
     model: LART,
-    samples: Samples,
+    samples: EgoDataset,
     batch_size: int = 16,
     progress: bool = True,
     only: Sequence[int] | None = None,
@@ -92,21 +90,18 @@ def dense_scores(
     batches = [todo[i : i + batch_size] for i in range(0, len(todo), batch_size)]
     for batch in progress_bar(batches, desc="predicting", disable=not progress):
         draws = [Draw(i, samples.others[i], cuts[i][0][number], None) for i, number in batch]
-        logits = model(samples.place(samples.loaded(draws), device))[:, 0].sigmoid().float().cpu().numpy()
-        for (i, number), rows in zip(batch, _evaluated(logits), strict=True):
+        found = model(samples.place(samples.loaded(draws), device))[:, 0].sigmoid().float().cpu().numpy()
+        if found.shape[-1] != len(ava.EVALUATED):  # a model of all 80 classes
+            found = ava.to_evaluated(found)
+        for (i, number), rows in zip(batch, found, strict=True):
             starts, owner = cuts[i]
             t = np.flatnonzero(owner == number)
             scores[i][t] = rows[t - starts[number]]
     return [scores[i] for i in tracklets]
 
 
-def _evaluated(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The evaluated classes' columns of a model of 60 or 80 classes."""
-    return scores if scores.shape[-1] == len(ava.EVALUATED) else ava.to_evaluated(scores)
-
-
 def box_scores(
-    model: LART, samples: Samples, boxes: KeyBoxes, batch_size: int = 16, progress: bool = True
+    model: LART, samples: EgoDataset, boxes: KeyBoxes, batch_size: int = 16, progress: bool = True
 ) -> NDArray[np.float32]:
     """Pooled scores (N, 60) of the key boxes; only tracklets that have any are scored, some at a time."""
     owners = np.unique(boxes.tracklet)

@@ -27,7 +27,6 @@ from lart_mini.lart.config import (
     PRESETS,
     STAGES,
     LARTConfig,
-    Profile,
     Source,
     StageConfig,
     assembly_for,
@@ -45,7 +44,7 @@ from lart_mini.tracklets.tracklet import NO_LABEL, Tracklet
 from lart_mini.training.batches import Batches
 from lart_mini.training.checkpoints import Kept
 from lart_mini.training.devices import choose_fabric, share_of, usual_device, usual_workers
-from lart_mini.training.loop import History, fit
+from lart_mini.training.loop import History, Loss, fit
 from lart_mini.training.resume import fingerprint_of_weights
 
 if TYPE_CHECKING:
@@ -56,12 +55,25 @@ MEASURED_TRACKLETS = 20_000  # of a store, for statistics; more would not change
 # ---------------------------------------------------------------------------------------------- one training
 
 
+def masked_bce(logits: Tensor, batch: TokenBatch, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy, the mean over classes and over tokens that have a detection and a label.
+
+    logits (B,P,T,C). Masked tokens count, undetected ones do not (supplement C.2); others count as the ego
+    does, as in the released code. Where `batch` is a part of a larger one, `weight` is that of the
+    whole: the parts' losses then add up to the whole's mean.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="none").mean(-1)
+    counts = batch.label_weight * batch.detected
+    return (loss * counts).sum() / (counts.sum() if weight is None else weight).clamp(min=1)
+
+
 def train(
     model: LART,
     dataset: EgoDataset,
     config: StageConfig,
     progress: bool = True,
     *,
+    loss: Loss = masked_bce,
     fabric: Fabric | None = None,
     workers: int | None = None,
     **kept: Any,
@@ -80,19 +92,7 @@ def train(
     how: Any = {"workers": workers, "prepare": partial(plan_ahead, config=model.config)}
     batches = Batches(dataset, config.batch_size, seed=config.seed, **how, **share_of(fabric))
     groups = parameter_groups(model, config)
-    return fit(model, batches, masked_bce, groups, config, fabric=fabric, progress=progress, **kept)
-
-
-def masked_bce(logits: Tensor, batch: TokenBatch, weight: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy, the mean over classes and over tokens that have a detection and a label.
-
-    logits (B,P,T,C). Masked tokens count, undetected ones do not (supplement C.2); others count as the ego
-    does, as in the released code. Where `batch` is a part of a larger one, `weight` is that of the
-    whole: the parts' losses then add up to the whole's mean.
-    """
-    loss = F.binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="none").mean(-1)
-    counts = batch.label_weight * batch.detected
-    return (loss * counts).sum() / (counts.sum() if weight is None else weight).clamp(min=1)
+    return fit(model, batches, loss, groups, config, fabric=fabric, progress=progress, **kept)
 
 
 def parameter_groups(model: LART, config: StageConfig) -> list[dict[str, Any]]:
@@ -193,9 +193,7 @@ def pretrain(
     _, tracklets = taught(recipe.size, recipe.data_seed)
     dataset = training_set(tracklets, stats, model.config, "pretrain", settings)
     start_head(model, dataset)
-    files: Any = {"state": kept.state, "log": kept.log}
-    history = train(model, dataset, settings, progress, fabric=fabric, workers=workers, **files)
-    return _keep(Trained(model, stats, history), kept, fabric)
+    return _trained(kept, model, stats, dataset, settings, progress, fabric, workers)
 
 
 def finetune(
@@ -218,9 +216,7 @@ def finetune(
     if recipe.shuffled:
         tracklets = shuffled_labels(tracklets, recipe.seed)
     dataset = training_set(tracklets, stats, model.config, "finetune", settings)
-    files: Any = {"state": kept.state, "log": kept.log}
-    history = train(model, dataset, settings, progress, fabric=fabric, workers=workers, **files)
-    return _keep(Trained(model, stats, history), kept, fabric)
+    return _trained(kept, model, stats, dataset, settings, progress, fabric, workers)
 
 
 def from_scratch(recipe: Recipe, tracklets: list[Tracklet], progress: bool = True) -> Trained:
@@ -232,12 +228,10 @@ def from_scratch(recipe: Recipe, tracklets: list[Tracklet], progress: bool = Tru
     return Trained(model, stats, train(model, dataset, settings, progress))
 
 
-def scores_of(
-    trained: Trained, tracklets: list[Tracklet], progress: bool = True, profile: Profile | None = None
-) -> list[np.ndarray]:
+def scores_of(trained: Trained, tracklets: list[Tracklet], progress: bool = True) -> list[np.ndarray]:
     """Dense scores (T, 60) of each tracklet: all of it as ego, the others of its window beside it."""
     config = trained.model.config
-    samples = samples_of(tracklets, config, trained.stats, profile or assembly_for(config))
+    samples = samples_of(tracklets, config, trained.stats, assembly_for(config))
     scores = dense_scores(trained.model.to(usual_device()), samples, progress=progress)
     trained.model.cpu()
     return scores
@@ -338,17 +332,26 @@ def _read(kept: Kept) -> Trained:
     return Trained(model, stats, History(**found["history"]), kept.checkpoint)
 
 
-def _keep(trained: Trained, kept: Kept, fabric: Fabric | None) -> Trained:
-    """Write the checkpoint, and remove the state that it makes needless. One process writes."""
-    if kept.checkpoint is None:
-        return trained
-    if fabric is None or fabric.is_global_zero:
-        meta = kept.decisive | {"history": asdict(trained.history)}
-        save_model(kept.checkpoint, trained.model.cpu(), trained.stats, meta)
-        kept.done()
-    if fabric is not None:
-        fabric.barrier()
-    return dataclasses.replace(trained, checkpoint=kept.checkpoint)
+def _trained(
+    kept: Kept,
+    model: LART,
+    stats: Stats,
+    dataset: EgoDataset,
+    settings: StageConfig,
+    progress: bool,
+    fabric: Fabric | None,
+    workers: int | None,
+) -> Trained:
+    """Train, write the checkpoint, and remove the state that it makes needless. One process writes."""
+    files: Any = {"state": kept.state, "log": kept.log}
+    history = train(model, dataset, settings, progress, fabric=fabric, workers=workers, **files)
+    if kept.checkpoint is not None:
+        if fabric is None or fabric.is_global_zero:
+            save_model(kept.checkpoint, model.cpu(), stats, kept.decisive | {"history": asdict(history)})
+            kept.done()
+        if fabric is not None:
+            fabric.barrier()
+    return Trained(model, stats, history, kept.checkpoint)
 
 
 # -------------------------------------------------------------------------------------- the stages on a store
@@ -383,9 +386,7 @@ def train_on_store(
     if len(dataset) == 0:
         wanted = "some" if stage == "pretrain" else "some of ground truth"
         raise BadInput(store.path, "labels", wanted, "none")
-    files: Any = {"state": kept.state, "log": kept.log}
-    history = train(model, dataset, settings, progress, fabric=fabric, workers=workers, **files)
-    return _keep(Trained(model, stats, history), kept, fabric)
+    return _trained(kept, model, stats, dataset, settings, progress, fabric, workers)
 
 
 def new_model(

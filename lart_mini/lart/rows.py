@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lart_mini.lart.assembly import PreparedTracklet, used_entries
+from lart_mini.lart.assembly import ROW_FIELDS, PreparedTracklet, used_entries
 from lart_mini.lart.config import Assembly
 
 Numbers = NDArray[np.int64]
@@ -61,8 +61,7 @@ class Rows:
             own = first[k] + np.arange(length[k])
             row[place[k] + moment[own] - moment[first[k]]] = own
             vector.append(np.where(one.appearance_index >= 0, one.appearance_index + before[k], -1))
-        names = ("pose", "labels", "label_weight", "joints")
-        given = {name: [getattr(one, name) for one in prepared] for name in names}
+        given = {name: [getattr(one, name) for one in prepared] for name in ROW_FIELDS}
         width = prepared[0].appearance.shape[1]
         return cls(
             first=first,

@@ -57,7 +57,7 @@ class StoreDataset(EgoDataset):
         profile: Profile = "paper",
         **settings: Any,
     ) -> None:
-        """`settings`: frames, people, starts, seed and mask_ratio of EgoDataset."""
+        """`settings`: frames, people, seed and mask_ratio of EgoDataset."""
         self.store, self.labels, self.appearance_width = store, labels, store.appearance_width
         self.mean, self.std = (torch.from_numpy(part) for part in (stats.mean, stats.std + np.float32(1e-10)))
         self.units = store.index["depth_unit"].to_numpy().astype(np.float32)

@@ -24,6 +24,7 @@ from lart_mini.tracklets.tracklet import GROUND_TRUTH, Tracklet, middles
 
 OFFSETS = (-14, -9, -5, 0, 5, 9, 14)  # frames of the window that the teacher looks at
 LOOKED_AT = 44  # joints; the forty-fifth row of the released format is zero
+APPEARANCE = 64  # numbers of its appearance vector
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,13 @@ class Teacher(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, inputs: int = len(OFFSETS) * (LOOKED_AT * 3 + 1), appearance: int = 64) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        inputs = len(OFFSETS) * (LOOKED_AT * 3 + 1)
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("std", torch.ones(inputs))
-        self.hidden = nn.Linear(inputs, appearance)
-        self.out = nn.Linear(appearance, len(ava.EVALUATED))
+        self.hidden = nn.Linear(inputs, APPEARANCE)
+        self.out = nn.Linear(APPEARANCE, len(ava.EVALUATED))
 
     def features(self, glimpses: torch.Tensor) -> torch.Tensor:
         """Appearance (N, D) of glimpses (N, 931)."""

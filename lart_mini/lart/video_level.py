@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,14 +22,13 @@ from torch.nn import functional as F
 from lart_mini.files import BadInput
 from lart_mini.lart.config import LARTConfig, StageConfig, assembly_for
 from lart_mini.lart.datasets import TrackletDataset
-from lart_mini.lart.model import LART, Plan, plan_ahead
-from lart_mini.lart.recipe import parameter_groups
+from lart_mini.lart.model import LART, Plan
+from lart_mini.lart.recipe import train
 from lart_mini.lart.rows import Draw
 from lart_mini.lart.tokens import Stats, TokenBatch
 from lart_mini.tracklets.tracklet import Tracklet
-from lart_mini.training.batches import Batches
 from lart_mini.training.devices import usual_device
-from lart_mini.training.loop import History, fit
+from lart_mini.training.loop import History
 
 ClassToken = Literal["before", "after"]
 
@@ -52,8 +50,7 @@ class VideoLART(LART):
     def forward(self, batch: TokenBatch) -> Tensor:
         """Logits (B, classes); raises BadInput for a batch that does not fit the config."""
         self.check(batch)
-        ahead = batch.computed is not None
-        plan = Plan(batch.computed, batch.real, batch.attended) if ahead else self.plan(batch)
+        plan = self.plan(batch)
         x = self.tokens(batch, plan)
         token = self.class_token.to(x.dtype).expand(len(x), 1, -1)  # (B, 1, D)
         mask, uniform = plan.mask, plan.uniform
@@ -132,10 +129,15 @@ class VideoDataset(TrackletDataset):
         mask_ratio: float = 0.0,
     ) -> None:
         members = [tracklet for tracklets in videos for tracklet in tracklets]
-        settings: Any = {"frames": config.frames, "people": config.people, "starts": [0] * len(members)}
-        profile = assembly_for(config, train=train)
         super().__init__(
-            members, stats=stats, train=train, profile=profile, seed=seed, mask_ratio=mask_ratio, **settings
+            members,
+            stats=stats,
+            train=train,
+            profile=assembly_for(config, train=train),
+            frames=config.frames,
+            people=config.people,
+            seed=seed,
+            mask_ratio=mask_ratio,
         )
         if len(labels) != len(videos):
             raise BadInput("video level", "labels", f"{len(videos)}, one a video", len(labels))
@@ -185,18 +187,10 @@ def video_loss(logits: Tensor, batch: VideoBatch, weight: Tensor) -> Tensor:
 
 
 def train_on_videos(
-    model: VideoLART, dataset: VideoDataset, config: StageConfig, progress: bool = True, **kept: Any
+    model: VideoLART, dataset: VideoDataset, config: StageConfig, progress: bool = True, **how: Any
 ) -> History:
-    """Train `model` in place; `kept`: the files state and log of `training.fit`.
-
-    Raises BadInput for a data set with another share of masked tokens than `config` says.
-    """
-    if dataset.mask_ratio != config.mask_ratio:
-        raise BadInput("training", "mask_ratio of the data set", config.mask_ratio, dataset.mask_ratio)
-    model.set_drop_path(config.drop_path)
-    ahead = partial(plan_ahead, config=model.config)
-    batches = Batches(dataset, config.batch_size, seed=config.seed, prepare=ahead)
-    return fit(model, batches, video_loss, parameter_groups(model, config), config, progress=progress, **kept)
+    """Train `model` in place, as `train` does; `how`: its fabric and workers, and the files it takes."""
+    return train(model, dataset, config, progress, loss=video_loss, **how)
 
 
 @torch.no_grad()

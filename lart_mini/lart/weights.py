@@ -112,10 +112,6 @@ def load_released(
     config, weights = published.config(heads, dim_head, people, frames), dict(published.weights)
     table = weights["pos_embedding"].permute(2, 1, 0)  # (person, time, D)
     weights["pos_embedding"] = table[: config.people, : config.frames]
-    if heads == 1 and dim_head == config.width:  # the original has no output layer then
-        for layer in range(config.depth):
-            name = f"transformer.layers.{layer}.0.fn.to_out.0"
-            weights |= {f"{name}.weight": torch.eye(dim_head), f"{name}.bias": torch.zeros(dim_head)}
     with torch.device("meta"):  # shapes only, the weights follow
         model = LART(config)
     check_tensors(path, {_released_name(n): w.shape for n, w in model.state_dict().items()}, weights)

@@ -40,7 +40,6 @@ ENTRY: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("source", "performer", "take", "split"), (str,)),
     "split_frame": (int, type(None)),
     "partner": (str, type(None)),
-    "gesture": (bool,),
 }
 
 
@@ -55,7 +54,6 @@ class Clip:
     split: str  # train, val, test (other performers), or time: train before split_frame, val after it
     split_frame: int | None
     partner: str | None  # the clip that was captured together with this one, in the same world frame
-    gesture: bool  # talks with the hands to somebody who was not captured: scenes may place a listener there
     pose: np.ndarray  # (T,24,3,3) local rotations, joint 0 = orientation in the world
     translation: np.ndarray  # (T,3) pelvis, metres
     labels: np.ndarray  # (T,80) uint8, AVA ids 1…80 in columns 0…79; a row of zeros is unlabelled

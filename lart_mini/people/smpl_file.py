@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lart_mini.files import BadInput
 from lart_mini.reading.arrays import open_npz
 from lart_mini.reading.budget import TooMuch, count_values
-from lart_mini.reading.pickles import NUMPY, passed_over, read_pickle, record
+from lart_mini.reading.pickles import dtype_or, passed_over, read_pickle, record
 from lart_mini.reading.unpickler import Maker, Name, PassedOver, Record, Refused, SafeUnpickler
 
 # Dense shapes of the fields that a body needs; V and F are the file's own.
@@ -42,21 +42,12 @@ def _old_object(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> Record:
     return Record(kind.full)
 
 
-def _any_dtype(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> Any:
-    """Arrays of Python objects are passed over."""
-    if arguments and arguments[0] in ("O", "O4", "O8", "|O"):
-        return PassedOver("an array of Python objects")
-    known = NUMPY["numpy.dtype"]
-    assert known is not None
-    return known(unpickler, arguments)
-
-
 _NAMES: dict[str, Maker | None] = {
     "chumpy.*": record,
     "scipy.*": record,
     "builtins.object": passed_over("an object"),
     "copyreg._reconstructor": _old_object,
-    "numpy.dtype": _any_dtype,
+    "numpy.dtype": dtype_or(PassedOver("an array of Python objects")),
 }
 
 
@@ -84,7 +75,7 @@ def _dense(path: Path, name: str, value: Any, depth: int = _DEEPEST) -> NDArray[
 
 
 def _dense_matrix(path: Path, name: str, state: dict[Any, Any], depth: int) -> NDArray[Any]:
-    """A matrix that scipy keeps by columns (csc) or rows (csr): the longer axis has the most entries."""
+    """A matrix that scipy keeps by columns (csc) or rows (csr), which its number of pointers tells."""
     shape = state.get("_shape", state.get("shape"))
     data, indices, pointers = (
         _dense(path, name, state[key], depth).ravel() for key in ("data", "indices", "indptr")
@@ -95,8 +86,9 @@ def _dense_matrix(path: Path, name: str, state: dict[Any, Any], depth: int) -> N
         raise BadInput(path, name, "a sparse matrix of joints and vertices", "another shape")
     rows, columns = (int(n) for n in shape)
     counts: NDArray[np.int64] = pointers[1:].astype(np.int64) - pointers[:-1].astype(np.int64)
-    by_column = len(counts) == columns and not (len(counts) == rows and indices.max(initial=0) >= rows)
+    by_column = len(counts) == columns
     outer, inner = (columns, rows) if by_column else (rows, columns)
+    # scipy's own check passes pointers that fall back to 0 at the end, and then reads outside the arrays.
     sound = len(counts) == outer and (counts >= 0).all() and counts.sum() == len(data) == len(indices)
     if not sound or (len(indices) and not (0 <= indices.min() and indices.max() < inner)):
         raise BadInput(path, name, "a sparse matrix", "one whose indices do not fit")

@@ -15,26 +15,20 @@ import numpy as np
 from lart_mini.files import BadInput
 from lart_mini.reading.arrays import header, open_npz
 from lart_mini.reading.budget import MIB, Budget, TooMuch, allowance, count_values
-from lart_mini.reading.pickles import ALLOWED_CONTENT, BYTES_A_VALUE, DEEPEST, NUMPY, NumpyUnpickler
-from lart_mini.reading.unpickler import Maker, Refused, SafeUnpickler
+from lart_mini.reading.pickles import (
+    ALLOWED_CONTENT,
+    BYTES_A_VALUE,
+    DEEPEST,
+    NUMPY,
+    NumpyUnpickler,
+    dtype_or,
+)
+from lart_mini.reading.unpickler import Maker, PassedOver, Refused
 
 LARGEST_OBJECT = 2048 * MIB  # bytes of an entry, and of all that is made of it; a small file may cost less
 
 
-class _ObjectDtype:
-    """Stands for numpy's dtype of Python objects."""
-
-    def build(self, unpickler: SafeUnpickler, state: Any) -> _ObjectDtype:
-        """Its state says nothing."""
-        return self
-
-
-def _dtype(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> Any:
-    if arguments and arguments[0] in ("O8", "O", "|O"):
-        return _ObjectDtype()
-    plain = NUMPY["numpy.dtype"]
-    assert plain is not None
-    return plain(unpickler, arguments)
+_OBJECTS = PassedOver("Python objects")  # stands for numpy's dtype of them
 
 
 class _ObjectUnpickler(NumpyUnpickler):
@@ -43,7 +37,7 @@ class _ObjectUnpickler(NumpyUnpickler):
     def build(self, target: Any, state: Any) -> Any:
         """What a state makes of an object."""
         if type(target) is np.ndarray and type(state) is tuple and len(state) == 5:
-            if isinstance(state[2], _ObjectDtype):
+            if state[2] is _OBJECTS:
                 if type(state[4]) is not list or len(state[4]) != 1 or state[1] != ():
                     raise Refused("an array of several Python objects")
                 return state[4][0]
@@ -70,7 +64,7 @@ def _unpickled(path: Path, name: str, archive: Any, member: Any) -> Any:
     room = allowance(path.stat().st_size, LARGEST_OBJECT)
     if member.file_size > room:
         raise BadInput(path, name, f"at most {room // MIB} MiB", "more")
-    names: dict[str, Maker | None] = NUMPY | {"numpy.dtype": _dtype}
+    names: dict[str, Maker | None] = NUMPY | {"numpy.dtype": dtype_or(_OBJECTS)}
     try:
         with archive.open(member) as file:
             layout = header(file)

@@ -112,6 +112,16 @@ def _dtype(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> np.dtype[Any
     return np.dtype(code)
 
 
+def dtype_or(stand_in: object) -> Maker:
+    """Makes numpy's plain dtypes, and has `stand_in` for the dtype of Python objects."""
+
+    def make(unpickler: SafeUnpickler, arguments: tuple[Any, ...]) -> Any:
+        of_objects = arguments and arguments[0] in ("O", "O4", "O8", "|O")
+        return stand_in if of_objects else _dtype(unpickler, arguments)
+
+    return make
+
+
 def _data(value: Any) -> bytes:
     """Bytes that Python 2 may have written as text."""
     if type(value) is str:

@@ -62,9 +62,9 @@ def is_ready(path: str | Path, columns: int) -> bool:
     return first.count(b",") >= columns - 1 and not _ends_blank(end)
 
 
-def table_lines(path: str | Path, most: int = LARGEST // 8) -> Iterator[tuple[int, str]]:
+def table_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Number, from 1, and text of every line that is not blank. Raises BadInput as `table_bytes` does."""
-    content = table_bytes(path, most=most)
+    content = table_bytes(path, most=LARGEST // 8)
     check_utf_8(path, content)
     for number, line in enumerate(BytesIO(content), start=1):
         if text := line.decode().strip():
@@ -101,7 +101,7 @@ def _unpacked(path: Path, packed: bytes, most: int) -> bytes:
     except EOFError:
         raise BadInput(path, f"line {line}", "a complete gzip file", "one that is cut short") from None
     except (OSError, zlib.error) as error:
-        raise BadInput(path, f"line {line}", "gzip data", " ".join(str(error).split())) from None
+        raise BadInput(path, f"line {line}", "gzip data", error) from None
     return b"".join(parts)
 
 

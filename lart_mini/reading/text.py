@@ -45,7 +45,7 @@ def parse_json(text: str | bytes, file: object, field: str = "file", most: int =
     except RecursionError:
         raise BadInput(file, field, "JSON", f"values nested deeper than {DEEPEST}") from None
     except (ValueError, TooMuch) as error:
-        raise BadInput(file, field, "JSON", " ".join(str(error).split())) from None
+        raise BadInput(file, field, "JSON", error) from None
     return content
 
 
@@ -108,4 +108,4 @@ def read_yaml(path: str | Path, shown: object = None) -> Any:
         finally:
             loader.dispose()
     except Exception as error:  # a date of month 99 and others come as they are
-        raise BadInput(shown or path, "file", "YAML", " ".join(str(error).split())) from None
+        raise BadInput(shown or path, "file", "YAML", error) from None

@@ -12,6 +12,7 @@ from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+from lart_mini import ava
 from lart_mini.files import atomic_path
 from lart_mini.runs.plan import read_notebook
 from lart_mini.runs.record import percent
@@ -52,12 +53,7 @@ pre { font: 13px/1.5 ui-monospace, Menlo, Consolas, monospace; overflow-x: auto;
 @media (max-width: 900px) { nav { position: static; width: auto; } main { margin: 0; padding: 20px; } }
 """
 
-HEADLINE = {
-    "mAP": "mAP, all classes",
-    "PM": "person movement",
-    "OM": "object manipulation",
-    "PI": "person interaction",
-}
+HEADLINE = {"mAP": "mAP, all classes"} | ava.CATEGORIES
 
 
 def write_report(results: Mapping[str, Any], notebooks: Sequence[Path], path: Path) -> None:

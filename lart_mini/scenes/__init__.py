@@ -2,7 +2,7 @@
 
 from lart_mini.scenes.camera import Camera, Filmed, film, look_at, shoot
 from lart_mini.scenes.render import Masks, Renderer
-from lart_mini.scenes.scene import ANNOTATED_FROM, PARTS, Scene, compose, mirrored, stream
+from lart_mini.scenes.scene import ANNOTATED_FROM, PARTS, Scene, compose, stream
 from lart_mini.scenes.staging import Performance, cast, perform
 from lart_mini.scenes.takes import Segment, scored_actions, segments
 from lart_mini.scenes.world import World
@@ -22,7 +22,6 @@ __all__ = [
     "compose",
     "film",
     "look_at",
-    "mirrored",
     "perform",
     "scored_actions",
     "segments",

@@ -79,8 +79,9 @@ def _crossings(actors: list[Performance], position: Array) -> int:
     return count
 
 
-def _smoothed(path: Array, half: int = 30) -> Array:
+def _smoothed(path: Array) -> Array:
     """A path (T,3) averaged over two seconds, as a camera operator follows."""
+    half = 30  # frames
     window = np.hanning(2 * half + 1) / np.hanning(2 * half + 1).sum()
     padded = np.pad(path, ((half, half), (0, 0)), mode="edge")
     return np.stack([np.convolve(padded[:, k], window, mode="valid") for k in range(3)], axis=1)

@@ -51,16 +51,15 @@ class Renderer:
     """Frames (H,W,3) uint8 RGB of a World, and their masks; every frame by itself, in any order.
 
     `size`: height and width of the pictures, pixels, of the camera's shape or of another (then its width
-    counts and rows are cut or added above and below). `smooth`: people are drawn so many times as fine and
-    averaged. Raises BadInput for a size that is none, and where OpenCV is missing.
+    counts and rows are cut or added above and below). Raises BadInput for a size that is none, and where
+    OpenCV is missing.
     """
 
-    def __init__(self, world: World, size: tuple[int, int] = SIZE, smooth: int = 1) -> None:
+    def __init__(self, world: World, size: tuple[int, int] = SIZE) -> None:
         for name, pixels in zip(("height", "width"), size, strict=True):
             whole_number("renderer", name, pixels, 1, LARGEST)
-        whole_number("renderer", "smooth", smooth, 1, 8)
         self.cv2 = opencv()
-        self.world, self.size, self.smooth = world, size, smooth
+        self.world, self.size = world, size
         camera = world.scene.camera
         self.focal = camera.focal * size[1] / camera.size[1]  # pixels
         self.eye = camera.position.astype(np.float32)
@@ -77,30 +76,26 @@ class Renderer:
 
     def frame(self, t: int) -> np.ndarray:
         """The picture (H,W,3) uint8 RGB of frame `t`."""
-        n = self.smooth
-        still, to_still = self._still(t), self._to_still(t, n)
+        still, to_still = self._still(t), self._to_still(t)
         assert still.picture is not None and still.lit is not None
-        size = self.size[0] * n, self.size[1] * n
-        image, lit = (self._cut(layer, to_still, size) for layer in (still.picture, still.lit))
+        image, lit = (self._cut(layer, to_still) for layer in (still.picture, still.lit))
         pieces = self.world.moving(t)
         if pieces:
             mesh = together([piece.mesh for piece in pieces])
-            image *= (1 - self._shadow(mesh, t, n) * lit)[..., None]
-            depth = self._depth(still, to_still, t, size)
-            self._draw(mesh, _light(self.world, mesh), self._axes(t), self.focal * n, image, depth)
-        if n > 1:
-            image = self.cv2.resize(image, self.size[::-1], interpolation=self.cv2.INTER_AREA)
+            image *= (1 - self._shadow(mesh, self._axes(t), self.focal, self.size, 1.3) * lit)[..., None]
+            depth = self._depth(still, to_still, t)
+            self._draw(mesh, _light(self.world, mesh), self._axes(t), self.focal, image, depth)
         return self._developed(image, t)
 
     def masks(self, t: int) -> Masks:
-        """Whose and what each pixel of frame `t` is, drawn as the picture is with `smooth` 1."""
-        still, to_still = self._still(t, coloured=False), self._to_still(t, 1)
+        """Whose and what each pixel of frame `t` is, drawn as the picture is."""
+        still, to_still = self._still(t, coloured=False), self._to_still(t)
         numbers = np.zeros((*self.size, 3), np.float32)
-        numbers[..., 2] = self._cut(still.thing, to_still, self.size, nearest=True)
+        numbers[..., 2] = self._cut(still.thing, to_still, nearest=True)
         pieces = self.world.moving(t)
         if pieces:
             codes = np.concatenate([_codes(piece) for piece in pieces])
-            depth = self._depth(still, to_still, t, self.size)
+            depth = self._depth(still, to_still, t)
             mesh = together([piece.mesh for piece in pieces])
             self._draw(mesh, codes, self._axes(t), self.focal, numbers, depth, flat=True)
         found = np.rint(numbers / SCALE).astype(np.int16) - 1
@@ -133,15 +128,11 @@ class Renderer:
                 _field(len(image), focal), NEAR, FAR, self._settings[flat],
             )  # fmt: skip
 
-    def _shadow(self, mesh: Mesh, t: int, n: int) -> Array:
-        """What of the floor's sunlight the mesh takes at each pixel of frame `t`: (h,w) in [0, 1]."""
-        size = self.size[0] * n, self.size[1] * n
-        return self._shadow_on_floor(mesh, self._axes(t), self.focal * n, size, 1.3 * n)
+    def _shadow(self, mesh: Mesh, axes: Array, focal: float, size: tuple[int, int], soft: float) -> Array:
+        """What of the floor's sunlight the mesh takes at each pixel of a view: (h,w) in [0, 1].
 
-    def _shadow_on_floor(
-        self, mesh: Mesh, axes: Array, focal: float, size: tuple[int, int], soft: float
-    ) -> Array:
-        """The mesh flattened along the light onto the floor, as a view sees it, blurred by `soft` pixels."""
+        It is the mesh flattened along the light onto the floor, blurred by `soft` pixels.
+        """
         sun = self.world.place.sun
         flat = mesh.vertices - sun * (mesh.vertices[:, 1:2] / sun[1])
         points = ((flat - self.eye) @ (axes.T * FLIP)).astype(np.float32)
@@ -181,7 +172,7 @@ class Renderer:
         thing = np.ascontiguousarray(numbers[..., 2])
         if not coloured:
             return _Still(axes, depth, thing, None, None)
-        shadow = self._shadow_on_floor(mesh, axes, focal, size, 1.3 * FINER) * floor
+        shadow = self._shadow(mesh, axes, focal, size, 1.3 * FINER) * floor
         share = _share_of_sun(self.world)
         image *= (1 - shadow * share)[..., None]
         self._draw(mesh, _light(self.world, mesh), axes, focal, image, behind)
@@ -191,32 +182,31 @@ class Renderer:
     def _still_size(self) -> tuple[int, int]:
         return tuple(int(np.ceil(side * WIDER * FINER)) for side in self.size)  # type: ignore[return-value]
 
-    def _to_still(self, t: int, n: int) -> np.ndarray:
-        """The homography (3,3) from pixels of frame `t`, `n` times as fine, to pixels of its still view."""
-        size = self.size[0] * n, self.size[1] * n
+    def _to_still(self, t: int) -> np.ndarray:
+        """The homography (3,3) from pixels of frame `t` to pixels of its still view."""
         still = _pixels(self.focal * FINER, self._still_size())
         return (
             still
             @ self._axes(int(self._view_of[t]))
             @ self._axes(t).T
-            @ np.linalg.inv(_pixels(self.focal * n, size))
+            @ np.linalg.inv(_pixels(self.focal, self.size))
         )
 
-    def _cut(self, layer: Array, to_still: np.ndarray, size: tuple[int, int], nearest: bool = False) -> Array:
+    def _cut(self, layer: Array, to_still: np.ndarray, nearest: bool = False) -> Array:
         how = self.cv2.INTER_NEAREST if nearest else self.cv2.INTER_LINEAR
         flags = how | self.cv2.WARP_INVERSE_MAP
         return self.cv2.warpPerspective(
-            layer, to_still, size[::-1], flags=flags, borderMode=self.cv2.BORDER_REPLICATE
+            layer, to_still, self.size[::-1], flags=flags, borderMode=self.cv2.BORDER_REPLICATE
         )
 
-    def _depth(self, still: _Still, to_still: np.ndarray, t: int, size: tuple[int, int]) -> Array:
+    def _depth(self, still: _Still, to_still: np.ndarray, t: int) -> Array:
         """Depth (h,w) of what stands still, along the axis of frame `t`."""
-        focal = self.focal * size[0] / self.size[0]
+        height, width = self.size
         forward = (still.rotation @ self._axes(t).T)[2]  # of frame t's rays (x, y, 1), along the still's axis
-        x = (np.arange(size[1], dtype=np.float32) + 0.5 - size[1] / 2) / focal
-        y = (np.arange(size[0], dtype=np.float32) + 0.5 - size[0] / 2) / focal
+        x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / self.focal
+        y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / self.focal
         along = forward[0] * x + forward[1] * y[:, None] + forward[2]
-        return np.ascontiguousarray(self._cut(still.depth, to_still, size, nearest=True) / along, np.float32)
+        return np.ascontiguousarray(self._cut(still.depth, to_still, nearest=True) / along, np.float32)
 
     def _developed(self, image: Array, t: int) -> np.ndarray:
         """Linear light (H,W,3) as a camera's numbers: colour balance, grain, tone."""

@@ -6,7 +6,7 @@ or one draw more in one stage leaves what all other stages draw as it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from lart_mini.boxes import overlap, xywh_from_corners
 from lart_mini.files import BadInput
 from lart_mini.people.body import Body
-from lart_mini.people.clips import FLIP, mirror_pose
 from lart_mini.scenes.camera import Camera, Filmed, film, shoot
 from lart_mini.scenes.staging import SHOWN_TO, Performance, cast
 from lart_mini.scenes.takes import Array, Segment, scored_actions
@@ -119,23 +118,6 @@ def compose(
     camera = shoot(stream(seed, "camera"), actors, frames)
     outfits = dress(stream(seed, "outfits"), len(actors), alike)
     return Scene(seed, body, actors, outfits, camera, film(actors, camera, body), composited)
-
-
-def mirrored(scene: Scene) -> Scene:
-    """The scene in a mirror, people and camera: the picture turned over, left and right limbs exchanged.
-
-    Who moves which hand and which way changes; distances, and who faces whom, do not. Its seed is the
-    scene's, so that a detector makes the same mistakes.
-    """
-    actors = [
-        replace(one, pose=mirror_pose(one.pose), translation=one.translation * FLIP) for one in scene.actors
-    ]
-    camera = replace(
-        scene.camera,
-        rotation=FLIP[:, None] * scene.camera.rotation * FLIP,
-        position=scene.camera.position * FLIP,
-    )
-    return replace(scene, actors=actors, camera=camera, filmed=film(actors, camera, scene.body))
 
 
 def dress(rng: np.random.Generator, people: int, alike: float) -> Array:

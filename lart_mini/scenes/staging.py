@@ -1,10 +1,7 @@
 """Staging: who stands where in a scene, and who does what after what.
 
-Every movement is a captured take; what is composed is who stands where, who follows whom in time, and the
-camera. A *performance* is one actor's chain of takes, a *camera* pans or stands, and `film` gives what the
-camera would see of each actor: pose and place in the camera frame, a box, and how much of it is visible.
-`tracking.detect` then makes of this what a detector would have seen. Splits are by take: no take is both
-learnt and scored.
+Every movement is a captured take; what is composed is who stands where, and who follows whom in time. A
+*performance* is one actor's chain of takes. Splits are by take: no take is both learnt and scored.
 """
 
 from __future__ import annotations

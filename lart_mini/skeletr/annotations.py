@@ -72,9 +72,9 @@ class _Entry:
         value = int(value) if isinstance(value, np.integer) else value
         return whole_number(self.path, f"{self.name}, {field}", value, least, most)
 
-    def numbers(self, field: str, shape: tuple[int | str, ...], value: Any = None) -> NDArray[Any]:
+    def numbers(self, field: str, shape: tuple[int | str, ...]) -> NDArray[Any]:
         """An array of finite numbers; letters stand in `shape` for lengths that are not fixed."""
-        value = self.get(field) if value is None else value
+        value = self.get(field)
         told = f"finite numbers of shape ({', '.join(map(str, shape))})"
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
             raise self.bad(field, told, f"{value.dtype}" if isinstance(value, np.ndarray) else value)

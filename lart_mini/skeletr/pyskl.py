@@ -216,7 +216,6 @@ def evaluate_pyskl(
     split: str,
     weights: Mapping[Stream, float] = FUSION,
     device: torch.device | None = None,
-    progress: bool = True,
 ) -> dict[str, Accuracy]:
     """Accuracy of published weights on a split, for each stream; for several also `fused`.
 
@@ -237,7 +236,7 @@ def evaluate_pyskl(
             split_of(annotations, splits, split)
             first = next(skeletons)
             _fit(checkpoints, models, first, annotations)
-            store = write_store(folder, splits, chain([first], skeletons), progress)
+            store = write_store(folder, splits, chain([first], skeletons))
             store.source = Path(annotations)
         else:
             store = SkeletonStore(annotations)
@@ -247,7 +246,7 @@ def evaluate_pyskl(
         for stream, (backbone, head, _) in models.items():
             _check_labels(checkpoints[stream], head, store, which)
             backbone.to(device), head.to(device)
-            scores = class_scores(backbone, head, store, which, stream, progress=progress)
+            scores = class_scores(backbone, head, store, which, stream)
             found[stream] = accuracy(scores, store.label[which])
             fused = fused + weights[stream] * scores
         return found | ({"fused": accuracy(fused, store.label[which])} if len(found) > 1 else {})

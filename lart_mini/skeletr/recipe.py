@@ -6,7 +6,6 @@ folds as everybody's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -357,7 +356,7 @@ def trained(
         dataset = JointDataset(dataset, SkeletonDataset(beside, sampling, config.layout, recipe.seed))
     history = train(model, dataset, recipe.training(), progress, state=kept.state, log=kept.log)
     if kept.checkpoint is not None:
-        meta = json.loads(json.dumps(kept.decisive)) | {"history": asdict(history)}
+        meta = kept.decisive | {"history": asdict(history)}
         save_checkpoint(kept.checkpoint, model, config, meta=meta)
         kept.done()
     return Trained(model, history)

@@ -133,10 +133,7 @@ class SkeletonStore:
             or (self.label < 0).any()
         ):
             raise BadInput(self.path, "index.parquet", "rows of these arrays", "others")
-        self.splits, flat = _read_splits(self.path / "splits.json", len(index))
-        if flat is None:  # as stores were written at first; what is turned is 3D
-            flat = not self.place[:, 1:][:, ~np.eye(3, dtype=bool)].any()
-        self.flat = flat
+        self.splits, self.flat = _read_splits(self.path / "splits.json", len(index))
         self._looked_at = 0
 
     def __len__(self) -> int:
@@ -182,15 +179,15 @@ def _read_index(path: Path) -> pl.DataFrame:
     return read_parquet(file, INDEX_SCHEMA)
 
 
-def _read_splits(path: Path, count: int) -> tuple[dict[str, NDArray[np.int64]], bool | None]:
-    """The splits, and whether keypoints are flat; None where the file does not tell."""
+def _read_splits(path: Path, count: int) -> tuple[dict[str, NDArray[np.int64]], bool]:
+    """The splits, and whether keypoints are flat."""
     if not path.is_file():
         raise BadInput(path, "file", "the splits of a store", "none")
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BadInput(path, "format", FORMAT, "another")
     splits, flat = content.get("splits"), content.get("flat")
-    if not isinstance(flat, bool | None):
+    if not isinstance(flat, bool):
         raise BadInput(path, "flat", "true or false", flat)
     if not isinstance(splits, dict):
         raise BadInput(path, "splits", "numbers by name", type(splits).__name__)

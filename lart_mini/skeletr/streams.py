@@ -49,46 +49,42 @@ def check_layout(file: object, layout: Layout, shown: Skeleton | SkeletonStore, 
 # --------------------------------------------------------------------------------------------------- frames
 
 
-def training_frames(
-    lengths: NDArray[np.int64], rng: np.random.Generator, frames: int = FRAMES
-) -> NDArray[np.int64]:
-    """Frames (B, frames) of annotations of these lengths (B,): one at random in each of equal parts.
+def training_frames(lengths: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Frames (B,100) of annotations of these lengths (B,): one at random in each of equal parts.
 
-    Up to twice `frames` there are no such parts: then as many as are too many are left out at random. What is
-    shorter begins anywhere and is repeated.
+    Up to 200 there are no such parts: then as many as are too many are left out at random. What is shorter
+    than 100 begins anywhere and is repeated.
     """
-    step, drawn = np.arange(frames), rng.random((len(lengths), 1))
+    step, drawn = np.arange(FRAMES), rng.random((len(lengths), 1))
     found = (step + (drawn * lengths[:, None]).astype(np.int64)) % lengths[:, None]
-    parted, between = lengths >= 2 * frames, (lengths >= frames) & (lengths < 2 * frames)
-    edge = np.arange(frames + 1) * lengths[parted, None] // frames
-    found[parted] = edge[:, :-1] + (rng.random((len(edge), frames)) * np.diff(edge)).astype(np.int64)
-    order = rng.random((between.sum(), frames + 1)).argsort(1).argsort(1)
-    left_out = order < lengths[between, None] - frames
+    parted, between = lengths >= 2 * FRAMES, (lengths >= FRAMES) & (lengths < 2 * FRAMES)
+    edge = np.arange(FRAMES + 1) * lengths[parted, None] // FRAMES
+    found[parted] = edge[:, :-1] + (rng.random((len(edge), FRAMES)) * np.diff(edge)).astype(np.int64)
+    order = rng.random((between.sum(), FRAMES + 1)).argsort(1).argsort(1)
+    left_out = order < lengths[between, None] - FRAMES
     found[between] = step + left_out.cumsum(1)[:, :-1]
     return found
 
 
 @lru_cache(maxsize=4096)
-def evaluation_frames(
-    length: int, frames: int = FRAMES, clips: int = CLIPS, seed: int = SEED
-) -> NDArray[np.int64]:
-    """Frames (clips, frames) that pyskl takes of an annotation of that length in a test, to the last one.
+def evaluation_frames(length: int, clips: int = CLIPS) -> NDArray[np.int64]:
+    """Frames (clips,100) that pyskl takes of an annotation of that length in a test, to the last one.
 
     They come of numpy's legacy generator, begun again for each annotation; its draws are repeated in pyskl's
     order, those without effect as well.
     """
-    rng = np.random.RandomState(seed)
-    edge = np.arange(frames + 1) * length // frames
+    rng = np.random.RandomState(SEED)
+    edge = np.arange(FRAMES + 1) * length // FRAMES
     found = []
     for clip in range(clips):
         rng.rand()  # which share of the video: all of it
-        if length < frames:
+        if length < FRAMES:
             first = clip if length < clips else clip * length // clips
-            found.append((first + np.arange(frames)) % length)
-        elif length < 2 * frames:
-            jump = np.zeros(frames + 1, np.int64)
-            jump[rng.choice(frames + 1, length - frames, replace=False)] = 1
-            found.append(np.arange(frames) + jump.cumsum()[:-1])
+            found.append((first + np.arange(FRAMES)) % length)
+        elif length < 2 * FRAMES:
+            jump = np.zeros(FRAMES + 1, np.int64)
+            jump[rng.choice(FRAMES + 1, length - FRAMES, replace=False)] = 1
+            found.append(np.arange(FRAMES) + jump.cumsum()[:-1])
         else:
             found.append(edge[:-1] + rng.randint(np.diff(edge), dtype=np.int64))
     return np.stack(found)

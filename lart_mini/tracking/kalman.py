@@ -23,7 +23,7 @@ def predict(state: NDArray[np.float64], change: NDArray[np.float64], damping: fl
 
     A Kalman filter's prediction at constant velocity, of which the share `damping` is kept.
     """
-    value, speed, spread, covariance, speed_spread = _columns(state)
+    value, speed, spread, covariance, speed_spread = np.moveaxis(state, -1, 0)
     unrest, later = change**2, np.empty_like(state)
     later[..., VALUE] = value + speed
     later[..., SPEED] = damping * speed
@@ -37,7 +37,7 @@ def update(
     state: NDArray[np.float64], measured: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """States (…,5) after `measured` (…) with standard deviation `noise` (…): a Kalman filter's update."""
-    value, speed, spread, covariance, speed_spread = _columns(state)
+    value, speed, spread, covariance, speed_spread = np.moveaxis(state, -1, 0)
     gain, speed_gain = spread / (spread + noise**2), covariance / (spread + noise**2)
     surprise, known = measured - value, np.empty_like(state)
     known[..., VALUE] = value + gain * surprise
@@ -46,7 +46,3 @@ def update(
     known[..., COVARIANCE] = (1 - gain) * covariance
     known[..., SPEED_SPREAD] = speed_spread - speed_gain * covariance
     return known
-
-
-def _columns(state: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    return tuple(state[..., column] for column in range(5))

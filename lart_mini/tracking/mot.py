@@ -44,8 +44,9 @@ def from_mot(
     path, poses = Path(path), Path(poses)
     table = _mot_table(path)
     arrays: dict[str, NDArray[np.float32]] = {}
-    for field, shape in (("pose", (24, 3, 3)), ("betas", (10,)), ("translation", (3,))):
-        arrays[field] = _pose_array(poses, field, (len(table), *shape))
+    with open_npz(poses) as archive:
+        for field, shape in (("pose", (24, 3, 3)), ("betas", (10,)), ("translation", (3,))):
+            arrays[field] = archive.read(field, (len(table), *shape), "f").astype(np.float32)
     count, first = len(table), min(1, int(table[:, 0].min()))
     corners = corners_from_xywh(table[:, 2:6].astype(np.float32))
     known = np.flatnonzero(table[:, 1] != NOT_GIVEN)
@@ -109,9 +110,3 @@ def _mot_table(path: Path) -> NDArray[np.float64]:
             row = int(np.argmax(wrong))
             raise BadInput(path, f"line {lines[row]}, {field}", expected, table[row, column].tolist())
     return table
-
-
-def _pose_array(path: Path, field: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    with open_npz(path) as archive:
-        array = archive.read(field, shape, "f")
-    return array.astype(np.float32)

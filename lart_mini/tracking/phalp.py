@@ -18,8 +18,6 @@ from lart_mini.tracklets.tracklet import PUBLISHED_DEPTH_UNIT, Tracklet
 
 LARGEST_RESULT = 2 << 30  # bytes: some ten minutes of video with two people
 
-# ------------------------------------------------------------------------------------------------------ PHALP
-
 
 def from_phalp(
     path: str | Path, *, dataset: str = "phalp-video", video: str | None = None, keyframe: int = 0

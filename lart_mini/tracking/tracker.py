@@ -129,6 +129,9 @@ class Measured:
             appearance=detections.appearance.astype(float),
         )
 
+    def __getitem__(self, rows: Any) -> Measured:
+        return Measured(*(array[rows] for array in vars(self).values()))
+
 
 # ------------------------------------------------------------------------------------------------------ costs
 
@@ -254,7 +257,7 @@ class Tracker:
         self._frame = frame
         seen = Measured.of(detections)
         if self.tracks is None:
-            self.tracks = self._born(_rows(seen, np.arange(0)), detections[:0])
+            self.tracks = self._born(seen[:0], detections[:0])
         if shot:
             self._cut()
         for _ in range(passed if len(self.tracks) else 0):
@@ -266,7 +269,7 @@ class Tracker:
         ids[pairs[1]] = self.tracks.id[pairs[0]]
         self._correct(pairs, seen, detections)
         if len(new):
-            born = self._born(_rows(seen, new), detections[new])
+            born = self._born(seen[new], detections[new])
             ids[new] = born.id
             self.tracks = self.tracks.and_(born)
         self.confirmed.update(self.tracks.id[self.tracks.confirmed].tolist())
@@ -306,7 +309,7 @@ class Tracker:
         tracks, config = self.tracks, self.config
         assert tracks is not None
         rows, columns = pairs
-        fresh, measured = tracks.cut[rows], _rows(seen, columns)
+        fresh, measured = tracks.cut[rows], seen[columns]
         place = kalman.update(tracks.place[rows], measured.place, _place_noise(config))
         noise = config.box_noise * _box_scale(measured.box)
         box = kalman.update(tracks.box[rows], measured.box, noise)
@@ -346,10 +349,6 @@ class Tracker:
             usual=seen.pose.copy(),
             appearance=seen.appearance.copy(),
         )
-
-
-def _rows(seen: Measured, rows: NDArray[np.int64]) -> Measured:
-    return Measured(*(array[rows] for array in vars(seen).values()))
 
 
 def track(

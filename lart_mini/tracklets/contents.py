@@ -14,7 +14,7 @@ import polars as pl
 from lart_mini.files import BadInput, process_count
 from lart_mini.progress import progress as progress_bar
 from lart_mini.tracklets.records import index_row, unpack
-from lart_mini.tracklets.released import read_released
+from lart_mini.tracklets.released import read_released, released_files
 from lart_mini.tracklets.store import Store, is_store
 
 Row = dict[str, Any]
@@ -29,7 +29,7 @@ class Survey:
     problems: list[str]
 
 
-def survey(path: str | Path, *, jobs: int = 1, progress: bool = True) -> Survey:
+def survey(path: str | Path, *, jobs: int = 1) -> Survey:
     """Read all of a released file, of a folder of them (in `jobs` processes), or of a store, and check it.
 
     Raises BadInput where there is nothing to read.
@@ -39,14 +39,12 @@ def survey(path: str | Path, *, jobs: int = 1, progress: bool = True) -> Survey:
         store = Store(path)
         found, total = _of_store(store), len(store)
     else:
-        files = sorted(path.rglob("*.pkl")) if path.is_dir() else [path]
-        if not files:
-            raise BadInput(path, "folder", "tracklet files *.pkl, or a store", "neither")
+        files = released_files(path) if path.is_dir() else [path]
         tasks = (joblib.delayed(_of_file)(file) for file in files)
         found, total = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks), len(files)
     rows: list[Row] = []
     problems: dict[str, None] = {}  # in order, and each once: a lost part makes the same one many times
-    for row in progress_bar(found, total=total, unit="tracklet", disable=not progress):
+    for row in progress_bar(found, total=total, unit="tracklet"):
         if isinstance(row, str):
             problems[row] = None
         else:

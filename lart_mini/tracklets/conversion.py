@@ -86,7 +86,7 @@ def convert(
             _sweep(destination)
             parts = [files[i : i + size] for i in range(0, len(files), size)]
             _write_parts(source, parts, destination, jobs, progress)
-            return _finish(source, destination, len(parts), refused)
+            return _finish(source, files, destination, len(parts), refused)
     except OSError as error:
         raise _unwritable(destination, error) from None
 
@@ -271,7 +271,9 @@ class GrowingArray:
                 os.fsync(self.file.fileno())
 
 
-def _finish(source: Path, destination: Path, parts: int, refused: dict[str, str]) -> Converted:
+def _finish(
+    source: Path, files: list[Path], destination: Path, parts: int, refused: dict[str, str]
+) -> Converted:
     """Join the parts' lists, and write the index: from now on the store is whole."""
     folders = [destination / "parts" / part_name(number) for number in range(parts)]
     for folder in folders:
@@ -280,9 +282,10 @@ def _finish(source: Path, destination: Path, parts: int, refused: dict[str, str]
     widths = index.filter(pl.col("appearance_width") > 0)["appearance_width"].value_counts()
     if len(widths) > 1:
         usual = widths.sort("count", "appearance_width", descending=True)["appearance_width"][0]
-        fitting = pl.col("appearance_width").is_in([0, usual])
+        fitting, named = pl.col("appearance_width").is_in([0, usual]), {file.stem: file for file in files}
         for name, width in index.filter(~fitting).select("name", "appearance_width").iter_rows():
-            refused[f"{name}.pkl"] = f"appearance: expected width {usual} as most have, found {width}"
+            why = f"appearance: expected width {usual} as most have, found {width}"
+            refused[_inside(named[name], source)] = why
         index = index.filter(fitting)
     write_json(destination / "refused.json", refused)
     if len(index) == 0:

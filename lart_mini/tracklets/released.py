@@ -26,9 +26,17 @@ from lart_mini.tracklets.tracklet import (
     VECTOR_WIDTH,
     FloatArray,
     Tracklet,
-    _run_starts,
     parse_name,
+    run_starts,
 )
+
+
+def released_files(folder: Path) -> list[Path]:
+    """The *.pkl below a folder that is no store, sorted. Raises BadInput where there are none."""
+    files = sorted(folder.rglob("*.pkl"))
+    if not files:
+        raise BadInput(folder, "folder", "tracklet files *.pkl, or a store", "neither")
+    return files
 
 
 def read_released(path: str | Path) -> Tracklet:
@@ -147,7 +155,7 @@ def _released_tables(
     told = np.where((source == GROUND_TRUTH)[:, None], 0, tracklet.labels)
     needed = (source == PSEUDO_LABEL) | told.any(axis=1)
     kinds = [needed[:, None], told] + ([] if tracklet.appearance is None else [tracklet.appearance])
-    starts = _run_starts(np.concatenate(kinds, axis=1))
+    starts = run_starts(np.concatenate(kinds, axis=1))
     index = np.repeat(starts, np.diff(starts, append=len(tracklet))).astype(np.int64)
     if tracklet.appearance is None:
         index[~needed] = -1

@@ -1,7 +1,7 @@
 """A store of tracklets on disk, read through memory maps: single tracklets, and whole batches for training.
 
-`convert.convert` writes stores. Reading one takes little memory whatever its size: what the maps have brought
-into memory is handed back each time a gigabyte of it has been looked at.
+`conversion.convert` writes stores. Reading one takes little memory whatever its size: what the maps have
+brought into memory is handed back each time a gigabyte of it has been looked at.
 """
 
 from __future__ import annotations
@@ -73,8 +73,7 @@ def map_rows(
                 raise ValueError(f"{layout.dtype} of shape {shape}")
             return np.ndarray(shape, dtype, mapped, offset=file.tell()), mapped
     except Exception as error:  # a damaged header fails in as many ways as Python's parser
-        reason = " ".join(str(error).split())[:80]
-        raise BadInput(path, "file", f"rows of shape {inner} in a .npy file", reason) from None
+        raise BadInput(path, "file", f"rows of shape {inner} in a .npy file", error) from None
 
 
 def is_store(path: str | Path) -> bool:

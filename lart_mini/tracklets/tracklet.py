@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from lart_mini import ava
 from lart_mini.files import BadInput
 
+FloatArray = NDArray[np.float32]
+
 VECTOR_WIDTH = 229
 NO_LABEL, PSEUDO_LABEL, GROUND_TRUTH = 0, 1, 2
 LARGEST_SIDE = 1_000_000  # pixels of a frame
+PUBLISHED_DEPTH_UNIT = 200.0  # the published files hold depths in units of 200 m
 
 # The released spelling: <dataset>_<video id, 11 characters>_<key frame>_<track>_<length>
 NAME_PATTERN = re.compile(r"[A-Za-z0-9]+-[a-z]+_(?P<video>.{11})_(?P<keyframe>\d{6})_(?P<track>\d{1,9})_\d+")
@@ -125,7 +128,7 @@ def tables(tracklet: Tracklet) -> Tables:
 
 def _distinct(rows: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
     """Rows that differ (K, D), without those of zeros, and which of them each row is (T,), else -1."""
-    starts = _run_starts(rows)
+    starts = run_starts(rows)
     number: dict[bytes, int] = {}  # of a row's content
     first: list[int] = []
     entries = np.full(len(starts), -1)
@@ -137,7 +140,7 @@ def _distinct(rows: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
     return rows[first], np.repeat(entries, np.diff(starts, append=len(rows)))
 
 
-def _run_starts(rows: NDArray[Any]) -> NDArray[np.intp]:
+def run_starts(rows: NDArray[Any]) -> NDArray[np.intp]:
     """Where a row (T, …) differs from the one before it, and 0."""
     return np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
 
@@ -203,8 +206,3 @@ def _check_values(tracklet: Tracklet, where: object) -> None:
     if len(outside):
         found = f"{box[outside[0]].tolist()} at row {outside[0]}"
         raise BadInput(where, "box", f"x, y, w, h inside the frame of {width} x {height} pixels", found)
-
-
-FloatArray = NDArray[np.float32]
-
-PUBLISHED_DEPTH_UNIT = 200.0  # the published files hold depths in units of 200 m

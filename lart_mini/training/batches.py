@@ -196,20 +196,12 @@ class BucketSampler(Sampler[list[int]]):
     """
 
     def __init__(
-        self,
-        counts: Sequence[int],
-        batch_size: int,
-        *,
-        shuffle: bool = True,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        skip: int = 0,
+        self, counts: Sequence[int], batch_size: int, *, seed: int = 0, rank: int = 0, world: int = 1
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} is outside a world of {world}")
-        self.counts, self.batch_size, self.shuffle = np.asarray(counts), batch_size, shuffle
-        self.seed, self.epoch, self.rank, self.world, self.skip = seed, 0, rank, world, skip
+        self.counts, self.batch_size, self.seed = np.asarray(counts), batch_size, seed
+        self.rank, self.world, self.epoch, self.skip = rank, world, 0, 0
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
         """Choose the epoch whose order __iter__ gives, and how many of its batches were done before."""
@@ -221,10 +213,8 @@ class BucketSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.counts)) if self.shuffle else np.arange(len(self.counts))
+        order = generator.permutation(len(self.counts))
         order = order[np.argsort(self.counts[order], kind="stable")]
         batches = [order[i : i + self.batch_size].tolist() for i in range(0, len(order), self.batch_size)]
-        if self.shuffle:
-            batches = [batches[i] for i in generator.permutation(len(batches))]
-        for batch in batches[self.skip :]:
-            yield batch[self.rank :: self.world]
+        for i in generator.permutation(len(batches))[self.skip :]:
+            yield batches[i][self.rank :: self.world]

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lart_mini.files import BadInput, atomic_path
-from lart_mini.reading.text import parse_json
+from lart_mini.files import BadInput, atomic_path, sha256
+from lart_mini.reading.text import parse_json, read_json
 
 FORMAT = "lart_mini.checkpoint.1"
 MOST_NOTES = 10_000_000  # values in `meta`: a history has two a step, the paper's pre-training 700,000 steps
@@ -72,8 +72,8 @@ def load_checkpoint(
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
-        raise BadInput(path, "file", "a safetensors checkpoint", reason) from None
+        found = getattr(error, "strerror", None) or error
+        raise BadInput(path, "file", "a safetensors checkpoint", found) from None
     if header.get("format") != FORMAT:
         raise BadInput(path, "format", FORMAT, header.get("format"))
     try:
@@ -82,10 +82,10 @@ def load_checkpoint(
         with torch.device("meta"):  # shapes alone: nothing is made before the file is known to fill it
             own = build(config).state_dict()
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:80]
+        found = error
         if isinstance(error, BadInput):
-            reason = f"{error.field} {error.found} ({error.expected} expected)"
-        raise BadInput(path, "config", f"a {kind.__name__}", reason) from None
+            found = f"{error.field} {error.found} ({error.expected} expected)"
+        raise BadInput(path, "config", f"a {kind.__name__}", found) from None
     expected = {f"model.{name}": value for name, value in own.items()}
     shapes = {name: tuple(value.shape) for name, value in expected.items()} | dict(beside or {})
     check_tensors(path, shapes, tensors)
@@ -104,6 +104,16 @@ def _config(kind: type[C], values: dict[str, Any]) -> C:
     if missing:
         raise ValueError(f"one without {', '.join(missing)}")
     return kind(**{name: tuple(x) if isinstance(x, list) else x for name, x in values.items()})
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card beside a checkpoint that comes with the kit. Raises BadInput where it is of other weights."""
+    card = read_json(path.with_suffix(".json"))
+    expected = card.get("sha256") if isinstance(card, dict) else None
+    found = sha256(path) if path.is_file() else "no file"
+    if expected != found:
+        raise BadInput(path, "sha256", f"{expected}, as the card says", found)
+    return card
 
 
 def check_tensors(path: str | Path, expected: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -17,23 +17,18 @@ if TYPE_CHECKING:
 
 
 MOST_WORKERS = 4  # of usual_workers
-ACCELERATORS = ("auto", "cpu", "cuda", "gpu")
+ACCELERATORS = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed")  # others turn the weights themselves, or scale the loss
 
 
 def choose_fabric(
-    accelerator: str = "auto",
-    devices: int | str = "auto",
-    nodes: int = 1,
-    precision: str | None = None,
-    strategy: str = "auto",
+    accelerator: str = "auto", devices: int | str = "auto", nodes: int = 1, precision: str | None = None
 ) -> Fabric:
     """The devices to train on, with their processes started; bf16 mixed precision on CUDA, else float32.
 
     `accelerator`: auto (CUDA where there is one), cpu or cuda. Each device gets a process and the whole model
     (DDP); processes that torchrun or SLURM started are recognised, else they are started here. Raises
-    BadInput for devices that are not there, and for a strategy that splits the model: models here are too
-    small to need one.
+    BadInput for devices that are not there.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -43,11 +38,9 @@ def choose_fabric(
     if accelerator not in ACCELERATORS:
         raise BadInput("training", "accelerator", " | ".join(ACCELERATORS), accelerator)
     whole_number("training", "nodes", nodes, 1)
-    if strategy != "auto" and "ddp" not in strategy:
-        raise BadInput("training", "strategy", "auto or a kind of ddp", strategy)
     if accelerator == "auto":
         accelerator = usual_device().type
-    on_gpu = accelerator in ("cuda", "gpu")
+    on_gpu = accelerator == "cuda"
     if on_gpu and not torch.cuda.is_available():
         built = "no CUDA device" if torch.version.cuda else "a torch built without CUDA"
         raise BadInput("training", "accelerator", "a CUDA device, or --accelerator cpu", built)
@@ -61,9 +54,7 @@ def choose_fabric(
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     refusals = (RuntimeError, TypeError, ValueError, LookupError, ImportError, MisconfigurationException)
     try:
-        fabric = Fabric(
-            accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=nodes, precision=chosen
-        )
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=chosen)
         fabric.launch()
     except refusals as error:
         wanted = f"{accelerator}, devices {devices}, nodes {nodes}, {chosen}"

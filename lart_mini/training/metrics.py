@@ -18,7 +18,7 @@ class Metrics:
     written again. TensorBoard's files go into the folder of the same name without its ending.
     """
 
-    def __init__(self, path: str | Path | None, first: int = 0) -> None:
+    def __init__(self, path: str | Path | None, first: int) -> None:
         self.path = None if path is None else Path(path)
         self.file: Any = None
         self.board: Any = None

@@ -76,8 +76,7 @@ class TrainingState:
             with atomic_path(path) as temporary:
                 torch.save({"format": FORMAT, "identity": identity} | parts | went, temporary)
         except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:80]
-            raise BadInput(path, "training state", "room and permission to write it", reason) from None
+            raise BadInput(path, "training state", "room and permission to write it", error) from None
 
     def _optimizer(self) -> dict[str, Any]:
         """The optimizer's state as it is where no step is recorded."""

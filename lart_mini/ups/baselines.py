@@ -93,18 +93,21 @@ def fit_ridge(
 
 
 def through_bins(vocabulary: Vocabulary) -> Method:
-    """The truth put through the vocabulary's bins: what no answer in words can go below, but by chance."""
+    """The truth put through the vocabulary's bins, whose middles are nearest: the least MPJPE in words."""
     return lambda views: _hip_at_origin(vocabulary.pose_of(vocabulary.pose_words(views.goal)))
 
 
 class ResidualMLP(nn.Module):
-    """Martinez et al. 2017: the 2D joints of one frame through two residual blocks of two layers."""
+    """Martinez et al. 2017: the 2D joints of one frame through two residual blocks of two layers.
 
-    def __init__(self, joints: int = 17, width: int = 512, dropout: float = 0.25) -> None:
+    There 1,024 wide, with a dropout of 0.5.
+    """
+
+    def __init__(self, joints: int = 17, width: int = 512) -> None:
         super().__init__()
-        self.first = _layer(2 * joints, width, dropout)
+        self.first = _layer(2 * joints, width)
         self.blocks = nn.ModuleList(
-            nn.Sequential(_layer(width, width, dropout), _layer(width, width, dropout)) for _ in range(2)
+            nn.Sequential(_layer(width, width), _layer(width, width)) for _ in range(2)
         )
         self.last = nn.Linear(width, 3 * joints)
 
@@ -115,8 +118,8 @@ class ResidualMLP(nn.Module):
         return self.last(x).unflatten(1, (-1, 3))
 
 
-def _layer(inside: int, out: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inside, out), nn.BatchNorm1d(out), nn.ReLU(), nn.Dropout(dropout))
+def _layer(inside: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inside, out), nn.BatchNorm1d(out), nn.ReLU(), nn.Dropout(0.25))
 
 
 class Regressor(nn.Module):
@@ -151,14 +154,11 @@ def fit_network(
 
     def method(views: Views) -> NDArray[np.float32]:
         with torch.no_grad():
-            found = [model(part).numpy() for part in _parts(to_batch(views, vocabulary))]
+            batch = to_batch(views, vocabulary)
+            found = [model(batch[start : start + 256]).numpy() for start in range(0, len(batch), 256)]
         return _hip_at_origin(np.concatenate(found))
 
     return method
-
-
-def _parts(batch: PoseBatch, size: int = 256) -> list[PoseBatch]:
-    return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
 def _hip_at_origin(pose: NDArray[Any]) -> NDArray[Any]:

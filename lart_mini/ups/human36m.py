@@ -13,14 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lart_mini.files import BadInput, finite_number, whole_number
+from lart_mini.files import BadInput, finite_number, told
 from lart_mini.reading.objects import read_objects
 from lart_mini.scenes.camera import look_at
-from lart_mini.ups.tasks import FRAMES, JOINTS, SPAN, STEP, Views, Windows, normalised_2d
+from lart_mini.ups.tasks import (
+    FARTHEST,
+    FRAMES,
+    JOINTS,
+    SPAN,
+    STEP,
+    Views,
+    Windows,
+    checked_joints,
+    normalised_2d,
+)
 
 Floats = NDArray[np.float32]
 
 RATE, KEPT_RATE = 50, 30  # frames a second of Human3.6M, and of a window before every sixth is kept
+FASTEST = 1000  # frames a second of a user's own
 # Of the 32 joints of Human3.6M's skeleton the 17 that are scored, in their order.
 OF_32 = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 LEFT, RIGHT = ([i for i, name in enumerate(JOINTS) if name.startswith(side)] for side in ("left", "right"))
@@ -35,7 +46,7 @@ def read_positions(path: str | Path) -> dict[str, Floats]:
     """
     found = {}
     for name, array in _sequences(path, read_objects(path, ("positions_3d",))["positions_3d"]).items():
-        joints = _checked(path, name, array, (32, len(JOINTS)), 3)
+        joints = checked_joints(path, name, array, (32, len(JOINTS)))
         kept = joints[:, OF_32] if joints.shape[1] == 32 else joints
         found[name] = np.stack([kept[..., 0], kept[..., 2], -kept[..., 1]], axis=-1)  # z up → y up
     return found
@@ -51,14 +62,16 @@ def read_detections_2d(path: str | Path) -> dict[str, list[Floats]]:
     sides: Any = meta.get("keypoints_symmetry") if type(meta) is dict else None
     if not _is_pair(sides) or [list(map(int, side)) for side in sides] != [LEFT, RIGHT]:
         layout = meta.get("layout_name") if type(meta) is dict else type(meta).__name__
-        raise BadInput(path, "metadata: keypoints_symmetry", f"{LEFT} and {RIGHT} (layout h36m)", layout)
+        wanted, given = f"h36m: {[LEFT, RIGHT]}", f"{told(layout)}: {told(sides)}"
+        raise BadInput(path, "metadata: keypoints_symmetry", wanted, given)
     found = {}
     for name, cameras in _sequences(path, content["positions_2d"]).items():
         if type(cameras) not in (list, tuple) or not cameras:
             raise BadInput(path, name, "a list of cameras' arrays", type(cameras).__name__)
         places = [f"{name}, camera {number}" for number in range(len(cameras))]
         found[name] = [
-            _checked(path, place, one, (len(JOINTS),), 2) for place, one in zip(places, cameras, strict=True)
+            checked_joints(path, place, one, (len(JOINTS),), 2)
+            for place, one in zip(places, cameras, strict=True)
         ]
     return found
 
@@ -91,31 +104,20 @@ def _sequences(path: str | Path, content: Any) -> dict[str, Any]:
     return found
 
 
-def _checked(path: str | Path, name: str, array: Any, joints: tuple[int, ...], axes: int) -> Floats:
-    """(T, J, axes) of finite numbers."""
-    told = f"numbers (T, {' or '.join(map(str, joints))}, {axes})"
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise BadInput(path, name, told, type(array).__name__)
-    if array.ndim != 3 or array.shape[1] not in joints or array.shape[2] != axes or not len(array):
-        raise BadInput(path, name, told, f"shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise BadInput(path, name, "finite coordinates", "nan or infinity")
-    return array.astype(np.float32)
-
-
 def motion_windows(
     positions: dict[str, Floats], label: int = -1, rate: float = RATE, stride: float = 0.5
 ) -> Windows:
     """Windows of 2 s, one every `stride` seconds, of anybody's 17 joints: to train on, or to be filmed.
 
     positions: name → (T, 17, 3) metres in the world, y up, `rate` frames a second; the name is the take.
-    Raises BadInput where none is two seconds long.
+    Raises BadInput where none is two seconds long, and for anything but such numbers.
     """
-    finite_number("windows", "frames a second", rate, 1)
+    finite_number("windows", "rate", rate, 1, FASTEST)
     finite_number("windows", "stride", stride, 0.01)
     steps = np.round(np.arange(SPAN) * rate / KEPT_RATE).astype(int)
     joints, takes = [], []
     for name, sequence in positions.items():
+        checked_joints("windows", name, sequence, (len(JOINTS),))
         hop = max(round(stride * rate), 1)
         for start in range(0, len(sequence) - int(steps[-1]), hop):
             joints.append(sequence[start + steps])
@@ -135,9 +137,11 @@ def detection_views(
     is not put upright. Gives the turns (T, 3, 3), too: an answer @ its turn is in the camera's frame. Raises
     BadInput.
     """
-    finite_number("lifting", "focal length", focal, 1)
-    finite_number("lifting", "frames a second", rate, 1)
-    count = whole_number("lifting", "frames of the clip", len(pixels), 1)
+    finite_number("lifting", "focal", focal, 1)
+    finite_number("lifting", "rate", rate, 1, FASTEST)
+    for place in centre:
+        finite_number("lifting", "centre", place, -FARTHEST, FARTHEST)
+    count = len(checked_joints("lifting", "pixels", pixels, (len(JOINTS),), 2))
     offset = np.round((np.arange(FRAMES) - FRAMES // 2) * STEP * rate / KEPT_RATE).astype(int)
     at = (np.arange(count)[:, None] + offset).clip(0, count - 1)
     flat = (np.asarray(pixels, np.float64)[at] - centre) / focal

@@ -2,7 +2,7 @@
 
 A pose sequence of N frames and J joints becomes tokens S (N, J, d) by graph and temporal convolutions
 (section 3.3), goes through layers of SEM (over joints) and TEM (over frames), of which each task takes one
-block of H a layer (section 3.4), and a transformer decoder writes the answer word by word (section 3.2).
+block of H a layer (section 3.4), and a transformer decoder writes the answer word by word (section 3.3).
 
 Shapes: B samples, N frames, J joints, d joint width, D decoder width, K words of an answer, V words of the
 vocabulary, E their width, M tasks, L encoder layers, H blocks a layer, q task width.
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lart_mini.files import BadInput
+from lart_mini.files import BadInput, whole_number
 from lart_mini.training.batches import Batch
 from lart_mini.ups.config import TREES, UPSConfig, sizes
 from lart_mini.ups.vocabulary import TASKS, Vocabulary, check_task
@@ -147,7 +147,11 @@ class SemTem(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Tokenizer and L routed layers: pose (B, N, J, 3), seen (B, N), task → S_EN (B, N, J, d)."""
+    """Tokenizer and L routed layers: pose (B, N, J, 3), seen (B, N), task → S_EN (B, N, J, d).
+
+    A block that is not drawn gets a gradient of 0, so that AdamW moves it on by momentum; with fixed routes
+    it gets none and stands still.
+    """
 
     def __init__(self, config: UPSConfig) -> None:
         super().__init__()
@@ -285,17 +289,20 @@ class UPS(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Greedy answers (B, K) over the whole vocabulary and their log-odds (B, K, V); keys, values kept.
 
-        pose (B, N, J, 3), seen (B, N). Ends when each has met an end of task, or after exactly `words`.
+        pose (B, N, J, 3), seen (B, N). Ends when each has met an end of task, or after exactly `words`, at
+        most 3·J + 1.
         """
         number = TASKS.index(check_task(task))
         check_pose(pose, seen, self.config)
+        most = self.config.length
+        count = most if words is None else whole_number("ups", "words", words, 1, most)
         memory, mask = self.memory(pose, seen, number)
         layers: Any = self.layers
         cross = [layer.cross.keys(memory) for layer in layers]
         past: list[list[Tensor]] = [[] for _ in layers]
         x = self.start[number if self.config.told else 0].expand(len(pose), 1, -1)
         answers, scores, ended = [], [], torch.zeros(len(pose), dtype=torch.bool, device=pose.device)
-        for k in range(words or self.config.length):
+        for k in range(count):
             h = x + self.position[k]
             for layer, keys, own in zip(layers, cross, past, strict=True):
                 h = layer(h, keys, mask, own)

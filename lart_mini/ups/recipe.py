@@ -1,8 +1,8 @@
 """How UPS is trained: one task an iteration in rotation, or each by itself; what is kept of it.
 
-Section 3.5: lifting → 2D action → early prediction → 3D action → …, AdamW, a rate that falls to 0. Where UPS
-is compared, steps are equal: a model of all tasks takes `rotations` steps of each, UPS_separate is four
-models of `rotations` steps, and fine-tuning adds its own.
+Section 3.5: lifting → 2D action → early prediction → 3D action → …; section 4: AdamW, a rate that falls to 0.
+Where UPS is compared, steps are equal: a model of all tasks takes `rotations` steps of each, UPS_separate is
+four models of `rotations` steps, and fine-tuning adds its own.
 """
 
 from __future__ import annotations
@@ -237,12 +237,14 @@ def finetuned(
 ) -> Trained:
     """Each task's model trained on by itself for `steps` steps, as section 5 says of "UPS"; they are counted.
 
-    The paper says neither how long nor at what rate: here a tenth of the recipe's.
+    The paper says neither how long nor at what rate: here a tenth of the recipe's. Batches come from another
+    seed than the recipe's, LARGEST_SEED less that: by its own, every fourth would be one of joint training.
     """
     whole_number("ups", "steps of fine-tuning", steps, 1)
     models, history = {}, list(trained.history)
+    anew = replace(recipe, rotations=steps, lr=recipe.lr / 10, seed=LARGEST_SEED - recipe.seed)
     for task, model in trained.models.items():
-        own = replace(recipe, tasks=(task,), rotations=steps, lr=recipe.lr / 10)
+        own = replace(anew, tasks=(task,))
         models[task] = copy.deepcopy(model)
         history.append(train(models[task], vocabulary, source, own, **how))
     return Trained(models, {task: n + steps for task, n in trained.steps.items()}, tuple(history))
@@ -265,14 +267,20 @@ class RouteLog:
 
 
 def random_routes(config: UPSConfig, seed: int) -> tuple[int, ...]:
-    """Routes drawn once and kept: the control for learnt ones."""
-    count = len(TASKS) * config.encoder_layers
-    return tuple(np.random.default_rng(seed).integers(0, config.blocks, count).tolist())
+    """Routes drawn once and kept: the control for learnt ones.
+
+    Drawn again where each task keeps one block through all layers, which parts whole encoders, as by hand.
+    """
+    rng, shape = np.random.default_rng(seed), (len(TASKS), config.encoder_layers)
+    drawn = rng.integers(0, config.blocks, shape)
+    while min(config.blocks, config.encoder_layers) > 1 and (drawn == drawn[:, :1]).all():
+        drawn = rng.integers(0, config.blocks, shape)
+    return tuple(drawn.ravel().tolist())
 
 
-def routes_by_hand(config: UPSConfig, apart: tuple[str, ...] = ("lifting", "action2d")) -> tuple[int, ...]:
-    """Routes that part some tasks from the others in every layer: by default 2D input from 3D."""
-    return tuple(int(check_task(task) in apart) for task in TASKS for _ in range(config.encoder_layers))
+def routes_by_hand(config: UPSConfig) -> tuple[int, ...]:
+    """Routes that part the tasks that see 2D from those that see 3D, in every layer."""
+    return tuple(int(task in ("lifting", "action2d")) for task in TASKS for _ in range(config.encoder_layers))
 
 
 # ----------------------------------------------------------------------------------------------- checkpoints

@@ -80,7 +80,10 @@ def poses_of(logits: torch.Tensor, vocabulary: Vocabulary) -> tuple[NDArray[np.f
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """B judged windows: `right` (0 or 1) of actions; `mpjpe`, `p_mpjpe` (mm), `heading` (°) of lifting."""
+    """B judged windows: `right` (0 or 1) of actions; `mpjpe`, `p_mpjpe` (mm), `heading` (°) of lifting.
+
+    P-MPJPE scales poses, too, as those whom the paper follows do; section 5.3 says "a rigid transformation".
+    """
 
     values: dict[str, Floats]  # each (B,)
     label: NDArray[np.int64]  # (B,)

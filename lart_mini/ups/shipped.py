@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lart_mini.files import BadInput, sha256, shipped
-from lart_mini.reading.text import read_json
+from lart_mini.files import shipped
+from lart_mini.training.checkpoints import read_card
 from lart_mini.ups.model import UPS
 from lart_mini.ups.recipe import load_ups
 from lart_mini.ups.vocabulary import Vocabulary
@@ -24,10 +24,6 @@ def load_shipped(folder: str | Path = SHIPPED) -> tuple[UPS, Vocabulary, dict[st
     Raises BadInput for weights that are not those of the card, and as `load_ups` does.
     """
     path = Path(folder) / f"{NAME}.safetensors"
-    card = read_json(path.with_suffix(".json"))
-    expected = card.get("sha256") if isinstance(card, dict) else None
-    found = sha256(path) if path.is_file() else "no file"
-    if expected != found:
-        raise BadInput(path, "sha256", f"{expected}, as the card says", found)
+    card = read_card(path)
     model, vocabulary, _ = load_ups(path)
     return model, vocabulary, card

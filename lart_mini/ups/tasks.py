@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lart_mini.data.folds import split_by_fold
-from lart_mini.files import BadInput, finite_number
+from lart_mini.files import BadInput, finite_number, whole_number
 from lart_mini.people.body import Body, forward_kinematics, load_body
 from lart_mini.people.clips import Clip, load_library
 from lart_mini.scenes.takes import part
+from lart_mini.ups.config import TREES
 from lart_mini.ups.vocabulary import check_task
 
 Floats = NDArray[np.float32]
@@ -42,6 +43,7 @@ FRAMES = SPAN // STEP  # N = 10, at 5 a second
 MIDDLE = FRAMES // 2  # the frame whose pose is asked for, as in P-STMO, whose setting the paper follows
 SHORTEST = 25  # frames of a clip; a shorter window than 60 is held at its last frame
 STRIDE = {"train": 10, "val": 15, "test": 15}  # frames from one window to the next
+FARTHEST = 1_000_000  # metres or pixels: no coordinate is beyond
 RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the frames, that early prediction observes
 # The 17 AVA classes that at least four training and four validation windows of the single split show.
 CLASSES = (2, 3, 4, 6, 7, 8, 9, 10, 12, 14, 17, 20, 36, 47, 69, 74, 79)
@@ -269,6 +271,19 @@ def views(
     return Views(task, pose * seen[..., None, None], seen, goal, source.label, source.take)
 
 
+def checked_joints(where: object, field: str, array: Any, joints: tuple[int, ...], axes: int = 3) -> Floats:
+    """(T, J, axes) as float32. Raises BadInput for a J that is not listed, and for what is no such number."""
+    told = f"numbers (T, {' or '.join(map(str, joints))}, {axes})"
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise BadInput(where, field, told, type(array).__name__)
+    if array.ndim != 3 or array.shape[1] not in joints or array.shape[2] != axes or not len(array):
+        raise BadInput(where, field, told, f"shape {array.shape}")
+    farthest = max(float(array.max()), -float(array.min()))
+    if not farthest <= FARTHEST:
+        raise BadInput(where, field, f"finite coordinates up to {FARTHEST:,}", farthest)
+    return array.astype(np.float32)
+
+
 def skeleton_views(
     task: str,
     clips: Sequence[NDArray[np.floating]],
@@ -280,33 +295,48 @@ def skeleton_views(
 ) -> Views:
     """A user's own 3D joints as `action3d` and `early` see them: `frames` of each clip, evenly over it.
 
-    clips: (T, J, 3) each, metres in a depth camera's frame, joint 0 the hip (NTU's first person, say); J is
-    the model's. Raises BadInput for the tasks that see 2D, and for clips that do not fit together.
+    clips: (T, J, 3) each, metres in a depth camera's frame, joint 0 the hip; J is the model's. A frame of
+    zeros shows nobody and is left out. NTU's main person from pyskl's file, by skeletr's `read_annotations`:
+
+        splits, found = read_annotations("ntu60_3danno.pkl", classes=60)
+        shown = [(one.keypoint[0], one.label, one.frame_dir) for one in found if one.keypoint.any()]
+        seen = skeleton_views("action3d", *zip(*shown))
+
+    Raises BadInput for the tasks that see 2D, for clips that do not fit together or show nobody, and for
+    labels that are no whole numbers.
     """
     if check_task(task) not in ("early", "action3d"):
         raise BadInput("ups", "task", "early | action3d, which see 3D", task)
+    whole_number("ups", "frames", frames, 1)
     if not clips or not len(clips) == len(labels) == len(takes):
         found = f"{len(clips)}, {len(labels)} and {len(takes)}"
         raise BadInput("ups", "clips, labels, takes", "as many of each, and some", found)
-    joints = clips[0].shape[1] if clips[0].ndim == 3 else 0
+    label = np.asarray(labels)
+    if label.dtype.kind not in "iu":
+        raise BadInput("ups", "labels", "whole numbers", str(label.dtype))
+    joints, drawn = tuple(TREES), []
     for take, clip in zip(takes, clips, strict=True):
-        if clip.ndim != 3 or clip.shape[1:] != (joints, 3) or not len(clip) or not np.isfinite(clip).all():
-            raise BadInput("ups", f"clip {take}", f"finite numbers (T, {joints}, 3)", f"shape {clip.shape}")
-    pose = np.stack([clip[np.linspace(0, len(clip) - 1, frames).round().astype(int)] for clip in clips])
-    pose = (pose - pose[:, :1, :1]).astype(np.float32)
+        own = checked_joints("ups", f"clip {take}", clip, joints)
+        joints = own.shape[1:2]
+        own = own[own.any(axis=(1, 2))]
+        if not len(own):
+            raise BadInput("ups", f"clip {take}", "a frame in which somebody is seen", "none")
+        drawn.append(own[np.linspace(0, len(own) - 1, frames).round().astype(int)])
+    pose = np.stack(drawn)
+    pose = pose - pose[:, :1, :1]
     seen = observed(ratio if task == "early" else 1.0, len(clips), frames)
     goal = pose[:, frames // 2] - pose[:, frames // 2, :1]
-    return Views(task, pose * seen[..., None, None], seen, goal, np.asarray(labels), np.asarray(takes))
+    return Views(task, pose * seen[..., None, None], seen, goal, label, np.asarray(takes))
 
 
-def scored_views(task: str, source: Windows, ratio: float = 1.0, cameras: int = 1, seed: int = 99) -> Views:
+def scored_views(task: str, source: Windows, ratio: float = 1.0, cameras: int = 1) -> Views:
     """The views that every method is scored on: `cameras` of each window, the same for all seeds and models.
 
     Action tasks see labelled windows alone. At each ratio the cameras and the noise are the same.
     """
     chosen = source if check_task(task) == "lifting" else source.labelled
     rows = np.tile(np.arange(len(chosen)), cameras)
-    return views(task, chosen[rows], np.random.default_rng(seed), ratio=ratio)
+    return views(task, chosen[rows], np.random.default_rng(99), ratio=ratio)
 
 
 def training_views(

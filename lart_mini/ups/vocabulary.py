@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lart_mini import ava
-from lart_mini.files import BadInput, finite_number, shipped, whole_number
+from lart_mini.files import LARGEST_SEED, BadInput, finite_number, shipped, whole_number
 from lart_mini.reading.arrays import open_npz
 
 Floats = NDArray[np.float32]
@@ -106,7 +106,8 @@ class Vocabulary:
         """
         if not np.isfinite(pose).all():
             raise BadInput("vocabulary", "pose", "finite coordinates", "nan or infinity")
-        place = np.floor((pose + self.reach) / (2 * self.reach) * self.bins).astype(np.int64)
+        within = pose.clip(-self.reach, self.reach)
+        place = np.floor((within + self.reach) / (2 * self.reach) * self.bins).astype(np.int64)
         words = place.clip(0, self.bins - 1) + len(self.actions) + np.arange(3) * self.bins
         return words.reshape(*pose.shape[:-2], -1)
 
@@ -174,11 +175,13 @@ def load_vocabulary(
 
     `centred`: less the mean of its rows, since texts that differ in one word have cosines of 0.9 and more.
     Actions are AVA's names, or others that the file at `path` holds. Raises BadInput for a text without an
-    embedding, for an unknown table, and for a file that is no vocabulary.
+    embedding, for an unknown table, for numbers that none can have, and for a file that is no vocabulary.
     """
     if embedding not in EMBEDDINGS:
         raise BadInput("vocabulary", "embedding", " | ".join(EMBEDDINGS), embedding)
     whole_number("vocabulary", "bins", bins, 2)
+    whole_number("vocabulary", "width", width, 1)
+    whole_number("vocabulary", "seed", seed, 0, LARGEST_SEED)
     wanted = texts(actions, bins)
     if embedding == "random":
         table = np.random.default_rng(seed).normal(size=(len(wanted), width)).astype(np.float32)

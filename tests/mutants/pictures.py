@@ -140,7 +140,7 @@ MUTANTS = [
         POOLING,
         "align_corners=False",
         "align_corners=True",
-        (f"{IN_LOOKS}samples_are_those_of_a_literal_loop_whatever_the_order_of_boxes",),
+        (f"{IN_LOOKS}samples_are_those_of_a_literal_loop",),
     ),
     Mutant(
         "boxes outside the picture are sampled at its edge",

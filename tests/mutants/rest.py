@@ -76,7 +76,7 @@ MUTANTS = [
         "lart_mini/people/smpl_file.py",
         '"shapedirs"][:, :, :10]',
         '"shapedirs"][:, :, -10:]',
-        ("tests/test_body.py::test_official_pickle",),
+        ("tests/test_hostile_files.py::test_smpl_files_of_every_protocol",),
     ),
     Mutant(
         "skinning weights left as the file rounds them",
@@ -562,8 +562,8 @@ MUTANTS = [
     Mutant(
         "scores of 80 classes shifted by one",
         f"{LART}/predict.py",
-        "ava.to_evaluated(scores)",
-        "ava.to_evaluated(np.roll(scores, 1, axis=-1))",
+        "ava.to_evaluated(found)",
+        "ava.to_evaluated(np.roll(found, 1, axis=-1))",
         ("tests/test_predict.py::test_the_evaluated_columns_of_80_classes_are_taken",),
     ),
     Mutant(
@@ -576,8 +576,8 @@ MUTANTS = [
     Mutant(
         "another's scores: the first slot's others",
         f"{LART}/predict.py",
-        "logits = model(samples.place(samples.loaded(draws), device))[:, 0]",
-        "logits = model(samples.place(samples.loaded(draws), device))[:, -1]",
+        "model(samples.place(samples.loaded(draws), device))[:, 0]",
+        "model(samples.place(samples.loaded(draws), device))[:, -1]",
         ("tests/test_predict.py::test_long_tracklets_are_scored_window_by_window",),
     ),
     Mutant(
@@ -720,6 +720,6 @@ MUTANTS = [
         "lart_mini/figures/model.py",
         "axes.plot([100 * bottom, 100 * top], [row, row]",
         "axes.plot([bottom, top], [row, row]",
-        ("tests/test_plots.py::test_the_ladder_draws_intervals_in_percent_beside_their_bars",),
+        ("tests/test_plots.py::test_ladder_draws_its_interval_from_end_to_end_and_the_number_beyond_it",),
     ),
 ]

@@ -72,6 +72,20 @@ MUTANTS = [
         (f"{TESTS}_recipe.py::test_steps_are_counted",),
     ),
     Mutant(
+        "fine-tuning sees the joint training's batches again",
+        RECIPE,
+        "seed=LARGEST_SEED - recipe.seed",
+        "seed=recipe.seed",
+        (f"{TESTS}_recipe.py::test_no_batch_of_fine_tuning_was_one_of_the_joint_training",),
+    ),
+    Mutant(
+        "frames that show nobody are read",
+        TASKS,
+        "own = own[own.any(axis=(1, 2))]",
+        "own = own[:]",
+        (f"{TESTS}_tasks.py::test_a_users_skeletons_are_seen_as_the_kits",),
+    ),
+    Mutant(
         "a checkpoint of another vocabulary is taken",
         RECIPE,
         "    if own.digest != wanted:\n",
@@ -123,13 +137,13 @@ MUTANTS = [
     Mutant(
         "a pose stays where its hip was in the middle",
         "lart_mini/cli.py",
-        "answers(model, vocabulary, seen).mean_pose @ turns",
-        "answers(model, vocabulary, seen).mean_pose",
+        "said.mean_pose @ turns",
+        "said.mean_pose",
         (f"{TESTS}_recipe.py::test_lift_from_the_command_line",),
     ),
     Mutant(
         "shipped weights are not held against their card",
-        "lart_mini/ups/shipped.py",
+        "lart_mini/training/checkpoints.py",
         "    if expected != found:\n",
         "    if not found:\n",
         (f"{TESTS}_shipped.py::test_other_weights_than_the_cards_are_refused",),

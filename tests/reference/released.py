@@ -60,10 +60,7 @@ def attention(
                     scores[i, j] = BLOCKED
         likeness = np.exp(scores - scores.max(axis=1, keepdims=True))
         outputs.append(likeness / likeness.sum(axis=1, keepdims=True) @ value)
-    mixed = np.concatenate(outputs, axis=1)
-    return (
-        linear(weights, f"{layer}.fn.to_out.0", mixed) if f"{layer}.fn.to_out.0.weight" in weights else mixed
-    )
+    return linear(weights, f"{layer}.fn.to_out.0", np.concatenate(outputs, axis=1))
 
 
 def scores(

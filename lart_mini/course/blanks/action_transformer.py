@@ -12,13 +12,9 @@ from torch.nn import functional as F
 
 from lart_mini.action_transformer.model import TxUnit, preset, roi_pool
 from lart_mini.action_transformer.proposals import encode, nms, overlaps
-from lart_mini.course.check import Blank, Slip, gives
+from lart_mini.course.check import Blank, Slip, draw, gives
 
 HERE = "10_action_transformer"
-
-
-def _draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 # ------------------------------------------------------------------------------------------------ RoI queries
@@ -37,19 +33,10 @@ def _sampled(x: Tensor, box: Tensor, count: int, ends: bool = False) -> Tensor:
     return F.grid_sample(x[None], 2 * grid[None] - 1, padding_mode="border", align_corners=False)[0]
 
 
-def _swapped(x: Tensor, box: Tensor) -> Tensor:
-    """What comes of a grid whose two numbers stand in the wrong order."""
-    share = (torch.arange(14) + 0.5) / 14
-    across, down = box[0] + share * (box[2] - box[0]), box[1] + share * (box[3] - box[1])
-    grid = torch.stack([down[:, None].expand(-1, 14), across.expand(14, -1)], dim=-1)
-    found = F.grid_sample(x[None], 2 * grid[None] - 1, padding_mode="border", align_corners=False)[0]
-    return F.max_pool2d(found, 2)
-
-
 def _maps() -> list[tuple[Tensor, Tensor]]:
     return [
-        (_draw(2, 6, 8), torch.tensor([0.25, 0.1, 0.75, 0.9])),
-        (_draw(3, 14, 24, seed=1), torch.tensor([0.6, 0.3, 0.72, 1.0])),
+        (draw(2, 6, 8), torch.tensor([0.25, 0.1, 0.75, 0.9])),
+        (draw(3, 14, 24, seed=1), torch.tensor([0.6, 0.3, 0.72, 1.0])),
     ]
 
 
@@ -61,8 +48,8 @@ def _high_query(cells: Tensor, W_r: Tensor, W_q: Tensor) -> Tensor:
 
 def _cells() -> list[tuple[Tensor, Tensor, Tensor]]:
     return [
-        (_draw(5, 7, 7), _draw(5, 2, seed=1), _draw(98, 4, seed=2)),
-        (_draw(3, 7, 7, seed=3), _draw(3, 4, seed=4), _draw(196, 6, seed=5)),
+        (draw(5, 7, 7), draw(5, 2, seed=1), draw(98, 4, seed=2)),
+        (draw(3, 7, 7, seed=3), draw(3, 4, seed=4), draw(196, 6, seed=5)),
     ]
 
 
@@ -101,8 +88,8 @@ def _attended(dim: int, scale: bool, swap: bool = False) -> Callable[..., tuple[
 
 def _looks() -> list[tuple[Tensor, ...]]:
     return [
-        (_draw(2, 4), _draw(5, 3, seed=1), _draw(3, 4, seed=2), _draw(3, 4, seed=3)),
-        (_draw(3, 6, seed=4), _draw(12, 5, seed=5), _draw(5, 6, seed=6), _draw(5, 6, seed=7)),
+        (draw(2, 4), draw(5, 3, seed=1), draw(3, 4, seed=2), draw(3, 4, seed=3)),
+        (draw(3, 6, seed=4), draw(12, 5, seed=5), draw(5, 6, seed=6), draw(5, 6, seed=7)),
     ]
 
 
@@ -129,8 +116,8 @@ def _pre_norm(Q: Tensor, A: Tensor, W_1: Tensor, W_2: Tensor) -> Tensor:
 
 def _queries() -> list[tuple[Tensor, ...]]:
     return [
-        (_draw(4), _draw(4, seed=1), _draw(4, 6, seed=2), _draw(6, 4, seed=3)),
-        (_draw(8, seed=4), _draw(8, seed=5), _draw(8, 8, seed=6), _draw(8, 8, seed=7)),
+        (draw(4), draw(4, seed=1), draw(4, 6, seed=2), draw(6, 4, seed=3)),
+        (draw(8, seed=4), draw(8, seed=5), draw(8, 8, seed=6), draw(8, 8, seed=7)),
     ]
 
 
@@ -179,7 +166,7 @@ def _crowd() -> list[tuple[Tensor, Tensor, float]]:
     boxes = torch.cat([corners.amin(1), corners.amax(1) + 0.3], dim=1)
     return [
         (chain, torch.tensor([0.7, 0.9, 0.5, 0.3, 0.4]), 0.5),
-        (boxes, _draw(12, seed=4).sigmoid(), 0.3),
+        (boxes, draw(12, seed=4).sigmoid(), 0.3),
     ]
 
 
@@ -204,7 +191,7 @@ BLANKS = (
             ),
             Slip(
                 "x and y have changed places: grid_sample wants x, which runs along the last axis, first",
-                gives(_swapped, 1e-4),
+                gives(lambda x, box: F.max_pool2d(_sampled(x.mT, box, 14), 2), 1e-4),
             ),
             Slip(
                 "the whole map, not the box's part: places go from box[0] to box[2], box[1] to box[3]",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lart_mini.boxes import overlap
-from lart_mini.course.check import Blank, Slip, gives
+from lart_mini.course.check import Blank, Slip, draw, gives
 from lart_mini.data.skeletons import Skeletons, sequences
 from lart_mini.evaluation.fusion import fuse_files
 from lart_mini.skeletr.model import Encoder, SkeleTR, SkeleTRConfig, preset, seen
@@ -22,10 +22,6 @@ from lart_mini.skeletr.stgcnpp import LAYOUTS, Space, Time
 
 HERE = "11_skeletr"
 Scored = dict[tuple[int, int], float]  # (box, class) → score
-
-
-def _draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 # ------------------------------------------------------------------------------------------ the graph network
@@ -55,10 +51,10 @@ def _graphs() -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     for child in range(1, 4):
         chain[1, child - 1, child] = chain[2, child, child - 1] = 1
     coco = LAYOUTS["coco"].graphs()
-    learned = coco + 0.1 * _draw(*coco.shape, seed=1)
+    learned = coco + 0.1 * draw(*coco.shape, seed=1)
     return [
-        (_draw(2, 4, 2), chain, _draw(3, 2, 3, seed=2), torch.zeros(3, 3)),
-        (_draw(3, 17, 3, seed=3), learned, _draw(3, 3, 4, seed=4), _draw(3, 4, seed=5)),
+        (draw(2, 4, 2), chain, draw(3, 2, 3, seed=2), torch.zeros(3, 3)),
+        (draw(3, 17, 3, seed=3), learned, draw(3, 3, 4, seed=4), draw(3, 4, seed=5)),
     ]
 
 
@@ -144,8 +140,8 @@ def _mix_pooling(x: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
 
 def _features() -> list[tuple[Tensor, tuple[tuple[int, ...], ...]]]:
     return [
-        (_draw(2, 3, 17), LAYOUTS["coco"].parts),
-        (_draw(4, 5, 25, seed=1), LAYOUTS["nturgb+d"].parts),
+        (draw(2, 3, 17), LAYOUTS["coco"].parts),
+        (draw(4, 5, 25, seed=1), LAYOUTS["nturgb+d"].parts),
     ]
 
 
@@ -162,9 +158,9 @@ def _look_across(x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor, present: Tens
 
 
 def _people() -> list[tuple[Tensor, ...]]:
-    own = [_draw(6, 6, seed=seed) / 2 for seed in (1, 2, 3)]
+    own = [draw(6, 6, seed=seed) / 2 for seed in (1, 2, 3)]
     everybody, some = torch.ones(3).bool(), torch.tensor([1, 0, 1, 1]).bool()
-    return [(_draw(3, 2, 6), *own, everybody), (_draw(4, 3, 6, seed=4), *own, some)]
+    return [(draw(3, 2, 6), *own, everybody), (draw(4, 3, 6, seed=4), *own, some)]
 
 
 def _attended(
@@ -246,9 +242,9 @@ BLANKS = (
         HERE,
         _dilated,
         lambda: [
-            (_draw(6, 2, 2), _draw(3, 2, 2, seed=1), torch.zeros(2), 1, 1),
-            (_draw(9, 2, 3, seed=2), _draw(3, 3, 3, seed=3), _draw(3, seed=4), 3, 1),
-            (_draw(9, 2, 3, seed=2), _draw(3, 3, 3, seed=3), _draw(3, seed=4), 2, 2),
+            (draw(6, 2, 2), draw(3, 2, 2, seed=1), torch.zeros(2), 1, 1),
+            (draw(9, 2, 3, seed=2), draw(3, 3, 3, seed=3), draw(3, seed=4), 3, 1),
+            (draw(9, 2, 3, seed=2), draw(3, 3, 3, seed=3), draw(3, seed=4), 2, 2),
         ],
         (
             Slip("it looks at t and ahead only: the middle of the kernel stands on t", gives(_looked_ahead)),

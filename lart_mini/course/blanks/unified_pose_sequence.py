@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lart_mini.course.check import Blank, Slip, gives
+from lart_mini.course.check import Blank, Slip, draw, gives
 from lart_mini.ups.config import UPSConfig
 from lart_mini.ups.model import UPS, Attention
 from lart_mini.ups.recipe import new_model
@@ -21,10 +21,6 @@ from lart_mini.ups.vocabulary import Vocabulary, load_vocabulary
 HERE = "12_unified_pose_sequence"
 Words = NDArray[np.int64]
 Pose = NDArray[np.float32]
-
-
-def _draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 # --------------------------------------------------------------------------------------- a pose as a sentence
@@ -76,8 +72,8 @@ def _routed(scores: Tensor, noise: Tensor, temperature: float, outputs: Tensor) 
 
 def _draws() -> list[tuple[Tensor, Tensor, float, Tensor]]:
     """Two blocks, of which noise takes the one with the lower score; then three at a temperature of ½."""
-    two = torch.tensor([0.4, 0.1]), torch.tensor([-0.3, 1.2]), 1.0, _draw(2, 3)
-    return [two, (_draw(3, seed=1), _draw(3, seed=2), 0.5, _draw(3, 4, seed=3))]
+    two = torch.tensor([0.4, 0.1]), torch.tensor([-0.3, 1.2]), 1.0, draw(2, 3)
+    return [two, (draw(3, seed=1), draw(3, seed=2), 0.5, draw(3, 4, seed=3))]
 
 
 def _soft(scores: Tensor, noise: Tensor, temperature: float, outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,10 +105,10 @@ def _look_back(
 
 def _words_before() -> list[tuple[Tensor, ...]]:
     """The first word, before which there is none; then a fifth."""
-    own = [_draw(4, 4, seed=seed) for seed in (1, 2, 3)]
+    own = [draw(4, 4, seed=seed) for seed in (1, 2, 3)]
     return [
-        (_draw(2, 4), *own, torch.zeros(2, 0, 4), torch.zeros(2, 0, 4)),
-        (_draw(3, 4, seed=4), *own, _draw(3, 4, 4, seed=5), _draw(3, 4, 4, seed=6)),
+        (draw(2, 4), *own, torch.zeros(2, 0, 4), torch.zeros(2, 0, 4)),
+        (draw(3, 4, seed=4), *own, draw(3, 4, 4, seed=5), draw(3, 4, 4, seed=6)),
     ]
 
 
@@ -138,7 +134,7 @@ def _steps() -> list[tuple[UPS, Tensor, Tensor, Tensor, int]]:
     with torch.no_grad():
         for layer in model.layers:
             layer.own.out.weight.mul_(6)  # type: ignore[union-attr, operator]
-        memory, mask = model.memory(_draw(2, 3, 17, 3, seed=1), seen, 0)
+        memory, mask = model.memory(draw(2, 3, 17, 3, seed=1), seen, 0)
     return [(model, memory, mask, model.start[0].detach().expand(2, 1, -1), count) for count in (5, 9)]
 
 
