@@ -1,5 +1,5 @@
 #!/bin/sh
-# What two CPU cores leave open: more seeds, UPS's depth, blocks and routes in folds, heads by layers. Some hours
+# What two CPU cores leave open: more seeds, UPS's blocks, routes and words in folds, heads by layers. Some hours
 # of a card, side by side; what is stopped goes on.          sh benchmarks/hours.sh OUT [JOBS]
 # The same at the smallest size, on a CPU, to try it:        sh benchmarks/hours.sh OUT 1 smoke
 set -eu
