@@ -21,8 +21,9 @@ ablate() {
 ablate skeletr-steps --steps $steps >"$out/skeletr_steps.txt"
 ablate skeletr skeletr-parts skeletr-joint --steps $((2 * steps)) >"$out/skeletr.txt"
 systems="baselines,long residual MLP,shared,lifting alone,separate,separate four times the steps"
-systems="$systems,routed,routes by hand,random routes,random words"
-$python benchmarks/ups_tasks.py --systems "$systems,half the steps,twice the steps,one layer,one layer twice as long,five layers,five blocks,fine-tuned" \
+systems="$systems,routed,routes by hand,random routes,random words,half the steps,twice the steps"
+systems="$systems,one layer,one layer twice as long,five layers,five blocks,fine-tuned"
+$python benchmarks/ups_tasks.py --systems "$systems" \
     --folds "$of_folds" --seeds "$of_seeds" --rotations $rotations --jobs "$jobs" \
     --runs "$out/ups" --json "$out/ups_folds.json" >"$out/ups.txt"
 $python benchmarks/labelled_videos.py group --size "$size" --folds $folds --seeds $seeds \
